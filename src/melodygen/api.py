@@ -1,0 +1,101 @@
+"""melodygen in one call: what the commands do, for programs.
+
+Models are loaded when a function is called. To write many pieces, load them once
+(:func:`load_generator`, :func:`load_renderer`, :func:`load_classifier`) and pass the objects.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+from melodygen import registry
+from melodygen.audio import Audio
+from melodygen.contracts import Generator, Renderer, Request, StyleClassifier
+from melodygen.pipeline import Composition, Progress, compose
+from melodygen.score import Score
+from melodygen.styles import Style
+
+
+def load_generator(model: str | os.PathLike[str] | None = None) -> Generator:
+    """A generator by the name of a checkpoint or plug-in, or by its folder; None is the shipped one."""
+    return cast(Generator, _load_model("generators", model))
+
+
+def load_classifier(classifier: str | os.PathLike[str] | None = None) -> StyleClassifier:
+    """A classifier by the name of a checkpoint or plug-in, or by its folder; None is the shipped one."""
+    return cast(StyleClassifier, _load_model("classifiers", classifier))
+
+
+def load_renderer(name: str | None = None, soundfont: str | os.PathLike[str] | None = None) -> Renderer:
+    """A renderer by name; None is the best that works here, with the shipped soundfont."""
+    factory = registry.load("renderers", name or "auto")
+    return cast(Renderer, factory(None if soundfont is None else Path(soundfont)))
+
+
+def style_of(name: str) -> Style:
+    """The installed style of that name, or bare defaults for one that only a checkpoint knows."""
+    return registry.list_styles().get(name) or Style(name, "known to the model, not described")
+
+
+def generate(
+    style: str,
+    *,
+    bars: int = 16,
+    qpm: float | None = None,
+    meter: tuple[int, int] | None = None,
+    key: tuple[int, str] | None = None,
+    tracks: tuple[str, ...] | None = None,
+    seed: int | None = None,
+    candidates: int = 8,
+    min_style: float = 0.7,
+    max_rounds: int = 3,
+    model: str | Generator | None = None,
+    classifier: str | StyleClassifier | None = None,
+    renderer: str | Renderer | None = None,
+    progress: Progress | None = None,
+) -> Composition:
+    """Compose ``bars`` bars in ``style``; tempo, meter and tracks default to the style's own.
+
+    For everything else a request can hold, make a :class:`~melodygen.contracts.Request` and call
+    :func:`~melodygen.pipeline.compose`.
+    """
+    usual = style_of(style)
+    request = Request(
+        style=style,
+        bars=bars,
+        qpm=usual.qpm if qpm is None else qpm,
+        meter=usual.meter if meter is None else meter,
+        key=key,
+        tracks=usual.tracks if tracks is None else tracks,
+    )
+    return compose(
+        request,
+        load_generator(model) if model is None or isinstance(model, str) else model,
+        load_renderer(renderer) if renderer is None or isinstance(renderer, str) else renderer,
+        load_classifier(classifier) if classifier is None or isinstance(classifier, str) else classifier,
+        seed=random_seed() if seed is None else seed,
+        candidates=candidates,
+        min_style=min_style,
+        max_rounds=max_rounds,
+        progress=progress,
+    )
+
+
+def render(score: Score, *, renderer: str | None = None, soundfont: str | None = None) -> Audio:
+    """Stereo sound at 44.1 kHz, loudness set, tail kept."""
+    return load_renderer(renderer, soundfont).render(score)
+
+
+def random_seed() -> int:
+    """32 bits from the operating system."""
+    return int.from_bytes(os.urandom(4), "big")
+
+
+def _load_model(kind: str, spec: str | os.PathLike[str] | None) -> object:
+    text = "" if spec is None else os.fspath(spec)
+    name, _, rest = text.partition(":")
+    if name != "checkpoint" and name in registry.names(kind):
+        return registry.load(kind, name)(rest)
+    return registry.load(kind, "checkpoint")(text)

@@ -1,0 +1,70 @@
+"""The commands in one application, and what every error of theirs turns into: one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from melodygen import __version__
+from melodygen.cli import doctor, generate, models, render, styles
+from melodygen.errors import MelodygenError
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space or choose another folder with --out",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another folder with --out",
+    errno.EFBIG: "the file would be larger than the system allows; choose fewer bars or another folder",
+}
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MelodygenError as error:
+            message, code = str(error), error.exit_code
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            reason = _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
+            message, code = f"{error.filename}: {reason}" if error.filename else reason, 1
+        except KeyboardInterrupt:
+            message, code = "stopped; nothing unfinished was left behind", 130
+        except MemoryError:
+            message, code = "out of memory; ask for fewer bars or candidates", 1
+        print("melodygen: " + " ".join(message.split()), file=sys.stderr)
+        raise typer.Exit(code)
+
+
+app = typer.Typer(
+    cls=_Group,
+    name="melodygen",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"melodygen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _melodygen(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Write music in a named style, hear how well it fits, and keep the best: MIDI and audio files."""
+
+
+app.command("generate")(generate.generate)
+app.command("render")(render.render)
+app.command("styles")(styles.styles)
+app.command("models")(models.models)
+app.command("doctor")(doctor.doctor)

@@ -1,0 +1,25 @@
+"""A progress line on stderr that goes away when the work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stage_progress(visible: bool = True) -> Iterator[Callable[[str, float], None]]:
+    """Yield ``progress(stage, done)`` with ``done`` 0.0-1.0; nothing is shown where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description:<20}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not (visible and console.is_terminal),
+    ) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda stage, done: bar.update(task, description=stage, completed=done)
