@@ -43,7 +43,7 @@ _HOME = {
     "styles": ("Style", "StyleScores"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
-__all__ = ["__version__", *sorted(_MODULE_OF)]  # noqa: PLE0604, PLE0605
+__all__ = ["__version__", *sorted(_MODULE_OF)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:

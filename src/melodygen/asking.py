@@ -80,7 +80,9 @@ def parse_fill(text: str) -> tuple[int, int]:
     """``5:4`` (four bars from bar 5, counted from 1 as musicians do) -> (4, 4), counted from 0."""
     match = re.fullmatch(r"\s*(\d{1,4})\s*:\s*(\d{1,4})\s*", text)
     if not match or int(match[1]) < 1 or int(match[2]) < 1:
-        raise UsageError(f"fill {text!r} cannot be read; write FIRST:COUNT with bars counted from 1, like 5:4")
+        raise UsageError(
+            f"fill {text!r} cannot be read; write FIRST:COUNT with bars counted from 1, like 5:4"
+        )
     return int(match[1]) - 1, int(match[2])
 
 

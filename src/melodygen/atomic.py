@@ -28,7 +28,7 @@ def atomic_path(target: str | os.PathLike[str], overwrite: bool = False) -> Iter
     try:
         yield temporary
         if overwrite:
-            os.replace(temporary, target)
+            temporary.replace(target)
         else:
             _move_new(temporary, target)
     finally:
@@ -48,4 +48,4 @@ def _move_new(temporary: Path, target: Path) -> None:
         raise
     except OSError:  # a file system without hard links
         _refuse_existing(target, overwrite=False)
-        os.replace(temporary, target)
+        temporary.replace(target)

@@ -11,7 +11,13 @@ from melodygen.atomic import atomic_path
 from melodygen.harmony import PITCH_CLASS_NAMES
 from melodygen.score import Score, Track
 
-COLOURS = {"melody": "#d1495b", "chords": "#3d7ea6", "bass": "#2f9e6e", "drums": "#444444", "other": "#9a7bb0"}
+COLOURS = {
+    "melody": "#d1495b",
+    "chords": "#3d7ea6",
+    "bass": "#2f9e6e",
+    "drums": "#444444",
+    "other": "#9a7bb0",
+}
 DRUM_NAMES = {36: "kick", 38: "snare", 42: "hat", 46: "open hat", 49: "crash", 51: "ride"}
 
 
@@ -34,7 +40,9 @@ def plot_score(path: str | os.PathLike[str], score: Score, title: str = "", over
     for index, row in enumerate(rows):
         for offset, kind in enumerate(panels):
             axis = axes[index * len(panels) + offset]
-            (_draw_pitched if kind == "pitched" else _draw_drums)(axis, pitched if kind == "pitched" else drums)
+            (_draw_pitched if kind == "pitched" else _draw_drums)(
+                axis, pitched if kind == "pitched" else drums
+            )
             _draw_bars(axis, row, first_bar=16 * index + 1, numbered=offset == len(panels) - 1)
         _draw_chords(axes[index * len(panels)], score, row)
     handles, labels = _legend(pitched)
@@ -75,7 +83,9 @@ def _draw_drums(axis: Any, tracks: list[Track]) -> None:
     for track in tracks:
         heights = [line[p] for p in track.notes["pitch"].tolist()]
         sizes = 4 + 22 * (track.notes["velocity"] / 127.0)
-        axis.scatter(track.notes["onset_tick"], heights, s=sizes, color=COLOURS["drums"], marker="D", linewidths=0)
+        axis.scatter(
+            track.notes["onset_tick"], heights, s=sizes, color=COLOURS["drums"], marker="D", linewidths=0
+        )
     axis.set_ylim(-0.7, len(pitches) - 0.3)
     named = [p for p in pitches if p in DRUM_NAMES]
     axis.set_yticks([line[p] for p in named], [DRUM_NAMES[p] for p in named], fontsize=7)
@@ -85,7 +95,9 @@ def _draw_bars(axis: Any, row: list[int], first_bar: int, numbered: bool) -> Non
     for tick in row:
         axis.axvline(tick, color="#b0b0b0", linewidth=0.8, zorder=0)
     axis.set_xlim(row[0], row[0] + (row[1] - row[0]) * 16 if len(row) < 17 else row[-1])
-    axis.set_xticks(row[:-1], [str(first_bar + i) for i in range(len(row) - 1)] if numbered else [""] * (len(row) - 1))
+    axis.set_xticks(
+        row[:-1], [str(first_bar + i) for i in range(len(row) - 1)] if numbered else [""] * (len(row) - 1)
+    )
     axis.tick_params(length=0)
     for side in ("top", "right", "bottom", "left"):
         axis.spines[side].set_visible(False)

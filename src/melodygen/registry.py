@@ -61,7 +61,9 @@ def list_styles() -> dict[str, Style]:
     for name in names("styles"):
         style = load("styles", name)
         if not isinstance(style, Style) or style.name != name:
-            raise PluginError(f"entry point {name!r} in melodygen.styles is {style!r}, not a Style of that name")
+            raise PluginError(
+                f"entry point {name!r} in melodygen.styles is {style!r}, not a Style of that name"
+            )
         loaded[name] = style
     return loaded
 

@@ -12,13 +12,21 @@ from typing import Annotated, Any
 
 import typer
 
-SYSTEM_SOUNDFONTS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts", "~/.local/share/soundfonts")
+SYSTEM_SOUNDFONTS = (
+    "/usr/share/sounds/sf2",
+    "/usr/share/sounds/sf3",
+    "/usr/share/soundfonts",
+    "~/.local/share/soundfonts",
+)
 
 
 def doctor(
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Show what works here: models, renderers, soundfonts, devices, MIDI ports. Exit 1 if something needed is broken."""
+    """Show what works here: models, renderers, soundfonts, devices, MIDI ports.
+
+    Exit status 1 if something that is needed does not work.
+    """
     checks: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "system": _system,
         "models": _models,
@@ -38,7 +46,11 @@ def doctor(
             print(name)
             for row in rows:
                 print(f"  {'ok' if row['ok'] else '--'}  {row['name']:<22} {row['detail']}")
-        print("everything needed works" if healthy else "something needed does not work: see the lines marked --")
+        print(
+            "everything needed works"
+            if healthy
+            else "something needed does not work: see the lines marked --"
+        )
     if not healthy:
         raise typer.Exit(1)
 
@@ -108,7 +120,7 @@ def _soundfonts() -> list[dict[str, Any]]:
     from melodygen.resources import models_dir
 
     rows = []
-    for folder in (models_dir() / "soundfont", *(Path(os.path.expanduser(f)) for f in SYSTEM_SOUNDFONTS)):
+    for folder in (models_dir() / "soundfont", *(Path(f).expanduser() for f in SYSTEM_SOUNDFONTS)):
         if folder.is_dir():
             files = sorted(f for f in folder.iterdir() if f.suffix.lower() in (".sf2", ".sf3"))
             rows += [_row(f.name, True, f"{f.stat().st_size / 2**20:.1f} MiB in {folder}") for f in files]

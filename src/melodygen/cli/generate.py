@@ -24,26 +24,35 @@ NOT_IN_COMMAND = {"out", "formats", "count", "seed", "force", "json_", "quiet", 
 def generate(
     ctx: typer.Context,
     style: Annotated[
-        str, typer.Option("--style", "-s", help="Style by name: see 'melodygen styles'.", rich_help_panel=_ASK)
+        str,
+        typer.Option("--style", "-s", help="Style by name: see 'melodygen styles'.", rich_help_panel=_ASK),
     ],
     bars: Annotated[
-        int | None, typer.Option(help="Number of bars, 1-256. Default: 16, or as many as --chords.", rich_help_panel=_ASK)
+        int | None,
+        typer.Option(
+            help="Number of bars, 1-256. Default: 16, or as many as --chords.", rich_help_panel=_ASK
+        ),
     ] = None,
     tempo: Annotated[
-        float | None, typer.Option(help="Quarter notes a minute, 20-300. Default: the style's.", rich_help_panel=_ASK)
+        float | None,
+        typer.Option(help="Quarter notes a minute, 20-300. Default: the style's.", rich_help_panel=_ASK),
     ] = None,
     meter: Annotated[
         str | None, typer.Option(help="Meter like 4/4, 3/4, 6/8. Default: the style's.", rich_help_panel=_ASK)
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="Key like C, Am, 'F# minor'. Default: the model's choice.", rich_help_panel=_ASK)
+        str | None,
+        typer.Option(help="Key like C, Am, 'F# minor'. Default: the model's choice.", rich_help_panel=_ASK),
     ] = None,
     tracks: Annotated[
-        str | None, typer.Option(help="Roles: melody,chords,bass,drums. Default: the style's.", rich_help_panel=_ASK)
+        str | None,
+        typer.Option(help="Roles: melody,chords,bass,drums. Default: the style's.", rich_help_panel=_ASK),
     ] = None,
     chords: Annotated[
         str | None,
-        typer.Option(help="Chords, bars between |: 'Dm7 G7 | Cmaj7'. Repeated to fill --bars.", rich_help_panel=_ASK),
+        typer.Option(
+            help="Chords, bars between |: 'Dm7 G7 | Cmaj7'. Repeated to fill --bars.", rich_help_panel=_ASK
+        ),
     ] = None,
     density: Annotated[
         float | None, typer.Option(help="0 (sparse) to 1 (dense).", rich_help_panel=_ASK)
@@ -52,32 +61,46 @@ def generate(
         Path | None, typer.Option(help="A MIDI file to go on from.", rich_help_panel=_ASK)
     ] = None,
     under: Annotated[
-        Path | None, typer.Option(help="A MIDI file to work on, with --given or --fill.", rich_help_panel=_ASK)
+        Path | None,
+        typer.Option(help="A MIDI file to work on, with --given or --fill.", rich_help_panel=_ASK),
     ] = None,
     given: Annotated[
         str | None,
-        typer.Option(help="Roles of --under that are kept; the others are written around.", rich_help_panel=_ASK),
+        typer.Option(
+            help="Roles of --under that are kept; the others are written around.", rich_help_panel=_ASK
+        ),
     ] = None,
     fill: Annotated[
         str | None,
         typer.Option(help="FIRST:COUNT, the bars of --under to write anew, from 1.", rich_help_panel=_ASK),
     ] = None,
-    temperature: Annotated[float, typer.Option(help="Above 1 bolder, below 1 safer.", rich_help_panel=_ASK)] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Sample from this share of probability.", rich_help_panel=_ASK)] = 0.97,
-    top_k: Annotated[int, typer.Option(help="Sample from the k likeliest; 0 is all.", rich_help_panel=_ASK)] = 0,
+    temperature: Annotated[
+        float, typer.Option(help="Above 1 bolder, below 1 safer.", rich_help_panel=_ASK)
+    ] = 1.0,
+    top_p: Annotated[
+        float, typer.Option(help="Sample from this share of probability.", rich_help_panel=_ASK)
+    ] = 0.97,
+    top_k: Annotated[
+        int, typer.Option(help="Sample from the k likeliest; 0 is all.", rich_help_panel=_ASK)
+    ] = 0,
     seed: Annotated[
-        int | None, typer.Option(help="The same seed makes the same files. Default: random.", rich_help_panel=_LOOP)
+        int | None,
+        typer.Option(help="The same seed makes the same files. Default: random.", rich_help_panel=_LOOP),
     ] = None,
     candidates: Annotated[int, typer.Option(help="Pieces written a round, 1-64.", rich_help_panel=_LOOP)] = 8,
     min_style: Annotated[
         float, typer.Option(help="Style probability that is good enough, 0-1.", rich_help_panel=_LOOP)
     ] = 0.7,
-    max_rounds: Annotated[int, typer.Option(help="Rounds until the best is taken.", rich_help_panel=_LOOP)] = 3,
+    max_rounds: Annotated[
+        int, typer.Option(help="Rounds until the best is taken.", rich_help_panel=_LOOP)
+    ] = 3,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Fail if no candidate reaches --min-style.", rich_help_panel=_LOOP)
+        bool,
+        typer.Option("--strict", help="Fail if no candidate reaches --min-style.", rich_help_panel=_LOOP),
     ] = False,
     model: Annotated[
-        str | None, typer.Option(help="Generator: name or folder; see 'melodygen models'.", rich_help_panel=_LOOP)
+        str | None,
+        typer.Option(help="Generator: name or folder; see 'melodygen models'.", rich_help_panel=_LOOP),
     ] = None,
     classifier: Annotated[
         str | None, typer.Option(help="Classifier: name or folder.", rich_help_panel=_LOOP)
@@ -89,15 +112,22 @@ def generate(
         Path | None, typer.Option(help="An SF2 or SF3 file to play with.", rich_help_panel=_LOOP)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder, or file that names the piece.", rich_help_panel=_FILES)
+        Path | None,
+        typer.Option("--out", "-o", help="Folder, or file that names the piece.", rich_help_panel=_FILES),
     ] = None,
     formats: Annotated[
         str | None,
         typer.Option(help="mid,wav,flac,ogg,mp3,musicxml. Default: mid,wav.", rich_help_panel=_FILES),
     ] = None,
-    count: Annotated[int, typer.Option(help="Number of different pieces, 1-1000.", rich_help_panel=_FILES)] = 1,
-    plot: Annotated[bool, typer.Option("--plot", help="Also a piano roll as PNG.", rich_help_panel=_FILES)] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace existing files.", rich_help_panel=_FILES)] = False,
+    count: Annotated[
+        int, typer.Option(help="Number of different pieces, 1-1000.", rich_help_panel=_FILES)
+    ] = 1,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Also a piano roll as PNG.", rich_help_panel=_FILES)
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace existing files.", rich_help_panel=_FILES)
+    ] = False,
     json_: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout.", rich_help_panel=_FILES)
     ] = False,
@@ -126,7 +156,21 @@ def generate(
         asking.check_range("seed", seed, 0, 2**63)
     usual = api.style_of(style)
     request = _request(
-        usual, bars, tempo, meter, key, tracks, chords, density, prompt, under, given, fill, temperature, top_p, top_k
+        usual,
+        bars,
+        tempo,
+        meter,
+        key,
+        tracks,
+        chords,
+        density,
+        prompt,
+        under,
+        given,
+        fill,
+        temperature,
+        top_p,
+        top_k,
     )
     output = plan_output(out, formats)
     seeds = piece_seeds(api.random_seed() if seed is None else seed, count)
@@ -199,7 +243,9 @@ def _request(
     if under is None and (given or fill):
         raise UsageError("--given and --fill say what to do with a piece: name it with --under FILE.mid")
     if under is not None and not (given or fill):
-        raise UsageError("--under needs --given ROLES (kept, written around) or --fill FIRST:COUNT (written anew)")
+        raise UsageError(
+            "--under needs --given ROLES (kept, written around) or --fill FIRST:COUNT (written anew)"
+        )
     if under is not None and prompt is not None:
         raise UsageError("--under and --prompt cannot be combined: write around a piece, or go on from one")
     prompt_score, given_score = _read(prompt), _read(under)
@@ -229,7 +275,9 @@ def _request(
         meter=asking.parse_meter(meter)
         if meter
         else ((signature.numerator, signature.denominator) if signature else usual.meter),
-        key=asking.parse_key(key) if key else ((key_signature.tonic, key_signature.mode) if key_signature else None),
+        key=asking.parse_key(key)
+        if key
+        else ((key_signature.tonic, key_signature.mode) if key_signature else None),
         tracks=(*given_roles, *(role for role in wanted if role not in given_roles)),
         chords=chord_bars,
         prompt=prompt_score,
@@ -304,7 +352,9 @@ def _save(piece: Composition, sound: Renderer, command: str, paths: dict[str, Pa
         elif kind == "png":
             from melodygen.plot import plot_score
 
-            title = f"{piece.request.style}, seed {piece.seed}, style probability {piece.style_probability:.2f}"
+            title = (
+                f"{piece.request.style}, seed {piece.seed}, style probability {piece.style_probability:.2f}"
+            )
             plot_score(path, piece.score, title, overwrite=force)
         elif audio is not None:
             from melodygen.io.audiofile import write_audio
@@ -388,5 +438,3 @@ def _describe(report: dict[str, Any]) -> str:
             *(f"  {path}" for path in report["files"].values()),
         ]
     )
-
-

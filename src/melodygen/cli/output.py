@@ -43,7 +43,9 @@ def plan_output(out: Path | None, formats: str | None) -> Output:
     if out.is_dir() or not suffix:
         return Output(out, None, wanted)
     if suffix not in FORMATS:
-        raise UsageError(f"--out {out}: {out.suffix!r} is not a format; known: {', '.join(FORMATS)}, or give a folder")
+        raise UsageError(
+            f"--out {out}: {out.suffix!r} is not a format; known: {', '.join(FORMATS)}, or give a folder"
+        )
     if formats is None and suffix in AUDIO_FORMATS:
         wanted = ("mid", suffix)
     elif suffix not in wanted:

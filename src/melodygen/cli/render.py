@@ -13,7 +13,8 @@ import typer
 def render(
     midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="wav, flac, ogg or mp3. Default: the name in .wav, here.")
+        Path | None,
+        typer.Option("--out", "-o", help="wav, flac, ogg or mp3. Default: the name in .wav, here."),
     ] = None,
     soundfont: Annotated[Path | None, typer.Option(help="An SF2 or SF3 file to play with.")] = None,
     renderer: Annotated[str | None, typer.Option(help="Renderer by name; see 'melodygen doctor'.")] = None,

@@ -1,0 +1,64 @@
+"""What several test files share: the command as a subprocess, with a plug-in package installed beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ENTRY_POINTS = """\
+[melodygen.generators]
+fakeband = fakeband:Writer
+broken = fakeband:NoSuchThing
+[melodygen.renderers]
+fakeband = fakeband:Beeper
+[melodygen.classifiers]
+fakeband = fakeband:Judge
+[melodygen.styles]
+polka = fakeband:POLKA
+"""
+BAND = ("--model", "fakeband", "--renderer", "fakeband", "--classifier", "fakeband")
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that, on PYTHONPATH, is an installed third-party package with melodygen plug-ins."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copy(HERE / "fakeband.py", folder)
+    info = folder / "fakeband-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fakeband\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def env(site: Path) -> dict[str, str]:
+    paths = [str(site), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def melodygen(tmp_path: Path, env: dict[str, str]) -> Run:
+    """Run the command in an empty folder."""
+
+    def run(*arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "melodygen", *arguments]
+        options: dict[str, object] = {
+            "cwd": tmp_path,
+            "env": env,
+            "capture_output": True,
+            "text": True,
+            "timeout": 100,
+        }
+        return subprocess.run(command, **{**options, **more})  # type: ignore[call-overload,no-any-return]
+
+    return run
