@@ -76,7 +76,9 @@ def test_flawed_candidates_are_never_chosen_over_playable_ones() -> None:
 
     piece = compose(JAZZ, Mixed(), Beeper(), Judge(), seed=1, candidates=4, min_style=0.95, max_rounds=1)
     fragment, *others = piece.candidates
-    assert fragment.flaw == "only 1 of 4 bars hold notes" and fragment.style_probability == pytest.approx(0.99)
+    assert fragment.flaw == "only 1 of 4 bars hold notes" and fragment.style_probability == pytest.approx(
+        0.99
+    )
     assert piece.chosen in others and not piece.accepted
 
 
@@ -108,7 +110,9 @@ def test_stopping_returns_the_best_so_far() -> None:
 def test_clock_and_progress_are_the_callers() -> None:
     ticks = iter([10.0, 12.5])
     seen: list[tuple[str, float]] = []
-    piece = run(clock=lambda: next(ticks), progress=lambda stage, done: seen.append((stage, done)), min_style=0.1)
+    piece = run(
+        clock=lambda: next(ticks), progress=lambda stage, done: seen.append((stage, done)), min_style=0.1
+    )
     assert piece.seconds == 2.5
     assert [stage for stage, done in seen if done == 1.0] == ["writing", "rendering", "listening"]
 
@@ -160,7 +164,9 @@ def test_impossible_requests(change: dict[str, object]) -> None:
         check_request(replace(JAZZ, **change))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("loop", [{"candidates": 0}, {"candidates": 65}, {"min_style": 1.1}, {"max_rounds": 0}], ids=str)
+@pytest.mark.parametrize(
+    "loop", [{"candidates": 0}, {"candidates": 65}, {"min_style": 1.1}, {"max_rounds": 0}], ids=str
+)
 def test_impossible_loops(loop: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         run(**loop)
@@ -177,7 +183,11 @@ def test_given_piece_must_hold_what_is_kept_or_filled() -> None:
 
 def test_what_users_write_is_read() -> None:
     assert parse_meter(" 6/8 ") == (6, 8)
-    assert parse_key("F# minor") == (6, "minor") and parse_key("Bb") == (10, "major") and parse_key("Am") == (9, "minor")
+    assert (
+        parse_key("F# minor") == (6, "minor")
+        and parse_key("Bb") == (10, "major")
+        and parse_key("Am") == (9, "minor")
+    )
     assert parse_tracks("Melody, bass") == ("melody", "bass")
     assert parse_fill("5:4") == (4, 4)
     assert parse_chords("Dm7 G7 | Cmaj7 | % | N |") == (("D:min7", "G:7"), ("C:maj7",), ("C:maj7",), ("N",))

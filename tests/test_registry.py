@@ -32,7 +32,9 @@ def test_plug_ins_of_another_package_are_found(site: Path, monkeypatch: pytest.M
 
 
 def test_unknown_name_lists_known_and_suggests() -> None:
-    with pytest.raises(PluginError, match=r"no style is called 'jaz'; did you mean 'jazz'\? known: baroque, blues"):
+    with pytest.raises(
+        PluginError, match=r"no style is called 'jaz'; did you mean 'jazz'\? known: baroque, blues"
+    ):
         registry.load("styles", "jaz")
 
 

@@ -13,9 +13,12 @@ from typing import cast
 from melodygen import registry
 from melodygen.audio import Audio
 from melodygen.contracts import Generator, Renderer, Request, StyleClassifier
+from melodygen.errors import RenderError
 from melodygen.pipeline import Composition, Progress, compose
 from melodygen.score import Score
 from melodygen.styles import Style
+
+DEFAULT_RENDERER, FALLBACK_RENDERER = "sampler", "additive"
 
 
 def load_generator(model: str | os.PathLike[str] | None = None) -> Generator:
@@ -29,9 +32,17 @@ def load_classifier(classifier: str | os.PathLike[str] | None = None) -> StyleCl
 
 
 def load_renderer(name: str | None = None, soundfont: str | os.PathLike[str] | None = None) -> Renderer:
-    """A renderer by name; None is the best that works here, with the shipped soundfont."""
-    factory = registry.load("renderers", name or "auto")
-    return cast(Renderer, factory(None if soundfont is None else Path(soundfont)))
+    """A renderer by name; None is ``sampler``, or ``additive`` where no soundfont at all can be found.
+
+    Raises RenderError for a soundfont that was named and cannot be used.
+    """
+    path = None if soundfont is None else Path(soundfont)
+    try:
+        return cast(Renderer, registry.load("renderers", name or DEFAULT_RENDERER)(path))
+    except RenderError:
+        if name is not None or path is not None:
+            raise
+        return cast(Renderer, registry.load("renderers", FALLBACK_RENDERER)(None))
 
 
 def style_of(name: str) -> Style:

@@ -88,7 +88,7 @@ def _draw_drums(axis: Any, tracks: list[Track]) -> None:
         )
     axis.set_ylim(-0.7, len(pitches) - 0.3)
     named = [p for p in pitches if p in DRUM_NAMES]
-    axis.set_yticks([line[p] for p in named], [DRUM_NAMES[p] for p in named], fontsize=7)
+    axis.set_yticks([line[p] for p in named], [DRUM_NAMES[p] for p in named], fontsize=6)
 
 
 def _draw_bars(axis: Any, row: list[int], first_bar: int, numbered: bool) -> None:
@@ -119,7 +119,7 @@ def _draw_chords(axis: Any, score: Score, row: list[int]) -> None:
             label.replace(":maj", "", 1) if label.endswith(":maj") else label.replace(":", ""),
             (tick, 1.01),
             xycoords=("data", "axes fraction"),
-            fontsize=8,
+            fontsize=7,
             annotation_clip=False,
         )
         last_tick, last_label = tick, label

@@ -7,17 +7,9 @@ import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-SYSTEM_SOUNDFONTS = (
-    "/usr/share/sounds/sf2",
-    "/usr/share/sounds/sf3",
-    "/usr/share/soundfonts",
-    "~/.local/share/soundfonts",
-)
 
 
 def doctor(
@@ -117,13 +109,9 @@ def _renderers() -> list[dict[str, Any]]:
 
 
 def _soundfonts() -> list[dict[str, Any]]:
-    from melodygen.resources import models_dir
+    from melodygen.renderers.find import soundfonts
 
-    rows = []
-    for folder in (models_dir() / "soundfont", *(Path(f).expanduser() for f in SYSTEM_SOUNDFONTS)):
-        if folder.is_dir():
-            files = sorted(f for f in folder.iterdir() if f.suffix.lower() in (".sf2", ".sf3"))
-            rows += [_row(f.name, True, f"{f.stat().st_size / 2**20:.1f} MiB in {folder}") for f in files]
+    rows = [_row(f.name, True, f"{f.stat().st_size / 2**20:.1f} MiB in {f.parent}") for f in soundfonts()]
     return rows or [_row("soundfont", False, "none found; give one with --soundfont FILE.sf2")]
 
 

@@ -1,0 +1,35 @@
+# Set-up is part of every target: .venv is built from constraints.txt, and again only when that or pyproject.toml changes.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
+export PYTHONUNBUFFERED = 1
+
+.PHONY: demo test check samples clean
+
+demo: .venv/run.stamp ## write a jazz piece into this folder
+	.venv/bin/melodygen generate --style jazz
+
+test: check ## everything that must hold
+	.venv/bin/python -m pytest
+
+check: .venv/dev.stamp
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+samples: .venv/run.stamp ## write samples/ again
+	.venv/bin/python scripts/make_samples.py
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.venv/run.stamp: constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "melodygen needs Python 3.11 or newer: install it, or give make PYTHON=/path/to/python"; exit 1; }
+	@echo "setting up .venv with $(PYTHON) (a few minutes the first time)"
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) install --constraint constraints.txt --editable .
+	touch $@
+
+.venv/dev.stamp: .venv/run.stamp
+	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	touch $@
