@@ -1,0 +1,1 @@
+"""From folders of music to training examples: scan, roles, arrangement, shards, examples."""

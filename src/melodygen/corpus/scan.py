@@ -1,0 +1,300 @@
+"""Read a folder of music: every file is used, or rejected with a reason.
+
+Files are read in worker processes with a time limit, because a native parser may crash or hang on bytes from
+anywhere. Styles are the manifest's, or the first folder below the root, or the one given.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from melodygen.corpus.harmonise import harmonise
+from melodygen.corpus.roles import assign_roles, is_blocks
+from melodygen.corpus.shards import PieceInfo
+from melodygen.errors import CorpusError, MelodygenError
+from melodygen.io.midi import read_midi
+from melodygen.score import Score, Tempo, TimeSignature, Track, note_array
+from melodygen.tokens.grid import Piece, score_to_piece
+from melodygen.tokens.vocabulary import METERS
+
+MIDI_SUFFIXES = frozenset((".mid", ".midi", ".kar", ".rmi"))
+MAX_BARS = 4000
+MIN_NOTES = 8
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file to read, with what is known of it before it is read."""
+
+    path: Path
+    name: str
+    style: str
+    source: str = ""
+    split: str = "train"
+    kind: str = "piece"
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Result for one file: a piece, or the reason why not."""
+
+    file: SourceFile
+    piece: Piece | None
+    info: PieceInfo | None
+    reason: str = ""
+
+
+def find_files(root: Path, style: str | None = None) -> list[SourceFile]:
+    """MIDI files below ``root`` in a stable order; links that loop are not followed twice. Raises CorpusError when there are none."""
+    if not root.is_dir():
+        raise CorpusError(f"{root} is not a folder")
+    manifest = root / "manifest.csv"
+    if manifest.is_file() and style is None:
+        with manifest.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        if rows and {"path", "style"} <= rows[0].keys():
+            return [
+                SourceFile(
+                    root / r["path"], r["path"], r["style"], r.get("source", ""), r.get("split") or "train",
+                    r.get("kind") or "piece", r.get("title") or Path(r["path"]).stem,
+                )
+                for r in rows
+            ]  # fmt: skip
+    found = []
+    seen: set[Path] = set()
+    for path in sorted(_walk(root, seen)):
+        if path.suffix.lower() in MIDI_SUFFIXES:
+            relative = path.relative_to(root)
+            named = style or (relative.parts[0] if len(relative.parts) > 1 else root.name)
+            found.append(
+                SourceFile(path, str(relative), named, split=_split_by_title(path.stem), title=path.stem,
+                           source=relative.parts[1] if len(relative.parts) > 2 else named)
+            )  # fmt: skip
+    if not found:
+        raise CorpusError(f"{root}: no file ends in {', '.join(sorted(MIDI_SUFFIXES))}")
+    return found
+
+
+def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in seen:
+        return
+    seen.add(real)
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(entry, seen)
+        elif entry.is_file():
+            yield entry
+
+
+def _split_by_title(title: str) -> str:
+    """One title in ten is for validation, the same one on every machine."""
+    plain = "".join(c for c in title.lower() if c.isalpha())
+    return "valid" if hashlib.sha256(plain.encode()).digest()[0] < 26 else "train"
+
+
+def prepare_score(score: Score, kind: str = "piece") -> Score:
+    """Roles, silence at the front cut to whole bars, meters that music does not have read as their neighbour."""
+    score = _mend_meters(assign_roles(score))
+    if kind == "drums":
+        score = replace(score, tracks=tuple(snap_take(t, score.ticks_per_quarter) for t in score.tracks))
+    if not score.tracks:
+        return score
+    first = min(int(t.notes["onset_tick"][0]) for t in score.tracks)
+    skip = [t for t in score.bar_ticks() if t <= first][-1]
+    if skip == 0:
+        return score
+    return _shifted(score, skip)
+
+
+def snap_take(track: Track, ticks_per_quarter: int) -> Track:
+    """A drum take by a human on the grid it was felt on, sixteenths or triplets, whichever is nearer as a whole:
+    flams and rushed strokes would otherwise teach positions that nobody means."""
+    onsets = track.notes["onset_tick"]
+    snapped, errors = [], []
+    for division in (4, 3):
+        step = ticks_per_quarter / division
+        on_grid = np.round(np.round(onsets / step) * step).astype(np.int64)
+        snapped.append(on_grid)
+        errors.append(float(np.abs(onsets - on_grid).mean()) / step)
+    notes = track.notes.copy()
+    notes["onset_tick"] = snapped[int(np.argmin(errors))]
+    return replace(track, notes=note_array(notes))
+
+
+def _shifted(score: Score, skip: int) -> Score:
+    tracks = []
+    for track in score.tracks:
+        notes = track.notes.copy()
+        notes["onset_tick"] -= skip
+        notes.flags.writeable = False
+        tracks.append(replace(track, notes=notes))
+    tempo = [t for t in score.tempos if t.tick <= skip][-1]
+    meter = score.time_signature_at(skip)
+    chords = [replace(c, tick=c.tick - skip) for c in score.chords if c.tick >= skip]
+    held = [c for c in score.chords if c.tick < skip]
+    if held and not any(c.tick == 0 for c in chords):
+        chords.insert(0, replace(held[-1], tick=0))
+    return replace(
+        score,
+        tracks=tuple(tracks),
+        tempos=(Tempo(0, tempo.qpm), *(replace(t, tick=t.tick - skip) for t in score.tempos if t.tick > skip)),
+        time_signatures=(
+            replace(meter, tick=0),
+            *(replace(m, tick=m.tick - skip) for m in score.time_signatures if m.tick > skip),
+        ),
+        key_signatures=(),
+        chords=tuple(chords),
+    )
+
+
+def _mend_meters(score: Score) -> Score:
+    """Meters outside METERS (1/4, 1/8, 9/16 …) become 4/4 when they are all there is, else a bar of their length is
+    read in the meter before them; careless sequencers write them, and free jazz is notated in 1/4."""
+    known = [m for m in score.time_signatures if (m.numerator, m.denominator) in METERS]
+    if len(known) == len(score.time_signatures):
+        return score
+    if not known:
+        return replace(score, time_signatures=(TimeSignature(0, 4, 4),))
+    return replace(score, time_signatures=tuple(known))
+
+
+def dominant_qpm(score: Score) -> float:
+    """The tempo that is in force longest: sources begin with fermatas and count-ins."""
+    end = max(score.end_tick, 1)
+    best, longest = score.qpm, -1
+    for i, tempo in enumerate(score.tempos):
+        until = score.tempos[i + 1].tick if i + 1 < len(score.tempos) else end
+        if until - tempo.tick > longest:
+            best, longest = tempo.qpm, until - tempo.tick
+    return best
+
+
+def read_piece(file: SourceFile) -> Reading:
+    """Read one file; every failure becomes a reason."""
+    try:
+        score = prepare_score(read_midi(file.path), file.kind)
+        if score.num_notes < MIN_NOTES:
+            return Reading(file, None, None, f"only {score.num_notes} notes (at least {MIN_NOTES} are needed)")
+        chords = score.track_by_role("chords")
+        blocks = chords is not None and is_blocks(chords, score)
+        piece = harmonise(score_to_piece(score, max_bars=MAX_BARS))
+    except MelodygenError as error:
+        return Reading(file, None, None, str(error).removeprefix(f"{file.path.name}: "))
+    qpm = min(280.0, max(36.0, dominant_qpm(score)))
+    piece = replace(piece, qpm=qpm)
+    digest = hashlib.sha256()
+    for bar in piece.bars:
+        digest.update(repr((bar.meter, sorted(bar.parts.items()))).encode())
+    info = PieceInfo(
+        file.name, file.style, file.source, file.split, file.kind, file.title, 0, len(piece.bars), qpm,
+        digest.hexdigest()[:16], blocks,
+    )  # fmt: skip
+    return Reading(file, piece, info)
+
+
+def read_folder(
+    files: Sequence[SourceFile],
+    workers: int = 2,
+    seconds_per_file: float = 20.0,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Reading]:
+    """Readings in the order of ``files``. A file that crashes or hangs a worker is named and the rest goes on."""
+    context = multiprocessing.get_context("spawn")
+    chunk = 64
+    at = 0
+    executor = ProcessPoolExecutor(workers, mp_context=context)
+    try:
+        while at < len(files):
+            block = [files[i : i + chunk] for i in range(at, min(at + chunk * workers * 4, len(files)), chunk)]
+            futures = [(b, executor.submit(_read_many, b)) for b in block]
+            for batch, future in futures:
+                try:
+                    readings = future.result(timeout=seconds_per_file * chunk)
+                except (BrokenProcessPool, FutureTimeout):
+                    _stop(executor)
+                    executor = ProcessPoolExecutor(workers, mp_context=context)
+                    readings = [_read_alone(f, seconds_per_file, context) for f in batch]
+                yield from readings
+                if progress is not None:
+                    progress(len(batch))
+            at += sum(len(b) for b in block)
+    finally:
+        _stop(executor)
+
+
+def _stop(executor: ProcessPoolExecutor) -> None:
+    for process in list((executor._processes or {}).values()):
+        process.kill()
+    executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _read_many(files: Sequence[SourceFile]) -> list[Reading]:
+    return [read_piece(f) for f in files]
+
+
+def _read_alone(file: SourceFile, seconds: float, context: multiprocessing.context.SpawnContext) -> Reading:
+    executor = ProcessPoolExecutor(1, mp_context=context)
+    try:
+        return executor.submit(read_piece, file).result(timeout=seconds)
+    except FutureTimeout:
+        return Reading(file, None, None, f"the parser did not finish within {seconds:.0f} s")
+    except BrokenProcessPool:
+        return Reading(file, None, None, "the parser crashed on this file")
+    finally:
+        _stop(executor)
+
+
+def near_duplicates(pieces: Sequence[tuple[Piece, PieceInfo]]) -> dict[str, str]:
+    """path -> path of an earlier piece that has the same notes (transposition and tempo aside).
+
+    Fingerprint: the melody's (or first role's) first 64 (interval, onset distance) pairs.
+    """
+    seen: dict[int, str] = {}
+    doubles: dict[str, str] = {}
+    for piece, info in pieces:
+        fingerprint = _fingerprint(piece)
+        if fingerprint is None:
+            continue
+        if fingerprint in seen:
+            doubles[info.path] = seen[fingerprint]
+        else:
+            seen[fingerprint] = info.path
+    return doubles
+
+
+def _fingerprint(piece: Piece) -> int | None:
+    role = next((r for r in ("melody", "other", "chords", "bass", "drums") if r in piece.roles), None)
+    if role is None:
+        return None
+    steps: list[tuple[int, int]] = []
+    offset, last = 0, None
+    for bar in piece.bars:
+        for note in bar.parts.get(role, ()):
+            pitch = note[1] if role == "drums" else note[3]
+            now = (offset + note[0], pitch)
+            if last is not None:
+                steps.append((now[0] - last[0], now[1] - last[1]))
+            last = now
+        offset += bar.num_positions
+        if len(steps) >= 64:
+            break
+    return hash(tuple(steps[:64])) if len(steps) >= 16 else None
+
+
+__all__ = ["Reading", "SourceFile", "find_files", "near_duplicates", "read_folder", "read_piece", "prepare_score"]

@@ -1,0 +1,1 @@
+"""Files in and out: the only place where objects of foreign libraries appear."""

@@ -1,0 +1,1 @@
+"""torch modules with flat arguments: no files, no config objects."""

@@ -1,0 +1,49 @@
+"""An LSTM language model with the interface of the Transformer. B batch, T steps, V vocabulary."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+LstmState = list[Tensor]
+
+
+class Lstm(nn.Module):
+    """ids (B, T) -> logits (B, T, V); tied embeddings through a projection."""
+
+    def __init__(
+        self, vocabulary_size: int, width: int = 256, hidden: int = 640, layers: int = 2, dropout: float = 0.0,
+        context: int = 1024,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.context = context
+        self.width = width
+        self.layers = layers
+        self.hidden = hidden
+        self.embedding = nn.Embedding(vocabulary_size, width)
+        self.lstm = nn.LSTM(width, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.project = nn.Linear(hidden, width, bias=False)
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+
+    def _run(self, ids: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        x = self.dropout(self.embedding(ids) * self.width**0.5)
+        out, state = self.lstm(x, state)
+        hidden = self.norm(self.project(self.dropout(out)))
+        assert state is not None
+        return functional.linear(hidden, self.embedding.weight), state
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self._run(ids, None)[0]
+
+    def new_state(self, batch: int, capacity: int) -> LstmState:
+        """Zero hidden and cell state; ``capacity`` is the Transformer's and not needed here."""
+        zeros = self.embedding.weight.new_zeros(self.layers, batch, self.hidden)
+        return [zeros, zeros.clone()]
+
+    def step(self, ids: Tensor, state: LstmState, at: int) -> Tensor:
+        """Logits (B, V) after feeding ids (B, T); the state is replaced in place."""
+        logits, (hidden, cell) = self._run(ids, (state[0], state[1]))
+        state[0], state[1] = hidden, cell
+        return logits[:, -1]

@@ -1,0 +1,59 @@
+"""Styles, and the classifier's opinion of them.
+
+A :class:`Style` is what the user names: how its music usually goes (tempo, meter, key, voices) and which
+General MIDI instruments play it. Styles are data: third parties add theirs through the ``melodygen.styles``
+entry-point group, a retrained checkpoint carries its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.errors import ClassifierError
+
+
+@dataclass(frozen=True)
+class Style:
+    """Defaults of one style. ``programs`` maps a role to a General MIDI program (0-127)."""
+
+    name: str
+    description: str
+    qpm: float = 120.0
+    meter: tuple[int, int] = (4, 4)
+    tracks: tuple[str, ...] = ("melody", "chords", "bass", "drums")
+    programs: dict[str, int] = field(default_factory=dict)
+    mode: str = "major"
+    swing: float = 0.5
+    """Where the off-beat eighth falls: 0.5 straight, 0.667 triplet swing. Informative; models write swing out."""
+
+
+@dataclass(frozen=True, eq=False)
+class StyleScores:
+    """How much a classifier hears each style: ``probabilities`` sum to 1 over ``labels``."""
+
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+    classifier_id: str
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.probabilities, dtype=np.float64)
+        if len(set(self.labels)) != len(self.labels) or values.shape != (len(self.labels),):
+            raise ClassifierError(f"{len(self.labels)} labels for probabilities of shape {values.shape}")
+        if not np.isfinite(values).all() or values.min() < 0 or abs(values.sum() - 1.0) > 1e-6:
+            raise ClassifierError("style probabilities must be finite, not negative, and sum to 1")
+        values = values.copy()
+        values.flags.writeable = False
+        object.__setattr__(self, "probabilities", values)
+
+    def __getitem__(self, label: str) -> float:
+        if label not in self.labels:
+            raise ClassifierError(f"this classifier does not know {label!r}; it knows {', '.join(self.labels)}")
+        return float(self.probabilities[self.labels.index(label)])
+
+    def top(self, count: int = 3) -> list[tuple[str, float]]:
+        """The ``count`` likeliest labels with their probabilities, likeliest first."""
+        order = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.labels[i], float(self.probabilities[i])) for i in order]

@@ -1,0 +1,291 @@
+"""Piece <-> token ids. ``decode(encode(piece)) == piece`` for every piece on the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from melodygen.errors import TokenError
+from melodygen.tokens.grid import GRID_ROLES, GridBar, GridNote, Piece
+from melodygen.tokens.vocabulary import (
+    BOS,
+    DRUM_VELOCITIES,
+    END,
+    FILL,
+    GAP,
+    HEADER_END,
+    MAX_COUNTDOWN,
+    METERS,
+    MODES,
+    SEGMENT_ROLES,
+    TEMPO_BANDS,
+    VOCABULARY,
+    tempo_band,
+)
+
+_V = VOCABULARY
+_POSITION = _V.offsets["position"]
+_VELOCITY = _V.offsets["velocity"]
+_DURATION = _V.offsets["duration"]
+_PITCH = _V.offsets["pitch"]
+_DRUM = _V.offsets["drum"]
+_ROLE = _V.offsets["role"]
+_ROOT = _V.offsets["chord_root"]
+_QUALITY = _V.offsets["chord_quality"]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is asked for, or known of, a piece. ``None`` is said as ``any``.
+
+    ``style`` is a slot (0-47) whose name the checkpoint knows; ``roles`` come in each bar in this order, ``chordline``
+    (the chord symbols) first where it is present; ``from_start``/``to_end``: the piece's real beginning and end.
+    """
+
+    style: int | None = None
+    meter: tuple[int, int] | None = None
+    tempo: int | None = None
+    key: tuple[int, str] | None = None
+    density: int | None = None
+    from_start: bool = True
+    to_end: bool = True
+    roles: tuple[str, ...] = ("chordline", "melody", "chords", "bass", "drums")
+
+
+def encode_header(header: Header) -> list[int]:
+    """``bos`` .. ``header_end``."""
+    if len(set(header.roles)) != len(header.roles) or not header.roles:
+        raise TokenError(f"roles {header.roles}: each once, at least one of {', '.join(SEGMENT_ROLES)}")
+    key = 0 if header.key is None else 1 + MODES.index(header.key[1]) * 12 + header.key[0]
+    if header.meter is not None and header.meter not in METERS:
+        raise TokenError(f"meter {header.meter[0]}/{header.meter[1]} is not one that tokens can say")
+    span = (0 if header.from_start else 2) + (0 if header.to_end else 1)
+    return [
+        BOS,
+        _V.id("style", 0 if header.style is None else 1 + header.style),
+        _V.id("meter", 0 if header.meter is None else 1 + METERS.index(header.meter)),
+        _V.id("tempo", 0 if header.tempo is None else 1 + header.tempo),
+        _V.id("key", key),
+        _V.id("density", 0 if header.density is None else 1 + header.density),
+        _V.id("span", span),
+        *(_ROLE + SEGMENT_ROLES.index(r) for r in header.roles),
+        HEADER_END,
+    ]
+
+
+def encode_segment(role: str, notes: Sequence[GridNote]) -> list[int]:
+    """Tokens of one role in one bar, the role token first; nothing when it is silent."""
+    if not notes:
+        return []
+    ids = [_ROLE + SEGMENT_ROLES.index(role)]
+    position = -1
+    if role == "drums":
+        for at, kind, band, _ in notes:
+            if at != position:
+                ids.append(_POSITION + at)
+                position = at
+            ids.append(_DRUM + kind * len(DRUM_VELOCITIES) + band)
+        return ids
+    velocity = duration = -1
+    for at, band, length, pitch in notes:
+        if at != position:
+            ids.append(_POSITION + at)
+            position = at
+        if band != velocity:
+            ids.append(_VELOCITY + band)
+            velocity = band
+        if length != duration:
+            ids.append(_DURATION + length)
+            duration = length
+        ids.append(_PITCH + pitch)
+    return ids
+
+
+def encode_chords(chords: Sequence[tuple[int, int, int]]) -> list[int]:
+    """The chord line of one bar."""
+    if not chords:
+        return []
+    ids = [_ROLE + SEGMENT_ROLES.index("chordline")]
+    for at, root, quality in chords:
+        ids.append(_POSITION + at)
+        ids.append(_ROOT + 1 + root)
+        if root >= 0:
+            ids.append(_QUALITY + quality)
+    return ids
+
+
+def bar_token(bars_left: int) -> int:
+    """``bars_left`` counts this bar too: the last bar is 1."""
+    return _V.id("bar", min(bars_left, MAX_COUNTDOWN + 1) - 1)
+
+
+def encode_bar(
+    bar: GridBar, bars_left: int, roles: Sequence[str], meter_before: tuple[int, int] | None
+) -> list[int]:
+    ids = [bar_token(bars_left)]
+    if bar.meter != meter_before:
+        ids.append(_V.id("meter", 1 + METERS.index(bar.meter)))
+    for role in roles:
+        ids += encode_chords(bar.chords) if role == "chordline" else encode_segment(role, bar.parts.get(role, ()))
+    return ids
+
+
+def encode(
+    piece: Piece, header: Header, fill: tuple[int, int] | None = None, bars_after: int = 0, end: bool = True
+) -> list[int]:
+    """The whole sequence. ``fill`` = (first, count) moves those bars behind ``fill``; ``bars_after`` is how many bars
+    follow that are not in ``piece`` (they only show in the countdown)."""
+    ids = encode_header(header)
+    meter = header.meter
+    total = len(piece.bars) + bars_after
+    coded = []
+    for index, bar in enumerate(piece.bars):
+        if fill is not None and index == fill[0] + fill[1]:
+            # what a reader of the sequence knows here is the meter before the gap
+            meter = piece.bars[fill[0] - 1].meter if fill[0] else header.meter
+        coded.append(encode_bar(bar, total - index, header.roles, meter))
+        meter = bar.meter
+    if fill is None:
+        ids += [t for bar_ids in coded for t in bar_ids]
+    else:
+        first, count = fill
+        if not (count >= 1 and 0 <= first and first + count <= len(coded)):
+            raise TokenError(f"fill {first}:{count} is not inside the {len(coded)} bars there are")
+        ids += [t for bar_ids in coded[:first] for t in bar_ids]
+        ids.append(GAP)
+        ids += [t for bar_ids in coded[first + count :] for t in bar_ids]
+        ids.append(FILL)
+        ids += [t for bar_ids in coded[first : first + count] for t in bar_ids]
+    if end:
+        ids.append(END)
+    return ids
+
+
+def decode_header(ids: Sequence[int]) -> tuple[Header, int]:
+    """The header and the index of the first token after it."""
+    expected = ("style", "meter", "tempo", "key", "density", "span")
+    if len(ids) < 9 or ids[0] != BOS:
+        raise TokenError("position 0: a sequence begins with bos and a header")
+    values = []
+    for at, kind in enumerate(expected, start=1):
+        if _V.kinds[ids[at]] != kind:
+            raise TokenError(f"position {at}: {_V.name(ids[at])} stands where {kind} belongs")
+        values.append(_V.values[ids[at]])
+    roles, at = [], 7
+    while at < len(ids) and _V.kinds[ids[at]] == "role":
+        roles.append(SEGMENT_ROLES[_V.values[ids[at]]])
+        at += 1
+    if at >= len(ids) or ids[at] != HEADER_END:
+        raise TokenError(f"position {at}: the header does not end")
+    style, meter, tempo, key, density, span = values
+    header = Header(
+        style - 1 if style else None,
+        METERS[meter - 1] if meter else None,
+        tempo - 1 if tempo else None,
+        ((key - 1) % 12, MODES[(key - 1) // 12]) if key else None,
+        density - 1 if density else None,
+        span < 2,
+        span % 2 == 0,
+        tuple(roles),
+    )
+    return header, at + 1
+
+
+def decode(ids: Sequence[int], qpm: float | None = None) -> Piece:
+    """Token ids back to a Piece, infilled bars put in their place. A sequence may stop early; what is whole is kept.
+
+    Raises TokenError with position and token where the order is illegal.
+    """
+    header, at = decode_header(ids)
+    bars: list[GridBar] = []
+    gap_at: int | None = None
+    filling: list[GridBar] | None = None
+    meter = header.meter
+    current: GridBar | None = None
+    role: str | None = None
+    position = velocity = duration = -1
+    root: int | None = None
+    notes: dict[str, list[GridNote]] = {}
+    chords: list[tuple[int, int, int]] = []
+
+    def close() -> None:
+        nonlocal current
+        if current is not None:
+            parts = {r: tuple(notes[r]) for r in GRID_ROLES if notes.get(r)}
+            (bars if filling is None else filling).append(replace(current, parts=parts, chords=tuple(chords)))
+        current = None
+
+    def fail(text: str) -> TokenError:
+        return TokenError(f"position {at}: {_V.name(ids[at])} {text}")
+
+    while at < len(ids):
+        token = ids[at]
+        kind, value = _V.kinds[token], _V.values[token]
+        if kind == "bar":
+            close()
+            following = ids[at + 1] if at + 1 < len(ids) else -1
+            if following >= 0 and _V.kinds[following] == "meter" and _V.values[following] > 0:
+                meter = METERS[_V.values[following] - 1]
+                at += 1
+            if meter is None:
+                raise fail("has no meter")
+            current, role, notes, chords = GridBar(meter), None, {}, []
+        elif token == END:
+            break
+        elif token == GAP:
+            close()
+            if gap_at is not None:
+                raise fail("comes twice")
+            gap_at = len(bars)
+        elif token == FILL:
+            close()
+            if gap_at is None:
+                raise fail("without a gap")
+            filling = []
+            # the meter in force is the one before the gap
+            meter = bars[gap_at - 1].meter if gap_at else header.meter
+        elif current is None:
+            raise fail("outside a bar")
+        elif kind == "role":
+            role, position, velocity, duration = SEGMENT_ROLES[value], -1, -1, -1
+        elif kind == "position":
+            if role is None or value <= position or value >= current.num_positions:
+                raise fail("is not after the position before it, inside the bar and a role")
+            position = value
+        elif kind == "velocity":
+            velocity = value
+        elif kind == "duration":
+            duration = value
+        elif kind == "pitch":
+            if role in (None, "drums", "chordline") or min(position, velocity, duration) < 0:
+                raise fail("has no role, position, velocity or duration")
+            assert role is not None
+            notes.setdefault(role, []).append((position, velocity, duration, value))
+        elif kind == "drum":
+            if role != "drums" or position < 0:
+                raise fail("outside the drums")
+            notes.setdefault(role, []).append((position, value // len(DRUM_VELOCITIES), value % len(DRUM_VELOCITIES), 0))
+        elif kind == "chord_root":
+            if role != "chordline" or position < 0:
+                raise fail("outside the chord line")
+            root = value - 1
+            if root < 0:
+                chords.append((position, -1, 0))
+        elif kind == "chord_quality":
+            if root is None or root < 0:
+                raise fail("without a root")
+            chords.append((position, root, value))
+        else:
+            raise fail("does not belong here")
+        at += 1
+    close()
+    if filling is not None and gap_at is not None:
+        bars[gap_at:gap_at] = filling
+    tempo = qpm if qpm is not None else TEMPO_BANDS[header.tempo] if header.tempo is not None else 120.0
+    return Piece(tuple(bars), tempo, header.key)
+
+
+__all__ = [
+    "Header", "bar_token", "decode", "decode_header", "encode", "encode_bar", "encode_chords",
+    "encode_header", "encode_segment", "tempo_band",
+]  # fmt: skip

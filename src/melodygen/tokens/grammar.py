@@ -1,0 +1,215 @@
+"""What may follow what: a state machine over tokens, and the mask a sampler obeys.
+
+Whatever is sampled under the mask decodes: bars count down to the end that was asked for, positions and pitches
+ascend inside their group, roles come in the header's order, each role keeps to its range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.errors import TokenError
+from melodygen.tokens.codec import Header, bar_token
+from melodygen.tokens.grid import meter_positions
+from melodygen.tokens.vocabulary import (
+    DRUM_VELOCITIES,
+    DRUMS,
+    DURATIONS,
+    END,
+    FILL,
+    GAP,
+    MAX_POLYPHONY,
+    METERS,
+    SEGMENT_ROLES,
+    VELOCITIES,
+    VOCABULARY,
+)
+
+_V = VOCABULARY
+_OFFSET = _V.offsets
+_SIZE = _V.size
+_KIND_NAMES = tuple(kind for kind, _ in _V.table())
+_KIND = [_KIND_NAMES.index(k) for k in _V.kinds]
+_VALUE = _V.values
+(_SPECIAL, _STYLE, _METER, _TEMPO, _KEY, _DENSITY, _SPAN, _ROLE, _BAR, _POSITION, _ROOT, _QUALITY, _DURATION,
+ _VELOCITY, _PITCH, _DRUM) = range(16)  # fmt: skip
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the request rules out beyond the grammar.
+
+    ``ranges``      role -> (lowest, highest) MIDI number
+    ``allow_meter_change``  False keeps the meter that was asked for
+    ``polyphony``   role -> most notes at one onset
+    """
+
+    ranges: Mapping[str, tuple[int, int]] | None = None
+    allow_meter_change: bool = False
+    polyphony: Mapping[str, int] | None = None
+
+
+class Grammar:
+    """The state after a prefix. ``bars_left`` is the countdown of the next bar; ``allowed()`` the mask for the next token."""
+
+    def __init__(self, header: Header, bars: int, limits: Limits | None = None) -> None:
+        self.header = header
+        self.limits = limits or Limits()
+        self.bars_left = bars
+        self.meter = header.meter
+        self.ended = False
+        self._state = "bar"  # what the last token was; "bar" = between bars
+        self._role = -1  # index into header.roles of the segment that is open, -1 at the bar's start
+        self._position = -1
+        self._duration = -1
+        self._velocity = -1
+        self._pitch = -1
+        self._group_duration = -1
+        self._group_size = 0
+        self._in_bar = False
+        self._role_ids = [_OFFSET["role"] + SEGMENT_ROLES.index(r) for r in header.roles]
+
+    def advance(self, token: int) -> None:
+        """Take one token. Raises TokenError when the grammar does not allow it."""
+        kind, value = _KIND[token], _VALUE[token]
+        if kind == _BAR:
+            if token != bar_token(self.bars_left) or self.ended:
+                raise TokenError(f"{_V.name(token)} where {self.bars_left} bars are left")
+            self.bars_left -= 1
+            self._in_bar, self._role, self._state = True, -1, "bar_open"
+        elif kind == _METER:
+            self.meter = METERS[value - 1]
+            self._state = "meter"
+        elif kind == _ROLE:
+            self._role = self.header.roles.index(SEGMENT_ROLES[value])
+            self._position = self._duration = self._velocity = self._pitch = -1
+            self._state = "role"
+        elif kind == _POSITION:
+            self._position, self._pitch, self._group_duration, self._group_size = value, -1, -1, 0
+            self._state = "position"
+        elif kind == _VELOCITY:
+            self._velocity, self._state = value, "velocity"
+        elif kind == _DURATION:
+            self._duration = self._group_duration = value
+            self._pitch, self._state = -1, "duration"
+        elif kind in (_PITCH, _DRUM):
+            self._pitch = value
+            self._group_duration = self._duration
+            self._group_size += 1
+            self._state = "note"
+        elif kind == _ROOT:
+            self._state = "root" if value else "note"
+        elif kind == _QUALITY:
+            self._state = "note"
+        elif token == END:
+            self.ended = True
+        else:
+            raise TokenError(f"{_V.name(token)} cannot be taken here")
+
+    def skip_gap(self, bars: int) -> None:
+        """Jump over ``bars`` bars that are replaced by ``gap``; the caller puts the token."""
+        self.bars_left -= bars
+        self._in_bar, self._role, self._state = False, -1, "bar"
+
+    def begin_fill(self, bars_left: int, meter: tuple[int, int] | None) -> None:
+        """Go back to the gap: the next bar counts ``bars_left``."""
+        self.bars_left, self.meter = bars_left, meter
+        self._in_bar, self._role, self._state = False, -1, "bar"
+
+    def allowed(self, last_bar_left: int = 0) -> Mask:
+        """Boolean mask over the vocabulary. ``last_bar_left``: the bar countdown at which to stop (0 = the piece's end,
+        infill stops earlier); there ``end`` is allowed instead of a bar."""
+        mask = np.zeros(_SIZE, dtype=bool)
+        state = self._state
+        role = self.header.roles[self._role] if self._role >= 0 else ""
+        if state in ("bar_open", "meter") and self.meter is None:
+            first = _OFFSET["meter"] + 1
+            mask[first : first + len(METERS)] = True
+            return mask
+        if state == "bar_open" and self.limits.allow_meter_change:
+            first = _OFFSET["meter"] + 1
+            mask[first : first + len(METERS)] = True
+            assert self.meter is not None
+            mask[first + METERS.index(self.meter)] = False
+        if state in ("bar", "bar_open", "meter", "note"):
+            if self._in_bar:
+                for index in range(self._role + 1, len(self._role_ids)):
+                    mask[self._role_ids[index]] = True
+            if self.bars_left > last_bar_left:
+                mask[bar_token(self.bars_left)] = True
+            else:
+                mask[END] = True
+        if state in ("role", "note") and self._in_bar and role:
+            assert self.meter is not None
+            end = _OFFSET["position"] + meter_positions(self.meter)
+            mask[_OFFSET["position"] + self._position + 1 : end] = True
+        if not role:
+            return mask
+        if role == "chordline":
+            if state == "position":
+                mask[_V.slice("chord_root")] = True
+            elif state == "root":
+                mask[:] = False
+                mask[_V.slice("chord_quality")] = True
+            return mask
+        if role == "drums":
+            if state in ("position", "note"):
+                used = self._pitch // len(DRUM_VELOCITIES) if self._pitch >= 0 else -1
+                first = _OFFSET["drum"] + (used + 1) * len(DRUM_VELOCITIES)
+                mask[first : _OFFSET["drum"] + len(DRUMS) * len(DRUM_VELOCITIES)] = True
+            return mask
+        low, high = (self.limits.ranges or {}).get(role, (0, 127))
+        cap = min(MAX_POLYPHONY[role], (self.limits.polyphony or {}).get(role, 99))
+        room = self._group_size < cap
+        if state == "position":
+            first = _OFFSET["velocity"]
+            mask[first : first + len(VELOCITIES)] = True
+            if self._velocity >= 0:
+                mask[first + self._velocity] = False
+        if (state in ("position", "velocity") or (state == "note" and room)) and (
+            self._velocity >= 0 or state == "velocity"
+        ):
+            # a new duration in the same group is longer than the one before; a new group starts anywhere
+            first = _OFFSET["duration"]
+            after = self._group_duration if state == "note" else -1
+            mask[first + after + 1 : first + len(DURATIONS)] = True
+            if self._duration >= 0:
+                mask[first + self._duration] = False
+        if self._duration >= 0 and self._velocity >= 0 and (
+            state in ("position", "velocity", "duration") or (state == "note" and room)
+        ):
+            first = max(low, self._pitch + 1 if self._pitch >= 0 else low)
+            if first <= high:
+                mask[_OFFSET["pitch"] + first : _OFFSET["pitch"] + high + 1] = True
+        return mask
+
+
+def check(ids: Sequence[int], header: Header, bars: int, start: int) -> None:
+    """Raise TokenError at the first token of ``ids[start:]`` that the grammar forbids. Infill is followed through."""
+    grammar = Grammar(header, bars, Limits(allow_meter_change=True))
+    gap_left: int | None = None
+    gap_meter: tuple[int, int] | None = None
+    for at in range(start, len(ids)):
+        token = ids[at]
+        if token == GAP:
+            gap_left, gap_meter = grammar.bars_left, grammar.meter
+            following = next((_VALUE[t] + 1 for t in ids[at + 1 :] if _KIND[t] == _BAR or t == FILL), 0)
+            grammar.skip_gap(grammar.bars_left - (0 if ids[at + 1] == FILL else following))
+            continue
+        if token == FILL:
+            if gap_left is None:
+                raise TokenError(f"position {at}: fill without a gap")
+            grammar.begin_fill(gap_left, gap_meter)
+            continue
+        stop = 0
+        if gap_left is not None and token == END:
+            stop = grammar.bars_left
+        if not grammar.allowed(stop)[token]:
+            raise TokenError(f"position {at}: {_V.name(token)} is not allowed here")
+        grammar.advance(token)

@@ -1,0 +1,1 @@
+"""Training: functions that take data and give records; files are the caller's."""
