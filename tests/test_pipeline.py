@@ -8,6 +8,7 @@ from fakeband import Beeper, Judge, Writer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from melodygen import pipeline
 from melodygen.asking import (
     check_request,
     parse_chords,
@@ -65,6 +66,22 @@ def test_quick_renders_only_and_one_batch_a_round() -> None:
     assert beeper.calls == ["draft"] * 10
 
 
+def test_recordings_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many long candidates are heard in parts, with the same opinions."""
+    sizes: list[int] = []
+
+    class Counting(Judge):
+        def classify(self, recordings):  # type: ignore[no-untyped-def]
+            sizes.append(len(recordings))
+            return super().classify(recordings)
+
+    whole = compose(JAZZ, Writer(), Beeper(), Counting(), seed=1, candidates=7, max_rounds=1)
+    monkeypatch.setattr(pipeline, "MAX_WAITING_SAMPLES", 2 * pipeline.DRAFT_SAMPLE_RATE)
+    parts = compose(JAZZ, Writer(), Beeper(), Counting(), seed=1, candidates=7, max_rounds=1)
+    assert sizes == [7, 3, 3, 1]
+    assert parts.candidates == whole.candidates
+
+
 def test_flawed_candidates_are_never_chosen_over_playable_ones() -> None:
     class Mixed(Writer):
         """The candidate that would please the judge most is a fragment."""
@@ -114,7 +131,7 @@ def test_clock_and_progress_are_the_callers() -> None:
         clock=lambda: next(ticks), progress=lambda stage, done: seen.append((stage, done)), min_style=0.1
     )
     assert piece.seconds == 2.5
-    assert [stage for stage, done in seen if done == 1.0] == ["writing", "rendering", "listening"]
+    assert [stage for stage, done in seen if done == 1.0] == ["writing", "listening"]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,10 @@ Progress = Callable[[str, float], None]
 MIN_FILLED_BARS = 0.5
 SILENCE_PEAK = 1e-4
 """-80 dBFS: what stays below is not heard."""
+DRAFT_SAMPLE_RATE = 22_050
+"""Enough for the classifier, and a third of the time of 44.1 kHz."""
+MAX_WAITING_SAMPLES = 12_000_000
+"""Recordings that wait for the classifier together: some 50 MB, nine minutes."""
 
 
 @dataclass(frozen=True)
@@ -197,18 +201,18 @@ def _round(
     drafts = generator.generate(request, seeds, lambda done: report(f"writing{again}", done))
     if stop():
         return []
-    recordings: list[Audio | None] = []
+    judged: list[StyleScores | None] = []
+    waiting: list[Audio | None] = []
     for index, draft in enumerate(drafts):
-        recordings.append(_sound(draft.score, renderer))
-        report(f"rendering{again}", (index + 1) / len(drafts))
-    report(f"listening{again}", 0.0)
-    audible = [audio for audio in recordings if audio is not None]
-    judged = iter(_classify(audible, classifier))
-    report(f"listening{again}", 1.0)
+        waiting.append(_sound(draft.score, renderer))
+        report(f"listening{again}", (index + 1) / len(drafts))
+        last = index + 1 == len(drafts)
+        if last or sum(audio.samples.size for audio in waiting if audio is not None) > MAX_WAITING_SAMPLES:
+            judged += _classify(waiting, classifier)
+            waiting = []
     heard = []
-    for draft, audio in zip(drafts, recordings, strict=True):
-        scores = None if audio is None else next(judged)
-        flaw = find_flaw(draft.score, request) or ("silent when rendered" if audio is None else "")
+    for draft, scores in zip(drafts, judged, strict=True):
+        flaw = find_flaw(draft.score, request) or ("silent when rendered" if scores is None else "")
         record = CandidateRecord(
             seed=draft.seed,
             round=number,
@@ -224,12 +228,15 @@ def _sound(score: Score, renderer: Renderer) -> Audio | None:
     """A quick render; None for silence, which no classifier should be asked about."""
     if not score.num_notes:
         return None
-    audio = renderer.render(score, quality="draft")
+    audio = renderer.render(score, DRAFT_SAMPLE_RATE, quality="draft")
     return audio if audio.num_samples and float(np.abs(audio.samples).max()) > SILENCE_PEAK else None
 
 
-def _classify(recordings: Sequence[Audio], classifier: StyleClassifier) -> list[StyleScores]:
-    return classifier.classify(recordings) if recordings else []
+def _classify(recordings: Sequence[Audio | None], classifier: StyleClassifier) -> list[StyleScores | None]:
+    """One opinion for each recording, None for silence."""
+    audible = [audio for audio in recordings if audio is not None]
+    opinions = iter(classifier.classify(audible) if audible else [])
+    return [None if audio is None else next(opinions) for audio in recordings]
 
 
 def _no_progress(stage: str, done: float) -> None:
