@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,15 +22,45 @@ from numpy.typing import NDArray
 
 from melodygen.renderers.soundfont import RECORDS, SF3_COMPRESSED, Gen, SoundFont
 
-MISSING = {2, 5, 17, 31, 35, 37, 50, 53, 54, 67, 69, 85, 88, 91, 92, 93, 94, 95, 96, 97, 98, 99, 101, 102, 103}
+MISSING = {
+    2,
+    5,
+    17,
+    31,
+    35,
+    37,
+    50,
+    53,
+    54,
+    67,
+    69,
+    85,
+    88,
+    91,
+    92,
+    93,
+    94,
+    95,
+    96,
+    97,
+    98,
+    99,
+    101,
+    102,
+    103,
+}
 """Programs left to the fallback table of ``melodygen.renderers.programs``."""
 PROGRAMS = tuple(p for p in range(119) if p not in MISSING)
 KITS = (0, 16, 25, 32, 40, 48)
 STEREO = {(0, 0)}
 """Presets whose samples stay stereo; others that share them do too."""
+TUNING_CENTS = {9: 11, 19: -8, 47: 21, 55: 5, 72: -7, 73: -6, 76: -22, 80: -8}
+"""Presets that the source has uniformly off pitch, and what brings them back (measured by spectrum)."""
 QUALITY = 0.3
 """Ogg Vorbis quality, 0 to 1."""
 DRUM_QUALITY = 0.4
+PAIR_CENTIBELS = 75
+"""What one half alone lacks: 3 dB, where players count attenuation 0.4."""
 GUARD_FRAMES = 46
 """Zeros after each sample that the specification asks for, in frames; also what is kept behind a loop."""
 
@@ -61,25 +90,43 @@ def _half(name: bytes) -> tuple[bytes, str]:
     return bare, ""
 
 
+def _tuned(gens: list[tuple[int, int]], cents: int) -> list[tuple[int, int]]:
+    """A preset's zone with ``cents`` more; its instrument's number stays last."""
+    if Gen.INSTRUMENT not in dict(gens):
+        return gens
+    tune = dict(gens).get(Gen.FINE_TUNE, 0) + cents
+    return [*(g for g in gens[:-1] if g[0] != Gen.FINE_TUNE), (Gen.FINE_TUNE, tune), gens[-1]]
+
+
+def _louder(gens: list[tuple[int, int]], shared: int) -> list[tuple[int, int]]:
+    """The zone with the power of a pair. ``shared`` is the attenuation of its instrument's global zone; the
+    sample's number stays last, as the format wants it."""
+    attenuation = dict(gens).get(Gen.ATTENUATION, shared) - PAIR_CENTIBELS
+    return [*(g for g in gens[:-1] if g[0] != Gen.ATTENUATION), (Gen.ATTENUATION, attenuation), gens[-1]]
+
+
 def _to_mono(
-    zones: list[tuple[list[tuple[int, int]], bytes]], font: SoundFont, singles: dict[int, int]
+    zones: list[tuple[list[tuple[int, int]], bytes]], font: SoundFont
 ) -> list[tuple[list[tuple[int, int]], bytes]]:
-    """Without the right halves whose left half has a zone of the same ranges; ``singles`` learns the pairs."""
+    """Without the right halves whose left half has a zone of the same ranges."""
     names = font.tables["shdr"]["name"]
     halves: dict[tuple[bytes, str, object], int] = {}
     for gens, _ in zones:
         if (sample := dict(gens).get(Gen.SAMPLE_ID)) is not None:
             halves[(*_half(names[sample]), _ranges(gens))] = sample
     kept = []
-    for gens, mods in zones:
+    shared = (
+        dict(zones[0][0]).get(Gen.ATTENUATION, 0) if zones and Gen.SAMPLE_ID not in dict(zones[0][0]) else 0
+    )
+    for original, mods in zones:
+        gens = original
         if (sample := dict(gens).get(Gen.SAMPLE_ID)) is not None:
             name, side = _half(names[sample])
             partner = halves.get((name, "R" if side == "L" else "L", _ranges(gens))) if side else None
             if side == "R" and partner is not None:
                 continue
             if side == "L" and partner is not None:
-                singles[sample] = partner
-                gens = [(o, 0 if o == Gen.PAN else a) for o, a in gens]
+                gens = _louder([(o, 0 if o == Gen.PAN else a) for o, a in gens], shared)
         kept.append((gens, mods))
     return kept
 
@@ -124,6 +171,8 @@ def make_soundfont(source: Path, target: Path) -> None:
                         stereo_instruments.add(amount)
                     if int(h["bank"]) == 128:
                         drum_instruments.add(amount)
+        if int(h["bank"]) == 0 and int(h["program"]) in TUNING_CENTS:
+            bags = [(_tuned(gens, TUNING_CENTS[int(h["program"])]), mods) for gens, mods in bags]
         presets.append((h, bags))
 
     stereo_samples = {
@@ -131,14 +180,15 @@ def make_soundfont(source: Path, target: Path) -> None:
         for n in stereo_instruments
         for g, _ in _bags(font, "i", int(tables["inst"][n]["bag"]), int(tables["inst"][n + 1]["bag"]))
     }
-    singles: dict[int, int] = {}
     samples: dict[int, int] = {}
     drum_samples: set[int] = set()
     new_instruments = []
     for n in instruments:
         zones = _bags(font, "i", int(tables["inst"][n]["bag"]), int(tables["inst"][n + 1]["bag"]))
-        if not any(dict(g).get(Gen.SAMPLE_ID) in stereo_samples for g, _ in zones if Gen.SAMPLE_ID in dict(g)):
-            zones = _to_mono(zones, font, singles)
+        if not any(
+            dict(g).get(Gen.SAMPLE_ID) in stereo_samples for g, _ in zones if Gen.SAMPLE_ID in dict(g)
+        ):
+            zones = _to_mono(zones, font)
         for gens, _ in zones:
             for oper, amount in gens:
                 if oper == Gen.SAMPLE_ID:
@@ -151,10 +201,6 @@ def make_soundfont(source: Path, target: Path) -> None:
     for n in samples:
         row = tables["shdr"][n]
         pcm = font.read_sample(n)
-        if n in singles and singles[n] not in samples:
-            other = font.read_sample(singles[n])
-            power = (np.mean(pcm**2) + np.mean(other**2)) / max(float(np.mean(pcm**2)), 1e-12)
-            pcm = pcm * np.float32(min(np.sqrt(power), 0.98 / max(float(np.abs(pcm).max()), 1e-6)))
         first, last = font.loop(n)
         if n not in drum_samples and last - first > 8 and last + GUARD_FRAMES < len(pcm):
             pcm = pcm[: last + GUARD_FRAMES]
@@ -167,7 +213,9 @@ def make_soundfont(source: Path, target: Path) -> None:
         shdr.append(new.tobytes())
     shdr.append(np.array([(b"EOS", 0, 0, 0, 0, 0, 0, 0, 0, 0)], dtype=RECORDS["shdr"]).tobytes())
 
-    def pack(kind: str, owners: list[list[tuple[list[tuple[int, int]], bytes]]], link: int, numbers: dict[int, int]):
+    def pack(
+        kind: str, owners: list[list[tuple[list[tuple[int, int]], bytes]]], link: int, numbers: dict[int, int]
+    ) -> tuple[list[int], bytes, bytes, bytes]:
         bag, gen, mod, starts = bytearray(), bytearray(), bytearray(), []
         for zones in owners:
             starts.append(len(bag) // 4)
@@ -207,14 +255,21 @@ def make_soundfont(source: Path, target: Path) -> None:
     pdta = b"".join(
         _chunk(name, bytes(data))
         for name, data in (
-            ("phdr", phdr), ("pbag", pbag), ("pmod", pmod), ("pgen", pgen), ("inst", inst),
-            ("ibag", ibag), ("imod", imod), ("igen", igen), ("shdr", b"".join(shdr)),
+            ("phdr", phdr),
+            ("pbag", pbag),
+            ("pmod", pmod),
+            ("pgen", pgen),
+            ("inst", inst),
+            ("ibag", ibag),
+            ("imod", imod),
+            ("igen", igen),
+            ("shdr", b"".join(shdr)),
         )
     )
     riff = b"sfbk" + _list("INFO", info) + _list("sdta", _chunk("smpl", bytes(body))) + _list("pdta", pdta)
     temporary = target.with_name(target.name + ".part")
     temporary.write_bytes(_chunk("RIFF", riff))
-    os.replace(temporary, target)
+    temporary.replace(target)
 
 
 def main() -> None:

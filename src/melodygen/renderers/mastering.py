@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
 from scipy.signal import butter, fftconvolve, sosfilt
 
@@ -26,8 +25,10 @@ FADE_SECONDS = {"full": 1.2, "draft": 0.2}
 REVERB_DB = -13.0
 REVERB_SECONDS = 2.2
 LIMITER_BLOCK = 32
+LIMITER_PIECE = LIMITER_BLOCK * 8192
 LOOKAHEAD_SECONDS = 0.004
-RELEASE_SECONDS = 0.08
+RELEASE_SECONDS = 0.4
+"""From silence to full gain; after a peak 3 dB too high, a third of it."""
 
 
 def tail_seconds(quality: str) -> float:
@@ -46,7 +47,8 @@ def impulse_response(sample_rate: int) -> Samples:
         top = min(high, 0.45 * sample_rate)
         if low >= top:
             continue
-        noise = sosfilt(butter(2, (low, top), "bandpass", fs=sample_rate, output="sos"), rng.standard_normal((2, len(t))))
+        band = butter(2, (low, top), "bandpass", fs=sample_rate, output="sos")
+        noise = sosfilt(band, rng.standard_normal((2, len(t))))
         weight = 1.0 if low < 2000 else 0.7
         total += weight * noise / noise.std() * np.exp(-6.9 * t / rt60)
     total *= np.clip(t / 0.02, 0.0, 1.0)  # a soft start: the early reflections below are its edge
@@ -55,7 +57,9 @@ def impulse_response(sample_rate: int) -> Samples:
     total /= np.sqrt((total**2).sum(axis=1, keepdims=True))
     for side in range(2):
         for seconds in rng.uniform(0.009, 0.06, size=7):
-            total[side, round(seconds * sample_rate)] += rng.choice((-1.0, 1.0)) * 0.16 * np.exp(-seconds / 0.04)
+            total[side, round(seconds * sample_rate)] += (
+                rng.choice((-1.0, 1.0)) * 0.16 * np.exp(-seconds / 0.04)
+            )
     total /= np.sqrt((total**2).sum(axis=1, keepdims=True))
     response: Samples = total.astype(np.float32)
     response.flags.writeable = False
@@ -74,28 +78,34 @@ def add_reverb(dry: Samples, send: Samples, sample_rate: int) -> None:
             dry[side, start : start + len(wet)] += gain * wet.astype(np.float32)
 
 
-def limit(samples: Samples, ceiling: float, sample_rate: int) -> Samples:
-    """``samples`` with every peak at or under ``ceiling`` (linear): the gain falls before a peak and rises
-    slowly after it, one gain for all channels."""
+def limit(samples: Samples, ceiling: float, sample_rate: int, gain: float = 1.0) -> Samples:
+    """``samples`` times ``gain`` with every peak at or under ``ceiling`` (linear): the level falls before a peak
+    and rises slowly after it, alike in all channels. Works in pieces, so that only the result takes memory."""
     num = samples.shape[1]
+    limited = np.empty_like(samples)
+    if num == 0:
+        return limited
     count = -(-num // LIMITER_BLOCK)
-    peaks = np.zeros(count * LIMITER_BLOCK, dtype=np.float32)
-    np.max(np.abs(samples), axis=0, out=peaks[:num])
-    if num == 0 or float(peaks.max()) <= ceiling:
-        return samples
-    blocks = peaks.reshape(count, LIMITER_BLOCK).max(axis=1)
-    wanted = np.minimum(1.0, ceiling / np.maximum(blocks, 1e-9)).astype(np.float64)
+    starts = range(0, num, LIMITER_PIECE)
+    highest = [
+        np.maximum.reduceat(np.abs(piece).max(axis=0), np.arange(0, piece.shape[1], LIMITER_BLOCK))
+        for piece in (samples[:, start : start + LIMITER_PIECE] for start in starts)
+    ]
+    wanted = np.minimum(1.0, ceiling / np.maximum(np.concatenate(highest) * gain, 1e-9)).astype(np.float64)
     rate = sample_rate / LIMITER_BLOCK
     ahead = max(1, round(LOOKAHEAD_SECONDS * rate))
-    reach = max(1, round(RELEASE_SECONDS * rate))
     held = minimum_filter1d(wanted, size=2 * ahead + 3)
-    slow = uniform_filter1d(minimum_filter1d(held, size=reach, origin=-(reach // 2) + (reach % 2 == 0)), size=reach)
-    smooth = np.minimum(uniform_filter1d(held, size=2 * ahead + 1), np.maximum(slow, held))
-    smooth = np.minimum(smooth, held)
+    rise = np.arange(count) / (RELEASE_SECONDS * rate)  # a straight way back up from the lowest gain so far
+    smooth = rise + np.minimum.accumulate(held - rise)
+    smooth = np.minimum(uniform_filter1d(smooth, size=2 * ahead + 1), wanted)
     # Gains stand at block edges; each edge takes the smaller of its two blocks, so no block is exceeded.
     edges = np.minimum(np.concatenate(([smooth[0]], smooth)), np.concatenate((smooth, [smooth[-1]])))
-    gain = np.interp(np.arange(num), np.arange(count + 1) * LIMITER_BLOCK, edges).astype(np.float32)
-    return samples * gain
+    for start in starts:
+        piece = samples[:, start : start + LIMITER_PIECE]
+        place = (start + np.arange(piece.shape[1])) / LIMITER_BLOCK
+        curve = np.interp(place, np.arange(count + 1), edges) * gain
+        np.multiply(piece, curve.astype(np.float32), out=limited[:, start : start + LIMITER_PIECE])
+    return limited
 
 
 def _fade(samples: Samples, seconds: float, sample_rate: int) -> None:
@@ -110,9 +120,9 @@ def master(mixed: Mix, sample_rate: int, quality: str) -> Audio:
     if mixed.send is not None:
         add_reverb(samples, mixed.send, sample_rate)
     _fade(samples, FADE_SECONDS[quality], sample_rate)
-    if quality == "draft":
-        return Audio(_levelled(samples), sample_rate)
-    return Audio(to_loudness(samples, sample_rate), sample_rate)
+    finished = _levelled(samples) if quality == "draft" else to_loudness(samples, sample_rate)
+    finished.flags.writeable = False  # Audio need not copy it
+    return Audio(finished, sample_rate)
 
 
 def _levelled(samples: Samples) -> Samples:
@@ -133,7 +143,7 @@ def to_loudness(samples: Samples, sample_rate: int, target_lufs: float = TARGET_
     most = gain_db + 3.0
     limited = samples
     for _ in range(3):
-        limited = limit(samples * np.float32(10 ** (gain_db / 20)), ceiling, sample_rate)
+        limited = limit(samples, ceiling, sample_rate, 10 ** (gain_db / 20))
         missing = target_lufs - integrated_loudness(limited, sample_rate)
         if abs(missing) < 0.2 or gain_db >= most:
             break

@@ -19,9 +19,11 @@ from melodygen.score import Score, Track
 
 Samples = NDArray[np.float32]
 
-ROLE_LEVEL_DB = {"melody": 0.0, "bass": -1.0, "chords": -5.0, "drums": -5.0, "other": -6.0}
+ROLE_LEVEL_DB = {"melody": 0.0, "bass": -1.0, "chords": -5.0, "drums": -4.0, "other": -6.0}
 """Where the loudness (RMS while it plays) of each role is brought, relative to the melody's."""
 MAX_BALANCE_DB = 12.0
+HIT_SECONDS = 0.2
+"""What a drum is heard for, however short it is written."""
 ROLE_PAN = {"melody": 0.0, "bass": 0.0, "drums": 0.0}
 """-1 left, 1 right; the other tracks take the places of ``SEATS`` in turn."""
 SEATS = (-0.3, 0.35, -0.5, 0.5, -0.15, 0.2)
@@ -109,7 +111,9 @@ def played_notes(score: Score, track: Track, sample_rate: int) -> Played:
     notes = track.notes
     onset_tick = notes["onset_tick"].astype(np.int64)
     onset = np.rint(ticks_to_seconds(score, onset_tick) * sample_rate).astype(np.int64)
-    end = np.rint(ticks_to_seconds(score, onset_tick + notes["duration_ticks"]) * sample_rate).astype(np.int64)
+    end = np.rint(ticks_to_seconds(score, onset_tick + notes["duration_ticks"]) * sample_rate).astype(
+        np.int64
+    )
     pitch, velocity = notes["pitch"].astype(np.int64), notes["velocity"].astype(np.int64)
     order = np.lexsort((-velocity, onset, pitch))
     onset, end, pitch, velocity = onset[order], end[order], pitch[order], velocity[order]
@@ -146,8 +150,9 @@ def track_pans(score: Score) -> list[float]:
 
 
 def _release_curve(num_samples: int, release: int) -> Samples:
-    curve = np.exp(np.arange(num_samples) * (-RELEASE_DB / 20 * np.log(10) / max(release, 1)))
-    return curve.astype(np.float32)
+    exponent = np.arange(num_samples) * (-RELEASE_DB / 20 * np.log(10) / max(release, 1))
+    curve: Samples = np.exp(exponent).astype(np.float32)
+    return curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,13 +186,16 @@ def _part(bank: VoiceBank, score: Score, track: Track, sample_rate: int) -> _Par
     return _Part(notes, [made[layer] for layer in layers], (notes.velocity / 127.0) ** 2, stop)
 
 
-def _level(part: _Part) -> float:
-    """RMS of the part while any of its notes is held; 0 for silence."""
+def _level(part: _Part, least: int) -> float:
+    """RMS of the part while any of its notes is held, each for at least ``least`` samples; 0 for silence."""
+    held = np.maximum(part.notes.held, least)
     energy = 0.0
-    for voice, held, gain in zip(part.voices, part.notes.held.tolist(), part.gains.tolist(), strict=True):
-        for channel in voice.samples[:, :held]:
+    for voice, num, gain in zip(part.voices, held.tolist(), part.gains.tolist(), strict=True):
+        for channel in voice.samples[:, :num]:
             energy += gain * gain * float(np.dot(channel, channel)) / len(voice.samples)
-    end = np.maximum.accumulate(part.notes.onset + part.notes.held)
+    if not len(held):
+        return 0.0
+    end = np.maximum.accumulate(part.notes.onset + held)
     busy = np.maximum(end - np.maximum(part.notes.onset, np.concatenate(([0], end[:-1]))), 0).sum()
     return float(np.sqrt(energy / max(int(busy), 1)))
 
@@ -214,7 +222,9 @@ def mix(score: Score, bank: VoiceBank, sample_rate: int, tail_seconds: float, st
     dry = np.zeros((2 if stereo else 1, length), dtype=np.float32)
     send = np.zeros(length, dtype=np.float32) if stereo else None
     parts = [_part(bank, score, track, sample_rate) for track in score.tracks]
-    gains = balance([_level(p) if len(p.notes) else 0.0 for p in parts], score)
+    hit = round(HIT_SECONDS * sample_rate)
+    levels = [_level(p, hit if t.is_drum else 1) for t, p in zip(score.tracks, parts, strict=True)]
+    gains = balance(levels, score)
     for track, part, gain, pan in zip(score.tracks, parts, gains, track_pans(score), strict=True):
         angle = (pan + 1) * np.pi / 4
         sides = (float(np.cos(angle)) * 2**0.5, float(np.sin(angle)) * 2**0.5) if stereo else (1.0,)

@@ -65,7 +65,9 @@ def _triangle(num: int, rate: float, delay: float, frequency_hz: float) -> NDArr
     return -result
 
 
-def _lowpass(fc_hz: float, q_centibels: float, rate: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _lowpass(
+    fc_hz: float, q_centibels: float, rate: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """FluidSynth's resonant low-pass: unit gain at 0 Hz but for half the resonance."""
     q = 10 ** ((q_centibels / 10.0 - 3.01) / 20.0)
     omega = 2 * np.pi * min(max(fc_hz, 5.0), 0.45 * rate) / rate
@@ -106,7 +108,9 @@ class SoundFontBank:
         self._kits = frozenset(p for b, p in font.presets if b == DRUM_BANK)
         self._bank_of = {p: b for b, p in reversed(font.presets) if b != DRUM_BANK}
         if not self._programs:
-            raise RenderError(f"soundfont {font.path} holds no instruments but drums; name another with --soundfont")
+            raise RenderError(
+                f"soundfont {font.path} holds no instruments but drums; name another with --soundfont"
+            )
         self._drums = AdditiveBank(sample_rate)
         self._zones: dict[tuple[int, int], tuple[Zone, ...]] = {}
         self._layers: dict[tuple[int, int, int, int], Layer] = {}
@@ -120,8 +124,10 @@ class SoundFontBank:
         return self._layers[wanted]
 
     def _find_layer(self, track: Track, pitch: int, velocity: int) -> Layer:
-        program = nearest_kit(track.program, self._kits) if track.is_drum else nearest_program(
-            track.program, self._programs
+        program = (
+            nearest_kit(track.program, self._kits)
+            if track.is_drum
+            else nearest_program(track.program, self._programs)
         )
         if program is None:
             return (-1, 0, pitch, ())
@@ -220,7 +226,9 @@ class SoundFontBank:
             loop = samples[loop_start:loop_end]
             samples = np.concatenate([samples, np.resize(loop, need - len(samples))])
         elif not looped and gens[Gen.END] + gens[Gen.END_COARSE] < 0:
-            samples = samples[: max(len(samples) + int(gens[Gen.END] + 32_768 * gens[Gen.END_COARSE]), start + 1)]
+            samples = samples[
+                : max(len(samples) + int(gens[Gen.END] + 32_768 * gens[Gen.END_COARSE]), start + 1)
+            ]
         return samples[start:]
 
     def _zone_sound(self, zone: Zone, pitch: int, num: int) -> Samples:
@@ -236,7 +244,10 @@ class SoundFontBank:
         blocks = num // FILTER_BLOCK + 2
         control = rate / FILTER_BLOCK
         lfo = _triangle(
-            blocks, control, timecents_to_seconds(gens[Gen.MOD_LFO_DELAY]), 8.176 * 2 ** (gens[Gen.MOD_LFO_FREQ] / 1200)
+            blocks,
+            control,
+            timecents_to_seconds(gens[Gen.MOD_LFO_DELAY]),
+            8.176 * 2 ** (gens[Gen.MOD_LFO_FREQ] / 1200),
         )
         modulation = self._modulation_envelope(gens, pitch, blocks, control)
         positions = self._positions(gens, lfo, modulation, ratio, num)
@@ -277,15 +288,22 @@ class SoundFontBank:
             vibrato = _triangle(len(lfo), self._rate / FILTER_BLOCK, delay, 8.176 * 2 ** (speed / 1200))
             cents = cents + gens[Gen.VIB_LFO_TO_PITCH] * vibrato
         if not cents.any():
-            return np.arange(num) * ratio
+            steady: NDArray[np.float64] = np.arange(num, dtype=np.float64) * ratio
+            return steady
         points = np.interp(np.arange(num), np.arange(len(cents)) * FILTER_BLOCK, cents)
         result: NDArray[np.float64] = np.concatenate(([0.0], np.cumsum(ratio * 2 ** (points[:-1] / 1200.0))))
         return result
 
     def _filtered(
-        self, sound: Samples, gens: NDArray[np.float64], lfo: NDArray[np.float64], modulation: NDArray[np.float64]
+        self,
+        sound: Samples,
+        gens: NDArray[np.float64],
+        lfo: NDArray[np.float64],
+        modulation: NDArray[np.float64],
     ) -> Samples:
-        cents = gens[Gen.FILTER_FC] + gens[Gen.MOD_ENV_TO_FILTER] * modulation + gens[Gen.MOD_LFO_TO_FILTER] * lfo
+        cents = (
+            gens[Gen.FILTER_FC] + gens[Gen.MOD_ENV_TO_FILTER] * modulation + gens[Gen.MOD_LFO_TO_FILTER] * lfo
+        )
         cents = np.clip(cents, 1500, OPEN_FILTER_CENTS)
         q = float(np.clip(gens[Gen.FILTER_Q], 0, 960))
         if cents.min() >= OPEN_FILTER_CENTS and q == 0:
@@ -301,7 +319,9 @@ class SoundFontBank:
             position, block = position + run * FILTER_BLOCK, block + run
         return np.concatenate(pieces).astype(np.float32)
 
-    def _amplitude(self, gens: NDArray[np.float64], lfo: NDArray[np.float64], pitch: int, num: int) -> Samples:
+    def _amplitude(
+        self, gens: NDArray[np.float64], lfo: NDArray[np.float64], pitch: int, num: int
+    ) -> Samples:
         times = (
             timecents_to_seconds(gens[Gen.DELAY]),
             timecents_to_seconds(gens[Gen.ATTACK]),
@@ -310,13 +330,16 @@ class SoundFontBank:
         )
         delay, attack, hold, decay = times
         t = (np.arange(num) / self._rate - delay).astype(np.float32)
-        fall = np.clip((t - (attack + hold)) / max(decay, 1e-3), 0, np.clip(gens[Gen.SUSTAIN], 0, 1000) / 1000)
-        loss_db = 0.4 * max(gens[Gen.ATTENUATION], 0.0) / 10 + 96.0 * fall
+        fall = np.clip(
+            (t - (attack + hold)) / max(decay, 1e-3), 0, np.clip(gens[Gen.SUSTAIN], 0, 1000) / 1000
+        )
+        loss_db = 0.4 * max(gens[Gen.ATTENUATION], -100.0) / 10 + 96.0 * fall
         if gens[Gen.MOD_LFO_TO_VOLUME]:
             wave = np.interp(np.arange(num), np.arange(len(lfo)) * FILTER_BLOCK, lfo)
             loss_db = loss_db + wave.astype(np.float32) * np.float32(gens[Gen.MOD_LFO_TO_VOLUME] / 10)
         envelope = np.exp(loss_db * np.float32(-np.log(10) / 20)) * np.clip(t / max(attack, 1e-3), 0, 1)
-        return envelope.astype(np.float32)
+        amplitude: Samples = envelope.astype(np.float32)
+        return amplitude
 
 
 class SamplerRenderer:
@@ -328,8 +351,8 @@ class SamplerRenderer:
 
     def __init__(self, soundfont: Path | None = None) -> None:
         self._font = SoundFont(find_soundfont(soundfont))
-        size = self._font.path.stat().st_size
-        digest = hashlib.sha256(f"{self._font.path.name}:{size}".encode()).hexdigest()[:8]
+        with self._font.path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
         self.renderer_id = f"sampler:{self._font.path.stem}-{digest}"
         self._banks: dict[tuple[int, str], SoundFontBank] = {}
         self._lock = threading.Lock()
@@ -340,7 +363,9 @@ class SamplerRenderer:
         full = quality == "full"
         with self._lock:
             if (sample_rate, quality) not in self._banks:
-                self._banks[sample_rate, quality] = SoundFontBank(self._font, sample_rate, stereo=full, smooth=full)
+                self._banks[sample_rate, quality] = SoundFontBank(
+                    self._font, sample_rate, stereo=full, smooth=full
+                )
             bank = self._banks[sample_rate, quality]
             mixed = mix(score, bank, sample_rate, mastering.tail_seconds(quality), stereo=full)
         return mastering.master(mixed, sample_rate, quality)

@@ -56,12 +56,28 @@ class Gen:
 
     START, END, LOOP_START, LOOP_END, START_COARSE = 0, 1, 2, 3, 4
     MOD_LFO_TO_PITCH, VIB_LFO_TO_PITCH, MOD_ENV_TO_PITCH = 5, 6, 7
-    FILTER_FC, FILTER_Q, MOD_LFO_TO_FILTER, MOD_ENV_TO_FILTER, END_COARSE, MOD_LFO_TO_VOLUME = 8, 9, 10, 11, 12, 13
+    FILTER_FC, FILTER_Q, MOD_LFO_TO_FILTER, MOD_ENV_TO_FILTER, END_COARSE, MOD_LFO_TO_VOLUME = (
+        8,
+        9,
+        10,
+        11,
+        12,
+        13,
+    )
     PAN = 17
     MOD_LFO_DELAY, MOD_LFO_FREQ, VIB_LFO_DELAY, VIB_LFO_FREQ = 21, 22, 23, 24
-    MOD_DELAY, MOD_ATTACK, MOD_HOLD, MOD_DECAY, MOD_SUSTAIN, MOD_RELEASE, KEY_TO_MOD_HOLD, KEY_TO_MOD_DECAY = range(25, 33)
+    MOD_DELAY, MOD_ATTACK, MOD_HOLD, MOD_DECAY, MOD_SUSTAIN, MOD_RELEASE = range(25, 31)
+    KEY_TO_MOD_HOLD, KEY_TO_MOD_DECAY = 31, 32
     DELAY, ATTACK, HOLD, DECAY, SUSTAIN, RELEASE, KEY_TO_HOLD, KEY_TO_DECAY = range(33, 41)
-    INSTRUMENT, KEY_RANGE, VELOCITY_RANGE, LOOP_START_COARSE, KEY, VELOCITY, ATTENUATION = 41, 43, 44, 45, 46, 47, 48
+    INSTRUMENT, KEY_RANGE, VELOCITY_RANGE, LOOP_START_COARSE, KEY, VELOCITY, ATTENUATION = (
+        41,
+        43,
+        44,
+        45,
+        46,
+        47,
+        48,
+    )
     LOOP_END_COARSE, COARSE_TUNE, FINE_TUNE, SAMPLE_ID, SAMPLE_MODES = 50, 51, 52, 53, 54
     SCALE_TUNING, EXCLUSIVE_CLASS, ROOT_KEY = 56, 57, 58
 
@@ -103,10 +119,12 @@ class SoundFont:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         try:
-            with open(self.path, "rb") as file:
+            with self.path.open("rb") as file:
                 self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
-            raise RenderError(f"soundfont {self.path} cannot be read: {error}; name another with --soundfont") from error
+            raise RenderError(
+                f"soundfont {self.path} cannot be read: {error}; name another with --soundfont"
+            ) from error
         try:
             self._chunks = self._find_chunks()
             self.tables: dict[str, NDArray[Any]] = {name: self._table(name) for name in RECORDS}
@@ -173,17 +191,19 @@ class SoundFont:
         try:
             return tuple(self._merge(*self._presets[bank, program]))
         except (IndexError, KeyError) as error:
-            raise RenderError(f"soundfont {self.path}: preset {bank}:{program} is missing or broken") from error
+            raise RenderError(
+                f"soundfont {self.path}: preset {bank}:{program} is missing or broken"
+            ) from error
 
     def _merge(self, first: int, last: int) -> list[Zone]:
         zones: list[Zone] = []
         instruments = self.tables["inst"]
         preset_global: dict[int, int] = {}
-        for preset in self._zones("p", first, last):
-            if Gen.INSTRUMENT not in preset:
-                preset_global = preset_global or preset
+        for outer in self._zones("p", first, last):
+            if Gen.INSTRUMENT not in outer:
+                preset_global = preset_global or outer
                 continue
-            preset = {**preset_global, **preset}
+            preset = {**preset_global, **outer}
             index = preset[Gen.INSTRUMENT]
             offsets = np.zeros(NUM_GENERATORS, dtype=np.int64)
             for oper, amount in preset.items():
@@ -191,11 +211,11 @@ class SoundFont:
                     offsets[oper] = amount
             bags = int(instruments[index]["bag"]), int(instruments[index + 1]["bag"])
             instrument_global: dict[int, int] = {}
-            for local in self._zones("i", *bags):
-                if Gen.SAMPLE_ID not in local:
-                    instrument_global = instrument_global or local
+            for inner in self._zones("i", *bags):
+                if Gen.SAMPLE_ID not in inner:
+                    instrument_global = instrument_global or inner
                     continue
-                local = {**instrument_global, **local}
+                local = {**instrument_global, **inner}
                 sample = local[Gen.SAMPLE_ID]
                 if not 0 <= sample < len(self.tables["shdr"]) - 1:
                     raise IndexError(f"sample {sample}")
@@ -235,7 +255,9 @@ class SoundFont:
                 stream = io.BytesIO(self._data[start + first : start + last])
                 decoded, _ = sf.read(stream, frames=num_frames, dtype="float32", always_2d=True)
             except sf.LibsndfileError as error:
-                raise RenderError(f"soundfont {self.path}: sample {sample} cannot be decoded: {error}") from error
+                raise RenderError(
+                    f"soundfont {self.path}: sample {sample} cannot be decoded: {error}"
+                ) from error
             mono: NDArray[np.float32] = decoded[:, 0]
             return mono
         if not first < last <= size // 2:
