@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -18,12 +19,14 @@ from melodygen.contracts import Draft, Request
 from melodygen.score import Score, Tempo, TimeSignature, Track
 from melodygen.styles import Style, StyleScores
 
+MAZURKA = Style("mazurka", "Known to the model only", qpm=160.0, meter=(3, 4), tracks=("melody",))
 POLKA = Style("polka", "Oom-pah", qpm=120.0, meter=(2, 4), tracks=("melody",), programs={"melody": 21})
 
 
 class Writer:
     model_id = "fakeband-writer@0000"
-    styles = ("jazz", "polka")
+    styles = ("jazz", "polka", "mazurka")
+    style_info = MappingProxyType({"mazurka": MAZURKA})
 
     def __init__(self, fault: str = "") -> None:
         self.fault = fault
@@ -68,11 +71,11 @@ class Beeper:
 
 class Judge:
     classifier_id = "fakeband-judge@0000"
-    labels = ("jazz", "polka")
+    labels = ("jazz", "polka", "mazurka")
 
     def __init__(self, fault: str = "") -> None:
         self.ceiling = 0.1 if fault == "harsh" else 1.0
 
     def classify(self, recordings: Sequence[Audio]) -> list[StyleScores]:
         jazz = [self.ceiling * float(audio.samples.max()) for audio in recordings]
-        return [StyleScores(self.labels, np.array([p, 1.0 - p]), self.classifier_id) for p in jazz]
+        return [StyleScores(self.labels, np.array([p, 1.0 - p, 0.0]), self.classifier_id) for p in jazz]

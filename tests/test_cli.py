@@ -111,6 +111,14 @@ def test_names_in_any_script_under_any_locale(melodygen: Run, tmp_path: Path, en
     assert (tmp_path / "песня 🎷.mid").is_file()
 
 
+def test_style_that_only_the_model_knows(melodygen: Run) -> None:
+    arguments = ["generate", "--style", "mazurka", *BAND, "--json", "--formats", "mid", "--max-rounds", "1"]
+    report = json.loads(melodygen(*arguments).stdout)
+    assert (report["qpm"], report["meter"], report["tracks"]) == (160.0, "3/4", ["melody"])
+    wrong = melodygen("generate", "--style", "mazurkas", *BAND)
+    assert wrong.returncode == 2 and "did you mean 'mazurka'" in one_line(wrong)
+
+
 def test_batch_of_different_pieces(melodygen: Run, tmp_path: Path) -> None:
     done = melodygen(*JAZZ, "--count", "3", "--json", "--formats", "mid")
     pieces = json.loads(done.stdout)["pieces"]
@@ -161,6 +169,8 @@ def test_around_a_given_melody(melodygen: Run, tmp_path: Path) -> None:
     )
     done = melodygen(*arguments, "--given", "bass")
     assert done.returncode == 2 and "no bass track; it has melody" in one_line(done)
+    done = melodygen(*arguments, "--given", "melody", "--bars", "8")
+    assert done.returncode == 2 and "which has 4 bars" in one_line(done)
     done = melodygen(*arguments, "--fill", "4:2")
     assert done.returncode == 2 and "has 4 bars" in one_line(done)
 

@@ -136,7 +136,7 @@ def test_clock_and_progress_are_the_callers() -> None:
 
 @pytest.mark.parametrize(
     ("style", "error", "words"),
-    [("jaz", UsageError, "did you mean 'jazz'"), ("", UsageError, "known: jazz, polka")],
+    [("jaz", UsageError, "did you mean 'jazz'"), ("", UsageError, "known: jazz, mazurka, polka")],
 )
 def test_unknown_style(style: str, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):

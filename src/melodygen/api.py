@@ -7,6 +7,7 @@ Models are loaded when a function is called. To write many pieces, load them onc
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -45,9 +46,10 @@ def load_renderer(name: str | None = None, soundfont: str | os.PathLike[str] | N
         return cast(Renderer, registry.load("renderers", FALLBACK_RENDERER)(None))
 
 
-def style_of(name: str) -> Style:
-    """The installed style of that name, or bare defaults for one that only a checkpoint knows."""
-    return registry.list_styles().get(name) or Style(name, "known to the model, not described")
+def style_of(name: str, generator: Generator | None = None) -> Style:
+    """Defaults of a style: the installed one, else what the generator's checkpoint carries, else bare."""
+    carried: Mapping[str, Style] = getattr(generator, "style_info", {})
+    return registry.list_styles().get(name) or carried.get(name) or Style(name, "known to the model only")
 
 
 def generate(
@@ -72,7 +74,8 @@ def generate(
     For everything else a request can hold, make a :class:`~melodygen.contracts.Request` and call
     :func:`~melodygen.pipeline.compose`.
     """
-    usual = style_of(style)
+    writer = load_generator(model) if model is None or isinstance(model, str) else model
+    usual = style_of(style, writer)
     request = Request(
         style=style,
         bars=bars,
@@ -83,7 +86,7 @@ def generate(
     )
     return compose(
         request,
-        load_generator(model) if model is None or isinstance(model, str) else model,
+        writer,
         load_renderer(renderer) if renderer is None or isinstance(renderer, str) else renderer,
         load_classifier(classifier) if classifier is None or isinstance(classifier, str) else classifier,
         seed=random_seed() if seed is None else seed,
