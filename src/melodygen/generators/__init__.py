@@ -1,1 +1,1 @@
-
+"""Generators: what writes music."""

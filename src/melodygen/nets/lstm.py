@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -42,8 +43,13 @@ class Lstm(nn.Module):
         zeros = self.embedding.weight.new_zeros(self.layers, batch, self.hidden)
         return [zeros, zeros.clone()]
 
-    def step(self, ids: Tensor, state: LstmState, at: int) -> Tensor:
-        """Logits (B, V) after feeding ids (B, T); the state is replaced in place."""
+    def step(self, ids: Tensor, state: LstmState, at: int, starts: Tensor | None = None) -> Tensor:
+        """Logits (B, V) after feeding ids (B, T); the state is replaced in place. ``at`` and ``starts`` are the
+        Transformer's: an LSTM keeps no slots."""
         logits, (hidden, cell) = self._run(ids, (state[0], state[1]))
         state[0], state[1] = hidden, cell
         return logits[:, -1]
+
+    def merge_states(self, states: list[LstmState], lengths: list[int], capacity: int) -> LstmState:
+        """One state from states of one row each."""
+        return [torch.cat([s[part] for s in states], dim=1) for part in range(2)]

@@ -118,20 +118,36 @@ class Transformer(nn.Module):
         """An empty cache for ``capacity`` steps."""
         size = (batch, self.heads, capacity, self.width // self.heads)
         weight = self.embedding.weight
-        return [
-            (weight.new_zeros(size), weight.new_zeros(size))
-            for _ in self.blocks
-        ]
+        return [(weight.new_zeros(size), weight.new_zeros(size)) for _ in self.blocks]
 
-    def step(self, ids: Tensor, state: KeyValues, at: int) -> Tensor:
-        """Logits (B, V) after feeding ids (B, T) at step ``at``; the cache is written in place. T > 1 only when at = 0
-        or the prefix is fed in pieces."""
+    def step(self, ids: Tensor, state: KeyValues, at: int, starts: Tensor | None = None) -> Tensor:
+        """Logits (B, V) after feeding ids (B, T) into cache slots ``at`` .. ``at + T``; the cache is written in place.
+
+        ``starts`` (B,) is the first slot each row uses: rows of unequal length end in the same slot. T > 1 needs rows of
+        equal length.
+        """
         steps = ids.shape[1]
         x = self.embedding(ids) * self.width**0.5
-        cos, sin = self.get_buffer("cos")[at : at + steps], self.get_buffer("sin")[at : at + steps]
+        cos, sin = self.get_buffer("cos"), self.get_buffer("sin")
         mask = None
-        if steps > 1 and at > 0:
-            mask = torch.ones(steps, at + steps, dtype=torch.bool).tril(at)
+        if starts is None:
+            cos, sin = cos[at : at + steps], sin[at : at + steps]
+            if steps > 1 and at > 0:
+                mask = torch.ones(steps, at + steps, dtype=torch.bool).tril(at)
+        else:
+            positions = at - starts
+            cos, sin = cos[positions][:, None, None], sin[positions][:, None, None]
+            mask = (torch.arange(at + 1)[None] >= starts[:, None])[:, None, None]
         for block, past in zip(self.blocks, state, strict=True):
             x = block(x, cos, sin, past, mask, at)
         return self.logits(x[:, -1])
+
+    def merge_states(self, states: list[KeyValues], lengths: list[int], capacity: int) -> KeyValues:
+        """One cache from caches of one row each: row r fills the slots before ``max(lengths)``."""
+        longest = max(lengths)
+        merged = self.new_state(len(states), capacity)
+        for row, (state, length) in enumerate(zip(states, lengths, strict=True)):
+            for (keys, values), (row_keys, row_values) in zip(merged, state, strict=True):
+                keys[row, :, longest - length : longest] = row_keys[0, :, :length]
+                values[row, :, longest - length : longest] = row_values[0, :, :length]
+        return merged

@@ -48,11 +48,13 @@ class Limits:
     ``ranges``      role -> (lowest, highest) MIDI number
     ``allow_meter_change``  False keeps the meter that was asked for
     ``polyphony``   role -> most notes at one onset
+    ``kept_roles``  roles that are given: their segments are forced, never drawn
     """
 
     ranges: Mapping[str, tuple[int, int]] | None = None
     allow_meter_change: bool = False
     polyphony: Mapping[str, int] | None = None
+    kept_roles: frozenset[str] = frozenset()
 
 
 class Grammar:
@@ -140,7 +142,7 @@ class Grammar:
         if state in ("bar", "bar_open", "meter", "note"):
             if self._in_bar:
                 for index in range(self._role + 1, len(self._role_ids)):
-                    mask[self._role_ids[index]] = True
+                    mask[self._role_ids[index]] = self.header.roles[index] not in self.limits.kept_roles
             if self.bars_left > last_bar_left:
                 mask[bar_token(self.bars_left)] = True
             else:

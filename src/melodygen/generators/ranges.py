@@ -1,0 +1,36 @@
+"""Where instruments sound well, and how many notes they can hold: General MIDI programs (from 0), MIDI numbers.
+
+Playing ranges after Adler, The Study of Orchestration, kept to the middle where a tune speaks.
+"""
+
+from __future__ import annotations
+
+ROLE_RANGES = {"melody": (55, 86), "chords": (45, 79), "bass": (28, 55), "other": (45, 84)}
+
+_PROGRAM_RANGES: dict[range, tuple[int, int]] = {
+    range(0, 8): (36, 96), range(8, 16): (53, 96), range(16, 24): (36, 86), range(24, 32): (40, 83),
+    range(32, 40): (28, 55), range(40, 41): (55, 93), range(41, 42): (48, 81), range(42, 43): (36, 72),
+    range(43, 44): (28, 55), range(44, 52): (36, 88), range(52, 55): (48, 79), range(56, 57): (54, 82),
+    range(57, 58): (40, 70), range(58, 59): (28, 58), range(60, 61): (41, 74), range(61, 64): (43, 79),
+    range(64, 65): (56, 86), range(65, 66): (49, 80), range(66, 67): (46, 78), range(67, 68): (38, 68),
+    range(68, 69): (58, 88), range(69, 70): (52, 80), range(70, 71): (34, 68), range(71, 72): (50, 88),
+    range(72, 73): (74, 98), range(73, 74): (60, 93), range(74, 80): (60, 91), range(105, 106): (48, 84),
+    range(110, 111): (55, 88),
+}  # fmt: skip
+_SINGLE_LINE = frozenset((*range(56, 80), 22, 80, 81, 82, 83, 84, 85, 86, 87, 109))
+
+
+def note_range(role: str, program: int) -> tuple[int, int]:
+    """(lowest, highest) MIDI number for a role on an instrument; the role's own where they do not meet."""
+    low, high = ROLE_RANGES.get(role, (36, 96))
+    for programs, (lowest, highest) in _PROGRAM_RANGES.items():
+        if program in programs:
+            both = max(low, lowest), min(high, highest)
+            if both[1] - both[0] >= 17:
+                return both
+    return low, high
+
+
+def is_single_line(role: str, program: int) -> bool:
+    """Winds, brass and lead synths sound one note at a time; so does a bass."""
+    return role == "bass" or (role in ("melody", "other") and program in _SINGLE_LINE)

@@ -1,0 +1,97 @@
+"""Score -> MusicXML, for notation programs.
+
+Written with music21: one part a track, chord symbols over the first pitched part, drums on a percussion staff. What sounds together
+and lasts equally long is one chord; lines that overlap become voices.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from melodygen.atomic import atomic_path
+from melodygen.errors import ScoreError
+from melodygen.harmony import parse_chord
+from melodygen.score import Score, Track
+
+_CHORD_KINDS = {
+    "maj": "", "min": "m", "7": "7", "min7": "m7", "maj7": "maj7", "dim": "dim", "dim7": "dim7", "hdim7": "m7b5",
+    "aug": "+", "aug7": "7+", "sus2": "sus2", "sus4": "sus4", "7sus4": "7sus4", "maj6": "6", "min6": "m6", "9": "9",
+    "maj9": "maj9", "min9": "m9", "minmaj7": "mM7", "13": "13",
+}  # fmt: skip
+_ROOTS = ("C", "D-", "D", "E-", "E", "F", "G-", "G", "A-", "A", "B-", "B")
+# where General MIDI drums stand on a percussion staff
+_STAFF = {36: "F4", 38: "C5", 37: "C5", 42: "G5", 44: "D4", 46: "G5", 49: "A5", 51: "F5", 41: "A4", 45: "D5", 50: "E5"}
+
+
+def write_musicxml(path: str | Path, score: Score, overwrite: bool = False) -> None:
+    """Write uncompressed MusicXML, whole or not at all.
+
+    Raises ScoreError for a score without notes, OutputExistsError for a file that is there.
+    """
+    from music21 import metadata, stream
+    from music21.musicxml.m21ToXml import GeneralObjectExporter
+
+    if not score.num_notes:
+        raise ScoreError("a score without notes cannot be engraved")
+    sheet = stream.Score()
+    sheet.metadata = metadata.Metadata(title=score.title or "untitled", composer="melodygen")
+    symbols = next((t for t in score.tracks if not t.is_drum and len(t)), None)
+    for track in score.tracks:
+        if len(track):
+            sheet.append(_part(score, track, with_chords=track is symbols))
+    data = GeneralObjectExporter(sheet).parse()
+    with atomic_path(Path(path), overwrite=overwrite) as temporary:
+        temporary.write_bytes(data)
+
+
+def _part(score: Score, track: Track, with_chords: bool) -> Any:
+    from music21 import chord, harmony, instrument, key, meter, note, stream, tempo
+
+    part = stream.Part(id=track.name or track.role)
+    part.partName = track.name or track.role
+    if track.is_drum:
+        part.insert(0, instrument.UnpitchedPercussion())
+    else:
+        try:
+            part.insert(0, instrument.instrumentFromMidiProgram(track.program))
+        except Exception:  # music21 knows no class for some programs; the name is enough
+            part.insert(0, instrument.Instrument(part.partName))
+
+    def quarters(ticks: int) -> Fraction:
+        return Fraction(round(Fraction(ticks * 12, score.ticks_per_quarter)), 12)
+
+    for signature in score.time_signatures:
+        part.insert(quarters(signature.tick), meter.TimeSignature(str(signature)))
+    for sign in score.key_signatures:
+        tonic = _ROOTS[sign.tonic]
+        part.insert(quarters(sign.tick), key.Key(tonic if sign.mode == "major" else tonic.lower()))
+    if with_chords:
+        for change in score.tempos:
+            part.insert(quarters(change.tick), tempo.MetronomeMark(number=round(change.qpm, 1)))
+        for change_of in score.chords:
+            parsed = parse_chord(change_of.label)
+            if parsed is not None:
+                figure = _ROOTS[parsed[0]] + _CHORD_KINDS[parsed[1]]
+                part.insert(quarters(change_of.tick), harmony.ChordSymbol(figure))
+    groups: dict[tuple[int, int], list[int]] = {}
+    velocities: dict[tuple[int, int], int] = {}
+    for single in track:
+        at = (single.onset_tick, 1 if track.is_drum else single.duration_ticks)
+        groups.setdefault(at, []).append(single.pitch)
+        velocities[at] = single.velocity
+    step = quarters(score.ticks_per_quarter // 4) if track.is_drum else Fraction(0)
+    for (onset, duration), pitches in groups.items():
+        length = step if track.is_drum else max(Fraction(1, 12), quarters(duration))
+        element: Any
+        if track.is_drum:
+            element = note.Unpitched(displayName=_STAFF.get(pitches[0], "E4"))
+            element.duration.quarterLength = length
+        elif len(pitches) == 1:
+            element = note.Note(pitches[0], quarterLength=length)
+        else:
+            element = chord.Chord(sorted(pitches), quarterLength=length)
+        element.volume.velocity = velocities[onset, duration]
+        part.insert(quarters(onset), element)
+    return part.makeMeasures().makeTies() if track.is_drum else part.makeNotation()

@@ -1,0 +1,166 @@
+"""Write token streams: logits -> token under temperature, top-k, top-p and the grammar's mask, a batch at a time.
+
+Each stream has its own random generator, so what it draws does not depend on the draws of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class SequenceNet(Protocol):
+    """What sampling needs of a net; see nets.transformer."""
+
+    context: int
+
+    def new_state(self, batch: int, capacity: int) -> Any: ...
+
+    def step(self, ids: Tensor, state: Any, at: int, starts: Tensor | None = None) -> Tensor: ...
+
+    def merge_states(self, states: list[Any], lengths: list[int], capacity: int) -> Any: ...
+
+
+class Stream(Protocol):
+    """One sequence in the making: says what may come next, takes what was chosen."""
+
+    rng: np.random.Generator
+    done: bool
+
+    def prefix(self) -> list[int]:
+        """The context so far, short enough for the net; the stream is at its end."""
+        ...
+
+    def forced(self) -> int | None:
+        """A token that must come next whatever the net says, or None."""
+        ...
+
+    def allowed(self) -> NDArray[np.bool_]: ...
+
+    def take(self, token: int, log_prob: float | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """``top_k`` 0 is all; ``top_p`` 1.0 is all."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+@dataclass
+class Stepper:
+    """A net with its cache: feed prefixes of unequal length, then one token a row at a time."""
+
+    net: SequenceNet
+    capacity: int
+    _state: Any = None
+    _at: int = 0
+    _starts: Tensor | None = field(default=None)
+
+    def start(self, prefixes: Sequence[Sequence[int]]) -> Tensor:
+        """Logits (B, V) after the prefixes."""
+        lengths = [len(p) for p in prefixes]
+        longest = max(lengths)
+        self._at = longest
+        if all(list(p) == list(prefixes[0]) for p in prefixes):
+            # one row is enough: the others are copies
+            state = self.net.new_state(1, longest)
+            logits = self.net.step(torch.tensor([list(prefixes[0])]), state, 0)
+            self._state = self.net.merge_states([state] * len(prefixes), lengths, self.capacity)
+            self._starts = None
+            return logits.expand(len(prefixes), -1)
+        states, rows = [], []
+        for prefix in prefixes:
+            state = self.net.new_state(1, len(prefix))
+            rows.append(self.net.step(torch.tensor([list(prefix)]), state, 0))
+            states.append(state)
+        self._state = self.net.merge_states(states, lengths, self.capacity)
+        self._starts = torch.tensor([longest - n for n in lengths]) if min(lengths) < longest else None
+        return torch.cat(rows)
+
+    @property
+    def is_full(self) -> bool:
+        return self._at >= self.capacity
+
+    def feed(self, tokens: Sequence[int]) -> Tensor:
+        logits = self.net.step(torch.tensor(tokens)[:, None], self._state, self._at, self._starts)
+        self._at += 1
+        return logits
+
+
+def choose(
+    logits: NDArray[np.float64],
+    allowed: NDArray[np.bool_],
+    options: SamplingOptions,
+    rng: np.random.Generator,
+) -> tuple[int, float]:
+    """(token, log probability in nats under the mask at temperature 1)."""
+    tokens = np.flatnonzero(allowed)
+    if not len(tokens):
+        raise ValueError("the grammar allows no token here")
+    picked = logits[tokens]
+    plain = picked - picked.max()
+    log_probs = plain - np.log(np.exp(plain).sum())
+    if len(tokens) == 1:
+        return int(tokens[0]), 0.0
+    scaled = plain / options.temperature
+    order = np.argsort(-scaled, kind="stable")
+    weights = np.exp(scaled[order])
+    weights /= weights.sum()
+    keep = len(order)
+    if options.top_k:
+        keep = min(keep, options.top_k)
+    if options.top_p < 1.0:
+        keep = min(keep, int(np.searchsorted(np.cumsum(weights), options.top_p)) + 1)
+    total = np.cumsum(weights[:keep])
+    index = min(int(np.searchsorted(total, rng.random() * total[-1], side="right")), keep - 1)
+    return int(tokens[order[index]]), float(log_probs[order[index]])
+
+
+@torch.inference_mode()
+def write(
+    net: SequenceNet,
+    streams: Sequence[Stream],
+    options: SamplingOptions,
+    capacity: int,
+    on_step: Callable[[], None] | None = None,
+) -> None:
+    """Run all streams to their end as one batch. When the cache is full, each goes on from its own shortened prefix;
+    streams that are done leave the batch then."""
+    active = [s for s in streams if not s.done]
+    while active:
+        prefixes = [s.prefix() for s in active]
+        stepper = Stepper(net, capacity)
+        logits = stepper.start(prefixes)
+        while True:
+            table = logits.double().numpy()
+            tokens = []
+            for row, stream in enumerate(active):
+                if stream.done:
+                    tokens.append(0)
+                    continue
+                token = stream.forced()
+                if token is None:
+                    token, log_prob = choose(table[row], stream.allowed(), options, stream.rng)
+                    stream.take(token, log_prob)
+                else:
+                    stream.take(token, None)
+                tokens.append(token)
+            if on_step is not None:
+                on_step()
+            running = sum(not s.done for s in active)
+            if not running or stepper.is_full or running <= len(active) // 2 and len(active) > 1:
+                break
+            logits = stepper.feed(tokens)
+        active = [s for s in active if not s.done]
+
+
+__all__ = ["SamplingOptions", "SequenceNet", "Stepper", "Stream", "choose", "write"]
