@@ -1,0 +1,108 @@
+"""A phrase: whole bars of written music, and the same laid on the host's timeline as events.
+
+Times are in quarters. Notes never reach over the end of their phrase, so phrases can be repeated, cut at any bar
+line and put in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.contracts import Request
+from melodygen.score import ROLES, Score
+
+Floats = NDArray[np.float64]
+HUMANIZE_QUARTERS = 0.02
+"""Spread of onsets at full strength: 10 ms at 120 qpm."""
+HUMANIZE_VELOCITY = 9.0
+SHORTEST_QUARTERS = 1.0 / 96
+
+
+@dataclass(frozen=True, eq=False)
+class Phrase:
+    """What a writer wrote. ``style_probability`` is None where no classifier listened."""
+
+    score: Score
+    request: Request
+    seed: int = 0
+    style_probability: float | None = None
+
+    @property
+    def meter(self) -> tuple[int, int]:
+        first = self.score.time_signatures[0]
+        return first.numerator, first.denominator
+
+    @property
+    def length_quarters(self) -> float:
+        return self.request.bars * self.score.time_signatures[0].bar_quarters
+
+    @property
+    def programs(self) -> dict[str, int]:
+        return {t.role: t.program for t in self.score.tracks if not t.is_drum}
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A phrase on the timeline from ``start`` to ``end``; None is a rest. The columns are sorted by onset."""
+
+    phrase: Phrase | None
+    start: float
+    end: float
+    onset: Floats = field(default_factory=lambda: np.zeros(0))
+    offset: Floats = field(default_factory=lambda: np.zeros(0))
+    role: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    pitch: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    velocity: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    feel: tuple[float, float] = (0.5, 0.0)
+
+
+def place(phrase: Phrase, start: float, swing: float = 0.5, humanize: float = 0.0) -> Placed:
+    """Lay a phrase at ``start`` with the given feel. The same phrase with the same feel gives the same events."""
+    length = phrase.length_quarters
+    per_quarter = phrase.score.ticks_per_quarter
+    columns: list[NDArray[np.float64]] = []
+    for track in phrase.score.tracks:
+        role = ROLES.index("drums" if track.is_drum else track.role)
+        notes = track.notes
+        onset = notes["onset_tick"] / per_quarter
+        end = onset + notes["duration_ticks"] / per_quarter
+        rows = np.stack([onset, end, np.full(len(notes), role), notes["pitch"], notes["velocity"]])
+        columns.append(rows)
+    table = np.concatenate(columns, axis=1) if columns else np.zeros((5, 0))
+    table = table[:, table[0] < length]
+    onset, end = swung(table[0], swing), swung(table[1], swing)
+    velocity = table[4]
+    if humanize > 0:
+        rng = np.random.default_rng([phrase.seed, len(onset)])
+        shift = rng.normal(0.0, HUMANIZE_QUARTERS * humanize, len(onset))
+        shift = shift.clip(-3 * HUMANIZE_QUARTERS, 3 * HUMANIZE_QUARTERS)
+        onset = (onset + shift).clip(0.0, length - SHORTEST_QUARTERS)
+        velocity = velocity + rng.normal(0.0, HUMANIZE_VELOCITY * humanize, len(onset))
+    end = np.minimum(np.maximum(end, onset + SHORTEST_QUARTERS), length)
+    order = np.lexsort((table[3], table[2], onset))
+    return Placed(
+        phrase,
+        start,
+        start + length,
+        start + onset[order],
+        start + end[order],
+        table[2][order].astype(np.int64),
+        table[3][order].astype(np.int64),
+        velocity[order].round().clip(1, 127).astype(np.int64),
+        (swing, humanize),
+    )
+
+
+def swung(quarters: Floats, swing: float) -> Floats:
+    """Each quarter bent so that its middle falls at ``swing``: 0.5 leaves it, 2/3 is triplet swing."""
+    whole = np.floor(quarters)
+    part = quarters - whole
+    bent = np.where(part < 0.5, part * 2 * swing, swing + (part - 0.5) * 2 * (1 - swing))
+    return np.asarray(whole + bent)
+
+
+def rest(start: float, end: float) -> Placed:
+    return Placed(None, start, end)

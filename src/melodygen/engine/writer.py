@@ -1,0 +1,110 @@
+"""Who writes phrases: any callable that takes an Order; the models with the style loop are one.
+
+The thread that plays never writes: a :class:`Worker` runs the writer ahead of the playhead.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from melodygen.contracts import Generator, Renderer, Request, StyleClassifier
+from melodygen.engine.phrase import Phrase
+from melodygen.pipeline import compose
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be written, for what (``purpose``), and for which state of the parameters (``version``)."""
+
+    request: Request
+    seed: int
+    candidates: int = 1
+    min_style: float = 0.0
+    max_rounds: int = 1
+    purpose: str = "next"
+    version: int = 0
+
+
+class Writer(Protocol):
+    """Writes one phrase for an order; may take long and may raise. Called from one thread at a time."""
+
+    styles: tuple[str, ...]
+
+    def write(self, order: Order) -> Phrase: ...
+
+    def close(self) -> None: ...
+
+
+class ModelWriter:
+    """Writes with a generator and listens with a classifier: the style loop, in this process."""
+
+    def __init__(self, generator: Generator, renderer: Renderer, classifier: StyleClassifier) -> None:
+        self._generator, self._renderer, self._classifier = generator, renderer, classifier
+        self.styles = tuple(s for s in generator.styles if s in classifier.labels)
+
+    def write(self, order: Order) -> Phrase:
+        found = compose(
+            order.request,
+            self._generator,
+            self._renderer,
+            self._classifier,
+            seed=order.seed,
+            candidates=order.candidates,
+            min_style=order.min_style,
+            max_rounds=order.max_rounds,
+        )
+        return Phrase(found.score, order.request, order.seed, found.style_probability)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A phrase, or why there is none."""
+
+    order: Order
+    phrase: Phrase | None
+    error: str = ""
+
+
+class Worker:
+    """Runs a writer in a thread of its own. ``post`` and ``poll`` never block."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._orders: SimpleQueue[Order | None] = SimpleQueue()
+        self._results: SimpleQueue[Result] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def post(self, order: Order) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="melodygen-writer", daemon=True)
+            self._thread.start()
+        self._orders.put(order)
+
+    def poll(self) -> Result | None:
+        try:
+            return self._results.get_nowait()
+        except Empty:
+            return None
+
+    def now(self, order: Order) -> Result:
+        """Write in the caller's thread: for hosts that bounce offline and may wait."""
+        try:
+            return Result(order, self._writer.write(order))
+        except Exception as error:  # a plug-in's fault must not stop the music
+            return Result(order, None, " ".join(f"{error}".split()) or type(error).__name__)
+
+    def close(self) -> None:
+        """Ask the thread to end; it ends when the phrase in hand is written."""
+        if self._thread is not None:
+            self._orders.put(None)
+        self._writer.close()
+
+    def _run(self) -> None:
+        while (order := self._orders.get()) is not None:
+            self._results.put(self.now(order))

@@ -1,0 +1,1 @@
+"""Music into a MIDI port, in time: transport, clocks, ports, player, session."""

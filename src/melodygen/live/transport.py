@@ -1,0 +1,86 @@
+"""What a host tells a processor of music, and what it gets back: the words of a plug-in interface.
+
+Conventions
+    Positions are in quarters from the start of the song, whatever the meter; lengths of blocks in samples.
+    An event lies on the first sample at or after its musical time, so that it does not depend on where the
+    host cuts its blocks. MIDI messages are tuples of bytes with a full status byte; channels count from 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+from melodygen.errors import UsageError
+
+MidiBytes = tuple[int, ...]
+NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
+MIN_QPM, MAX_QPM = 1.0, 1000.0
+SAMPLE_TOLERANCE = 1e-3
+"""Of a sample: what floating-point positions may be off without moving an event to another sample."""
+
+
+class MidiEvent(NamedTuple):
+    """``offset`` in samples from the start of the block, 0 to ``num_samples`` - 1."""
+
+    offset: int
+    message: MidiBytes
+
+
+@dataclass(frozen=True)
+class Transport:
+    """The host's transport from one sample on.
+
+    ``loop`` is (start, end) in quarters: playing on from before ``end`` goes back to ``start``.
+    ``bar_start_quarters`` is any bar line; the others follow from the meter.
+    """
+
+    position_quarters: float = 0.0
+    qpm: float = 120.0
+    is_playing: bool = True
+    loop: tuple[float, float] | None = None
+    meter: tuple[int, int] = (4, 4)
+    bar_start_quarters: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not MIN_QPM <= self.qpm <= MAX_QPM:
+            raise UsageError(f"a tempo of {self.qpm} qpm is not between {MIN_QPM:g} and {MAX_QPM:g}")
+        if self.meter[0] < 1 or self.meter[1] < 1:
+            raise UsageError(f"a meter of {self.meter[0]}/{self.meter[1]} is not possible")
+
+    @property
+    def bar_quarters(self) -> float:
+        return self.meter[0] * 4.0 / self.meter[1]
+
+    def samples_per_quarter(self, sample_rate: float) -> float:
+        return sample_rate * 60.0 / self.qpm
+
+    @property
+    def wraps(self) -> bool:
+        """There is a loop of some length that the position can still run into."""
+        return self.loop is not None and self.loop[0] < self.loop[1] and self.position_quarters < self.loop[1]
+
+    def moved_to(self, position_quarters: float) -> Transport:
+        return replace(self, position_quarters=position_quarters)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of time. ``midi_in`` is what arrives in it. ``changes`` are (offset, transport from there on),
+    in order: a tempo change, a jump, a stop inside the block."""
+
+    num_samples: int
+    midi_in: tuple[MidiEvent, ...] = ()
+    changes: tuple[tuple[int, Transport], ...] = ()
+
+
+class Processor(Protocol):
+    """Makes events for a host. The engine is one; a MIDI file that is played is another."""
+
+    def prepare(self, sample_rate: float, block_size: int) -> None:
+        """Called before the first block and when these change. ``block_size`` is the largest to come."""
+        ...
+
+    def process(self, transport: Transport, block: Block) -> list[MidiEvent]:
+        """Events in order of offset. Never blocks, never raises on a transport that can be."""
+        ...
