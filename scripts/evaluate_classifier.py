@@ -1,0 +1,258 @@
+"""Measure a style classifier: `prepare` caches the test features once, `measure` judges a checkpoint by them.
+
+    python scripts/evaluate_classifier.py prepare CACHE --corpus DIR --foreign DIR --recordings DIR \
+        --font A.sf2 --font B.sf2 --unseen-font C.sf2
+    python scripts/evaluate_classifier.py measure CACHE models/style-cnn --out docs
+
+Sets: `known` (validation titles, training soundfonts), `unknown` (the same titles, a soundfont and instruments never
+trained on), `foreign` (MIDI from elsewhere), `recordings` (labelled clips). A cached set is an .npz of windows
+(W, F, T) as float16, with the item, label, group and collection of each window.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from train_classifier import LABELS, grouped, read_takes
+
+from melodygen.audio import Audio
+from melodygen.classifiers import CnnClassifier
+from melodygen.corpus.scan import find_files, prepare_score
+from melodygen.corpus.views import PLAIN, UNKNOWN_INSTRUMENTS, ViewMaker, ViewStyle, read_source
+from melodygen.errors import MelodygenError
+from melodygen.evaluation.classifier import mean_by_group, plot_confusion, report, softmax
+from melodygen.frontend import FrontEndConfig, features
+from melodygen.io.midi import read_midi
+from melodygen.renderers.sampler import SamplerRenderer
+from melodygen.score import Score, Tempo, Track, note_array
+
+PIECES_A_STYLE = 40
+FOREIGN_SECONDS = 60.0
+SETS = ("known", "unknown", "foreign", "recordings")
+
+
+def save_set(path: Path, items: list[tuple[NDArray[np.float32], str, str, str]]) -> None:
+    """items: windows, label, name, collection."""
+    count = [len(i[0]) for i in items]
+    np.savez(
+        path,
+        windows=np.concatenate([i[0] for i in items]).astype(np.float16),
+        item=np.repeat(np.arange(len(items)), count),
+        label=np.array([i[1] for i in items]),
+        name=np.array([i[2] for i in items]),
+        collection=np.array([i[3] for i in items]),
+    )
+    print(f"{path.name}: {len(items)} items, {sum(count)} windows", flush=True)
+
+
+def prepare_views(path: Path, arguments: argparse.Namespace, how: ViewStyle, fonts: list[Path]) -> None:
+    files = find_files(arguments.corpus)
+    groups = grouped(files, "valid")
+    maker = ViewMaker(read_takes(files, "valid"))
+    renderers = [SamplerRenderer(f) for f in fonts]
+    config = FrontEndConfig()
+    items = []
+    for number, style in enumerate(LABELS):
+        rng = np.random.default_rng([7, number])
+        found = groups[style]
+        each = -(-PIECES_A_STYLE // max(len(found), 1))
+        chosen = [found[name][i] for name in sorted(found) for i in rng.permutation(len(found[name]))[:each]]
+        views = PIECES_A_STYLE // max(len(chosen), 1) if len(chosen) <= PIECES_A_STYLE // 2 else 1
+        for file in chosen:
+            for _ in range(min(views, 3)):
+                source = read_source(file)
+                view = maker.make(source, rng, how) if source is not None else None
+                if view is None or source is None:
+                    continue
+                audio = renderers[int(rng.integers(len(renderers)))].render(view.score, 22_050, "draft")
+                items.append((features(audio, config), style, file.name, source.collection))
+    save_set(path, items)
+
+
+def middle(score: Score, seconds: float) -> Score:
+    """``seconds`` from the middle of a score, at its dominant tempo map."""
+    total = score.duration_seconds
+    if total <= seconds:
+        return score
+    first, last = (total - seconds) / 2, (total + seconds) / 2
+    per = 480
+    tracks = []
+    ticks = np.array([t.tick for t in score.tempos])
+    pace = np.array([60.0 / (t.qpm * score.ticks_per_quarter) for t in score.tempos])
+    base = np.concatenate(([0.0], np.cumsum(np.diff(ticks) * pace[:-1])))
+
+    def at(tick: NDArray[np.int64]) -> NDArray[np.float64]:
+        index = np.searchsorted(ticks, tick, side="right") - 1
+        result: NDArray[np.float64] = base[index] + (tick - ticks[index]) * pace[index]
+        return result
+
+    for track in score.tracks:
+        notes = track.notes
+        onset, end = at(notes["onset_tick"]), at(notes["onset_tick"] + notes["duration_ticks"])
+        keep = (onset >= first) & (onset < last)
+        if not keep.any():
+            continue
+        cut = notes[keep].copy()  # a quarter is half a second at 120 qpm: seconds become ticks
+        cut["onset_tick"] = np.rint((onset[keep] - first) * 2 * per)
+        cut["duration_ticks"] = np.maximum(np.rint((np.minimum(end, last) - onset)[keep] * 2 * per), 1)
+        tracks.append(Track(note_array(cut), track.program, track.is_drum, track.role, track.name))
+    return Score(tuple(tracks), (Tempo(0, 120.0),), ticks_per_quarter=per)
+
+
+def prepare_foreign(path: Path, folder: Path) -> None:
+    """As `classify` would hear them: the shipped soundfont, the file's own tracks."""
+    renderer, config = SamplerRenderer(), FrontEndConfig()
+    items = []
+    with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    failed = 0
+    for row in rows:
+        try:
+            score = middle(prepare_score(read_midi(folder / row["path"])), FOREIGN_SECONDS)
+            if not score.num_notes:
+                continue
+            items.append(
+                (
+                    features(renderer.render(score, 22_050, "draft"), config),
+                    row["label"],
+                    row["path"],
+                    row["source"],
+                )
+            )
+        except MelodygenError as error:
+            failed += 1
+            print(f"{row['path']}: {error}", file=sys.stderr)
+    print(f"foreign: {failed} of {len(rows)} files could not be read")
+    save_set(path, items)
+
+
+def prepare_recordings(path: Path, folder: Path) -> None:
+    import soundfile
+
+    config = FrontEndConfig()
+    items = []
+    with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            if row["label"] not in LABELS:
+                continue
+            samples, rate = soundfile.read(folder / row["path"], dtype="float32", always_2d=True)
+            items.append((features(Audio(samples.T, rate), config), row["label"], row["path"], row["source"]))
+    save_set(path, items)
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    arguments.cache.mkdir(parents=True, exist_ok=True)
+    wanted = arguments.sets or SETS
+    if "recordings" in wanted and arguments.recordings:
+        prepare_recordings(arguments.cache / "recordings.npz", arguments.recordings)
+    if "known" in wanted:
+        prepare_views(arguments.cache / "known.npz", arguments, PLAIN, arguments.font)
+    if "unknown" in wanted:
+        prepare_views(
+            arguments.cache / "unknown.npz", arguments, UNKNOWN_INSTRUMENTS, [arguments.unseen_font]
+        )
+    if "foreign" in wanted and arguments.foreign:
+        prepare_foreign(arguments.cache / "foreign.npz", arguments.foreign)
+
+
+def load_set(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], dict[str, Any]]:
+    """windows, item of each window, target of each item, and the rest."""
+    held = np.load(path)
+    targets = np.array([LABELS.index(label) for label in held["label"]])
+    return (
+        held["windows"].astype(np.float32),
+        held["item"],
+        targets,
+        {k: held[k] for k in ("name", "collection")},
+    )
+
+
+def restricted(logits: NDArray[np.float64], targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Logits with the labels that the set does not hold ruled out."""
+    there = np.isin(np.arange(logits.shape[1]), np.unique(targets))
+    return np.where(there, logits, -1e9)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    classifier = CnnClassifier.from_folder(arguments.checkpoint)
+    figures: dict[str, Any] = {"classifier": classifier.classifier_id}
+    for name in SETS:
+        path = arguments.cache / f"{name}.npz"
+        if not path.is_file():
+            continue
+        windows, item, targets, _ = load_set(path)
+        raw = classifier.window_logits(windows)
+        by_window = report(softmax(raw / classifier.temperature), targets[item], LABELS)
+        mean = mean_by_group(raw, item)
+        whole = report(softmax(mean / classifier.temperature), targets, LABELS)
+        some = report(softmax(restricted(mean, targets) / classifier.temperature), targets, LABELS)
+        figures[name] = {
+            "items": whole.num_items,
+            "windows": by_window.num_items,
+            "window_accuracy": round(by_window.accuracy, 4),
+            "accuracy": round(whole.accuracy, 4),
+            "interval": [round(v, 3) for v in whole.interval],
+            "balanced_accuracy": round(whole.balanced_accuracy, 4),
+            "macro_f1": round(whole.macro_f1, 4),
+            "calibration_error": round(whole.calibration_error, 4),
+            "accuracy_among_its_labels": round(some.accuracy, 4),
+            "balanced_accuracy_among_its_labels": round(some.balanced_accuracy, 4),
+            "styles": {
+                label: {
+                    "precision": round(float(p), 3),
+                    "recall": round(float(r), 3),
+                    "f1": round(float(f), 3),
+                    "n": int(n),
+                }
+                for label, p, r, f, n in zip(
+                    LABELS, whole.precision, whole.recall, whole.f1, whole.confusion.sum(axis=1), strict=True
+                )
+                if n
+            },
+        }
+        if arguments.out is not None:
+            shown = {
+                "known": "validation titles, known soundfonts",
+                "unknown": "unknown soundfont and instruments",
+            }
+            plot_confusion(arguments.out / "images" / f"confusion_{name}.png", whole, shown.get(name, name))
+        brief = {k: v for k, v in figures[name].items() if k != "styles"}
+        print(name, json.dumps(brief))
+        print("   recall", {k: v["recall"] for k, v in figures[name]["styles"].items()})
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("prepare")
+    one.add_argument("cache", type=Path)
+    one.add_argument("--corpus", type=Path, required=True)
+    one.add_argument("--foreign", type=Path)
+    one.add_argument("--recordings", type=Path)
+    one.add_argument("--font", type=Path, action="append", default=[])
+    one.add_argument("--unseen-font", type=Path)
+    one.add_argument("--sets", nargs="*", choices=SETS)
+    one.set_defaults(run=prepare)
+    two = commands.add_parser("measure")
+    two.add_argument("cache", type=Path)
+    two.add_argument("checkpoint", type=Path)
+    two.add_argument("--out", type=Path)
+    two.add_argument("--json", type=Path)
+    two.set_defaults(run=measure)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""Train the style CNN: `render` views of the corpus into a store (slow, once), then `train` on it.
+
+    python scripts/train_classifier.py render CORPUS STORE --split train --count 16000 --font A.sf2 --font B.sf2
+    python scripts/train_classifier.py train STORE --tests CACHE --out models/style-cnn --steps 3000
+    python scripts/train_classifier.py folds STORE --steps 500 --json FILE
+
+CACHE is what `evaluate_classifier.py prepare` made. `folds` leaves one collection of every style out in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter, defaultdict
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from melodygen.checkpoints import save_checkpoint
+from melodygen.contracts import Renderer
+from melodygen.corpus.scan import SourceFile, find_files
+from melodygen.corpus.views import TRAINING, Source, ViewMaker, read_source
+from melodygen.errors import MelodygenError
+from melodygen.evaluation.classifier import mean_by_group
+from melodygen.frontend import FrontEndConfig
+from melodygen.nets.cnn import StyleCnn
+from melodygen.renderers.additive import AdditiveRenderer
+from melodygen.renderers.sampler import SamplerRenderer
+from melodygen.stylebook import STYLES
+from melodygen.training.classifier import (
+    ClassifierRecipe,
+    Mixer,
+    Progress,
+    fit_temperature,
+    logits_of,
+    plain_mix,
+    train,
+)
+from melodygen.training.viewstore import Entry, Store, StoreWriter, frames_in, open_store, render_stems
+
+LABELS = tuple(s.name for s in STYLES)
+TAKES_A_STYLE = 30
+
+
+def grouped(files: list[SourceFile], split: str) -> dict[str, dict[str, list[SourceFile]]]:
+    """style -> collection -> pieces of the split."""
+    groups: dict[str, dict[str, list[SourceFile]]] = defaultdict(lambda: defaultdict(list))
+    for file in files:
+        if file.split == split and file.kind == "piece" and file.style in LABELS:
+            groups[file.style]["/".join(file.name.split("/")[:2])].append(file)
+    return groups
+
+
+def read_takes(files: list[SourceFile], split: str) -> dict[str, list[Source]]:
+    takes: dict[str, list[Source]] = defaultdict(list)
+    for file in files:
+        if file.kind == "drums" and file.split == split and len(takes[file.style]) < TAKES_A_STYLE:
+            source = read_source(file)
+            if source is not None and len(source.bars) >= 2 and source.bars[0].meter == (4, 4):
+                takes[file.style].append(source)
+    return takes
+
+
+def draw_file(groups: dict[str, list[SourceFile]], rng: np.random.Generator) -> SourceFile:
+    """Collections evenly, but for those of a handful of pieces."""
+    names = sorted(groups)
+    weight = np.array([min(1.0, len(groups[n]) / 20) for n in names])
+    files = groups[names[int(rng.choice(len(names), p=weight / weight.sum()))]]
+    return files[int(rng.integers(len(files)))]
+
+
+def render(arguments: argparse.Namespace) -> None:
+    files = find_files(arguments.corpus)
+    groups = grouped(files, arguments.split)
+    maker = ViewMaker(read_takes(files, arguments.split))
+    renderers: list[Renderer] = [SamplerRenderer(Path(f)) for f in arguments.font]
+    renderers.append(AdditiveRenderer())
+    share = np.array([1.0] * len(arguments.font) + [0.25])
+    config = FrontEndConfig()
+    writer = StoreWriter(arguments.store)
+    begun, made = time.monotonic(), 0
+    for index in range(arguments.first, arguments.first + arguments.count):
+        rng = np.random.default_rng([arguments.seed, index])
+        style = LABELS[index % len(LABELS)]
+        file = draw_file(groups[style], rng)
+        renderer = renderers[int(rng.choice(len(renderers), p=share / share.sum()))]
+        try:
+            source = read_source(file)
+            view = maker.make(source, rng) if source is not None else None
+            stems = render_stems(view, renderer, rng, config, TRAINING.seconds) if view is not None else {}
+        except MelodygenError as error:
+            print(f"{file.name}: {error}", file=sys.stderr)
+            continue
+        if not set(stems) - {"drums"} or source is None:
+            continue
+        writer.add(
+            stems,
+            Entry(style, source.collection, file.name, file.title, renderer.renderer_id, 0, tuple(stems)),
+        )
+        made += 1
+        if made % 100 == 0:
+            print(json.dumps({"views": made, "seconds": round(time.monotonic() - begun, 1)}), flush=True)
+
+
+WIDTHS, HIDDEN, DROPOUT = (24, 48, 72, 112), 192, 0.3
+
+
+def new_net(seed: int, config: FrontEndConfig) -> StyleCnn:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return StyleCnn(len(LABELS), config.num_bands, WIDTHS, HIDDEN, DROPOUT)
+
+
+def calibration_half(names: list[str]) -> np.ndarray:
+    """Which items the temperature is fitted on; the figures for calibration come from the others."""
+    return np.array([sum(Path(n).stem.encode()) % 2 == 0 for n in names])
+
+
+def train_shipped(arguments: argparse.Namespace) -> None:
+    torch.set_num_threads(arguments.threads)
+    config = FrontEndConfig()
+    store = open_store(arguments.store, config.num_bands, frames_in(TRAINING.seconds, config))
+    recipe = ClassifierRecipe(steps=arguments.steps, seed=arguments.seed, learning_rate=arguments.rate)
+    mixer = Mixer(store, LABELS, config, store.entries)
+    test = np.load(arguments.tests / "known.npz") if arguments.tests else None
+    losses: list[float] = []
+
+    def each(progress: Progress, net: nn.Module) -> None:
+        losses.append(progress.loss)
+        if progress.step % 50 == 0 or progress.step == recipe.steps:
+            line = {
+                "step": progress.step,
+                "loss": round(float(np.mean(losses[-50:])), 4),
+                "seconds": round(progress.seconds),
+            }
+            if test is not None and (progress.step % arguments.every == 0 or progress.step == recipe.steps):
+                found = logits_of(net, test["windows"].astype(np.float32)[::2])
+                target = np.array([LABELS.index(x) for x in test["label"]])[test["item"]][::2]
+                line["known_window_accuracy"] = round(float((found.argmax(axis=1) == target).mean()), 4)
+            print(json.dumps(line), flush=True)
+
+    net = train(new_net(recipe.seed, config), mixer, recipe, each)
+    temperature = 1.0
+    if test is not None:
+        net.half().float()  # as it will be stored
+        mean = mean_by_group(logits_of(net, test["windows"].astype(np.float32)), test["item"])
+        target = np.array([LABELS.index(x) for x in test["label"]])
+        half = calibration_half(test["name"].tolist())
+        temperature = fit_temperature(mean[half].astype(np.float32), target[half])
+    record = {
+        "kind": "classifier",
+        "name": "style-cnn",
+        "summary": "Hears one of ten styles in ten seconds of sound (renders of openly licensed music)",
+        "net": {"type": "cnn", "widths": list(WIDTHS), "hidden": HIDDEN, "dropout": DROPOUT},
+        "labels": list(LABELS),
+        "front_end": config.to_dict(),
+        "temperature": temperature,
+        "provenance": {
+            "recipe": asdict(recipe),
+            "views": len(store.entries),
+            "collections": sorted({e.collection for e in store.entries}),
+            "soundfonts": sorted({e.font for e in store.entries}),
+            "final_loss": round(float(np.mean(losses[-100:])), 4),
+        },
+    }
+    card = arguments.out / "README.md"  # written by hand from the measurements; a new run keeps it
+    save_checkpoint(
+        arguments.out, net, record, card.read_text(encoding="utf-8") if card.is_file() else "# style-cnn\n"
+    )
+    print(json.dumps({"temperature": temperature, "out": str(arguments.out)}))
+
+
+def fold_lists(store: Store) -> list[list[str]]:
+    """Collections to leave out, fold by fold: of each style that has two or more of some size, one a fold."""
+    pieces: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for entry in store.entries:
+        pieces[entry.style, entry.collection].add(entry.path)
+    by_style: dict[str, list[str]] = defaultdict(list)
+    for (style, collection), paths in sorted(pieces.items()):
+        if len(paths) >= 5:
+            by_style[style].append(collection)
+    several = {s: c for s, c in by_style.items() if len(c) > 1}
+    count = max(len(c) for c in several.values())
+    return [[c[fold] for c in several.values() if fold < len(c)] for fold in range(count)]
+
+
+def leave_out(arguments: argparse.Namespace) -> None:
+    torch.set_num_threads(arguments.threads)
+    config = FrontEndConfig()
+    store = open_store(arguments.store, config.num_bands, frames_in(TRAINING.seconds, config))
+    results = {}
+    for number, left in enumerate(fold_lists(store)):
+        begun = time.monotonic()
+        recipe = ClassifierRecipe(steps=arguments.steps, seed=arguments.seed + number)
+        inside = [e for e in store.entries if e.collection not in left]
+        net = train(new_net(recipe.seed, config), Mixer(store, LABELS, config, inside), recipe)
+        for collection in left:
+            entries = [e for e in store.entries if e.collection == collection][:200]
+            logits = logits_of(net, np.stack([plain_mix(store, e, config) for e in entries]))
+            heard = [LABELS[i] for i in logits.argmax(axis=1)]
+            right = [h == e.style for h, e in zip(heard, entries, strict=True)]
+            wrong = Counter(h for h, r in zip(heard, right, strict=True) if not r).most_common(3)
+            results[collection] = {
+                "views": len(entries),
+                "recall": round(float(np.mean(right)), 4),
+                "heard_as": wrong,
+            }
+            print(json.dumps({"fold": number, collection: results[collection]}), flush=True)
+        print(json.dumps({"fold": number, "seconds": round(time.monotonic() - begun)}), flush=True)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("render")
+    one.add_argument("corpus", type=Path)
+    one.add_argument("store", type=Path)
+    one.add_argument("--split", default="train")
+    one.add_argument("--count", type=int, default=16_000)
+    one.add_argument("--first", type=int, default=0)
+    one.add_argument("--seed", type=int, default=1)
+    one.add_argument("--font", action="append", default=[])
+    one.set_defaults(run=render)
+    two = commands.add_parser("train")
+    two.add_argument("store", type=Path)
+    two.add_argument("--tests", type=Path)
+    two.add_argument("--out", type=Path, required=True)
+    two.add_argument("--steps", type=int, default=3000)
+    two.add_argument("--every", type=int, default=500)
+    two.add_argument("--rate", type=float, default=2.5e-3)
+    two.add_argument("--seed", type=int, default=1)
+    two.add_argument("--threads", type=int, default=2)
+    two.set_defaults(run=train_shipped)
+    three = commands.add_parser("folds")
+    three.add_argument("store", type=Path)
+    three.add_argument("--steps", type=int, default=500)
+    three.add_argument("--seed", type=int, default=101)
+    three.add_argument("--threads", type=int, default=2)
+    three.add_argument("--json", type=Path)
+    three.set_defaults(run=leave_out)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""A small residual CNN over log-mel windows.
+
+Letters: B batch, C channels, F bands, T frames. Pre-activation-free residual blocks (He et al. 2015) with batch norm,
+then, because bands are not interchangeable as frames are, bands are folded into channels, a temporal convolution
+hears a second and more at once, and mean and maximum over time are read by a linear layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a shortcut; ``stride`` (bands, frames)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.first_norm = nn.BatchNorm2d(outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.second_norm = nn.BatchNorm2d(outputs)
+        self.stride = stride
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.shortcut_norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.first_norm(self.first(x)))
+        y = self.second_norm(self.second(y))
+        x = functional.avg_pool2d(x, self.stride, ceil_mode=True) if self.stride != (1, 1) else x
+        return functional.relu(y + self.shortcut_norm(self.shortcut(x)))
+
+
+class StyleCnn(nn.Module):
+    """(B, F, T) of scaled log-mel -> logits (B, classes)."""
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_bands: int = 80,
+        widths: Sequence[int] = (24, 48, 72, 112),
+        hidden: int = 192,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.entry = nn.Conv2d(1, widths[0], 5, 2, 2, bias=False)
+        self.entry_norm = nn.BatchNorm2d(widths[0])
+        self.blocks = nn.Sequential(
+            Residual(widths[0], widths[1], (2, 2)),
+            Residual(widths[1], widths[2], (2, 1)),
+            Residual(widths[2], widths[3], (2, 2)),
+        )
+        bands = -(-num_bands // 16)
+        self.temporal = nn.Conv1d(widths[3] * bands, hidden, 3, padding=1, bias=False)
+        self.temporal_norm = nn.BatchNorm1d(hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(2 * hidden, num_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, F, T) -> (B, 2 hidden): what the net makes of a window before it names a style."""
+        y = functional.relu(self.entry_norm(self.entry(x.unsqueeze(1))))
+        y = self.blocks(y).flatten(1, 2)
+        y = functional.relu(self.temporal_norm(self.temporal(y)))
+        return torch.cat((y.mean(dim=2), y.amax(dim=2)), dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.dropout(self.embed(x)))
+        return logits

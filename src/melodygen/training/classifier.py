@@ -1,0 +1,242 @@
+"""Training the style CNN on stored views.
+
+Each step draws views evenly over styles, mixes some of their stems at random levels, and distorts the mix as rooms,
+microphones, codecs and broadcasts do (equaliser, bandwidth, noise, compression), so that what stays the same within
+a style is its notes and rhythm. Mixup (Zhang et al. 2018), SpecAugment (Park et al. 2019), label smoothing, AdamW
+under a one-cycle rate, and an exponential average of the weights, which is what is kept.
+
+Letters: B batch, S stems, F bands, T frames.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from melodygen.errors import CorpusError
+from melodygen.frontend import Features, FrontEndConfig, log_levels
+from melodygen.training.viewstore import Entry, Store, power_table
+
+STEM_DB = {"melody": 0.0, "harmony": -4.0, "bass": -2.0, "drums": -3.0, "extra": -6.0}
+KEEP_STEM = {"melody": 0.9, "harmony": 0.85, "bass": 0.85, "drums": 0.78, "extra": 0.6}
+
+
+@dataclass(frozen=True)
+class ClassifierRecipe:
+    """``mixup``: Beta's parameter; ``average``: decay of the weight average; ``distort``: 0 leaves the sound plain."""
+
+    steps: int = 3000
+    rows: int = 64
+    learning_rate: float = 2.5e-3
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.06
+    mixup: float = 0.3
+    average: float = 0.997
+    warmup: float = 0.06
+    distort: float = 1.0
+    bf16: bool = True
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Progress:
+    step: int
+    loss: float
+    seconds: float
+
+
+class Mixer:
+    """Draws batches from a store. ``entries`` bounds what is drawn."""
+
+    def __init__(
+        self, store: Store, labels: Sequence[str], config: FrontEndConfig, entries: Sequence[Entry]
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._table = power_table()
+        self._by_style = [[e for e in entries if e.style == label] for label in labels]
+        empty = [label for label, found in zip(labels, self._by_style, strict=True) if not found]
+        if empty:
+            raise CorpusError(f"no rendered views of {', '.join(empty)}; render some")
+
+    def draw(self, rng: np.random.Generator, rows: int, distort: float) -> tuple[Features, NDArray[np.int64]]:
+        """Levels (B, F, T) and styles (B,)."""
+        styles = rng.permutation(np.arange(rows) % len(self._by_style)).astype(np.int64)
+        power = np.stack([self._mixed(self._pick(int(s), rng), rng) for s in styles])
+        return distorted(power, rng, self._config, distort), styles
+
+    def _pick(self, style: int, rng: np.random.Generator) -> Entry:
+        entries = self._by_style[style]
+        return entries[int(rng.integers(len(entries)))]
+
+    def _mixed(self, entry: Entry, rng: np.random.Generator) -> Features:
+        kept = [s for s in entry.stems if rng.random() < KEEP_STEM[s]]
+        if not set(kept) - {"drums"}:
+            kept = list(entry.stems)
+        frames = self._store.levels.shape[2]
+        need = self._config.num_frames
+        pace = float(np.clip(rng.normal(1.0, 0.06), 0.85, (frames - 1) / need)) if rng.random() < 0.5 else 1.0
+        first = rng.uniform(0, frames - 1 - (need - 1) * pace)
+        index = np.rint(first + np.arange(need) * pace).astype(np.int64)
+        total = np.zeros((self._store.levels.shape[1], need), dtype=np.float32)
+        for name in kept:
+            gain = 10 ** ((STEM_DB[name] + rng.normal(0, 3.5)) / 10)
+            stem = self._table[self._store.levels[entry.first + entry.stems.index(name)]]
+            total += np.float32(gain) * stem[:, index]
+        return total
+
+
+def plain_mix(store: Store, entry: Entry, config: FrontEndConfig) -> Features:
+    """Levels (F, T) of all stems of a view at their usual loudness, from its start."""
+    table = power_table()
+    total = sum(
+        np.float32(10 ** (STEM_DB[name] / 10)) * table[store.levels[entry.first + i, :, : config.num_frames]]
+        for i, name in enumerate(entry.stems)
+    )
+    return log_levels(np.asarray(total, dtype=np.float32), config)
+
+
+def distorted(power: Features, rng: np.random.Generator, config: FrontEndConfig, amount: float) -> Features:
+    """Mel power (B, F, T) through rooms, wires and noise -> levels."""
+    batch, bands, frames = power.shape
+    if amount <= 0:
+        return log_levels(power, config)
+    x = np.linspace(0, 1, bands)[None, :]
+
+    def chosen(probability: float) -> NDArray[np.bool_]:
+        return rng.random((batch, 1)) < probability * amount
+
+    curve = np.zeros((batch, bands))
+    for waves in (0.5, 1.0, 2.0, 4.0):
+        phase = rng.uniform(0, 2 * np.pi, (batch, 1))
+        curve += rng.normal(0, 3.5 / waves**0.5, (batch, 1)) * np.sin(2 * np.pi * waves * x + phase)
+    curve *= chosen(0.8)
+    high = rng.uniform(0.35, 1.0, (batch, 1))
+    curve -= chosen(0.25) * np.clip((x - high) * rng.uniform(60, 300, (batch, 1)), 0, 50)
+    low = rng.uniform(0.0, 0.2, (batch, 1))
+    curve -= chosen(0.25) * np.clip((low - x) * rng.uniform(60, 300, (batch, 1)), 0, 40)
+    power = power * (10 ** (curve / 10)).astype(np.float32)[:, :, None]
+
+    mean = power.mean(axis=(1, 2), keepdims=True)
+    level = 10 ** (rng.uniform(-45, -8, (batch, 1)) / 10) * chosen(0.5)
+    tilt = 10 ** (rng.normal(0, 8, (batch, 1)) * (x - 0.3) / 10)
+    noise = rng.standard_exponential((batch, bands, frames), dtype=np.float32)
+    power = power + mean * (level * tilt).astype(np.float32)[:, :, None] * noise
+
+    levels = log_levels(power, config)
+    squeeze = np.where(rng.random((batch, 1, 1)) < 0.35 * amount, rng.uniform(0.75, 1.15, (batch, 1, 1)), 1.0)
+    levels = (levels * squeeze).astype(np.float32)
+    for row in range(batch):
+        shift = int(rng.integers(-1, 2)) if rng.random() < 0.5 * amount else 0
+        if shift:
+            levels[row] = np.roll(levels[row], shift, axis=0)
+        if rng.random() < 0.7 * amount:
+            for _ in range(2):
+                size, at = int(rng.integers(0, 26)), int(rng.integers(0, frames))
+                levels[row, :, at : at + size] = levels[row].mean()
+                size, at = int(rng.integers(0, 11)), int(rng.integers(0, bands))
+                levels[row, at : at + size] = levels[row].mean()
+    return levels
+
+
+def train(
+    net: nn.Module,
+    mixer: Mixer,
+    recipe: ClassifierRecipe,
+    each: Callable[[Progress, nn.Module], None] | None = None,
+) -> nn.Module:
+    """The averaged net after ``recipe.steps``. ``each(progress, averaged)`` is called after every step."""
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(net).eval()
+    decayed = [p for p in net.parameters() if p.ndim > 1]
+    rest = [p for p in net.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}],
+        lr=recipe.learning_rate, betas=(0.9, 0.99),
+    )  # fmt: skip
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        recipe.learning_rate,
+        total_steps=recipe.steps,
+        pct_start=recipe.warmup,
+        final_div_factor=1e3,
+    )
+    begun = time.monotonic()
+    for step, (levels, styles, mixed_styles, share) in enumerate(_batches(mixer, recipe)):
+        net.train()
+        torch.manual_seed(recipe.seed * 1_000_003 + step)
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+            logits = net(levels)
+        one = functional.cross_entropy(
+            logits.float(), styles, label_smoothing=recipe.label_smoothing, reduction="none"
+        )
+        two = functional.cross_entropy(
+            logits.float(), mixed_styles, label_smoothing=recipe.label_smoothing, reduction="none"
+        )
+        loss = (share * one + (1 - share) * two).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+        optimizer.step()
+        schedule.step()
+        decay = min(recipe.average, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for kept, now in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+                if kept.dtype.is_floating_point:
+                    kept.lerp_(now, 1 - decay)
+                else:
+                    kept.copy_(now)
+        if each is not None:
+            each(Progress(step + 1, float(loss.detach()), time.monotonic() - begun), average)
+    return average
+
+
+def _batches(mixer: Mixer, recipe: ClassifierRecipe) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    for step in range(recipe.steps):
+        rng = np.random.default_rng([recipe.seed, step])
+        levels, styles = mixer.draw(rng, recipe.rows, recipe.distort)
+        share = np.ones(recipe.rows, dtype=np.float32)
+        if recipe.mixup > 0:
+            some = rng.random(recipe.rows) < 0.5
+            drawn = rng.beta(recipe.mixup, recipe.mixup, recipe.rows)
+            share = np.where(some, np.maximum(drawn, 1 - drawn), 1.0).astype(np.float32)
+        other = rng.permutation(recipe.rows)
+        mixed = share[:, None, None] * levels + (1 - share[:, None, None]) * levels[other]
+        yield (
+            torch.from_numpy(mixed),
+            torch.from_numpy(styles),
+            torch.from_numpy(styles[other]),
+            torch.from_numpy(share),
+        )
+
+
+@torch.inference_mode()
+def logits_of(net: nn.Module, levels: Features, rows: int = 32) -> NDArray[np.float32]:
+    """(N, classes) for levels (N, F, T)."""
+    net.eval()
+    found = [
+        net(torch.from_numpy(np.ascontiguousarray(levels[i : i + rows]))) for i in range(0, len(levels), rows)
+    ]
+    result: NDArray[np.float32] = torch.cat(found).numpy()
+    return result
+
+
+def fit_temperature(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
+    """What logits are divided by so that probabilities mean what they say (Guo et al. 2017): least cross-entropy."""
+    candidates = np.exp(np.linspace(np.log(0.2), np.log(5.0), 161))
+
+    def loss(temperature: float) -> float:
+        scaled = logits.astype(np.float64) / temperature
+        scaled -= scaled.max(axis=1, keepdims=True)
+        log_prob = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+        return -float(log_prob[np.arange(len(targets)), targets].mean())
+
+    return float(min(candidates, key=loss))
