@@ -2,9 +2,9 @@
 
     python scripts/evaluate_music.py --shards FOLDER [--pieces 50] [--candidates 8] [--styles jazz,blues]
 
-Every candidate of the loop's first rounds is kept as an unselected piece: ``--pieces`` of them a style are compared with as
-many validation windows. The copy index is built once and kept in ``--index``. Writes the sections ``music``, ``copying`` and
-``loop`` of docs/evaluation.md, and docs/evaluation_music.json and .png beside it.
+Every candidate of the loop's first rounds is kept as an unselected piece: ``--pieces`` of them a style are compared
+with as many validation windows. The copy index is built once and kept in ``--index``. Writes the sections ``music``,
+``copying`` and ``loop`` of docs/evaluation.md, and docs/evaluation_music.json and .png beside it.
 """
 
 from __future__ import annotations
@@ -163,8 +163,8 @@ def copies(pieces: Sequence[Piece], index: CopyIndex) -> dict[str, Any]:
 
 
 def loop_figures(done: Sequence[Composition], candidates: int, min_style: float) -> dict[str, Any]:
-    """``one_round_expected``: the chance that the best of ``candidates`` drawn from all first-round candidates reaches the
-    threshold; steadier than the share of the few compositions in which it did."""
+    """``one_round_expected``: the chance that the best of ``candidates`` drawn from all first-round candidates reaches
+    the threshold; steadier than the share of the few compositions in which it did."""
     first = [c for piece in done for c in piece.candidates if c.round == 1]
     good = sum(not c.flaw and c.style_probability >= min_style for c in first)
     bad = len(first) - good
@@ -210,22 +210,23 @@ def music_section(record: Mapping[str, Any]) -> str:
 
 
 def copying_section(record: Mapping[str, Any]) -> str:
-    header = ["style", "pieces", "melody: median bars", "longest", f"over {MAX_COPIED_BARS:g}", "of", "any role: median bars",
-              "longest", f"over {MAX_COPIED_BARS:g}", "human melody: median bars", "longest", f"over {MAX_COPIED_BARS:g}"]  # fmt: skip
+    over = f"over {MAX_COPIED_BARS:g}"
+    header = ["style", "pieces", "melody: median bars", "longest", over, "what", "any role: median bars", "longest", over]
+    header += ["human melody: median bars", "longest", over, "human, any role: median bars", "longest", over]
     rows = []
     for style, entry in record.items():
         ours, human = entry["copying"], entry["copying_human"]
         run = ours["melody"]["longest"] or {}
         source = f"{run['num_notes']} notes, {run['num_different']} different steps: {run['title']}" if run else "–"
-        cells = [[g["median_bars"], (g["longest"] or {}).get("bars", math.nan), g["over_limit"]]
-                 for g in (ours["melody"], ours["any role"], human["melody"])]  # fmt: skip
-        rows.append([style, ours["any role"]["pieces"], *cells[0], source, *cells[1], *cells[2]])
+        groups = (ours["melody"], ours["any role"], human["melody"], human["any role"])
+        cells = [[g["median_bars"], (g["longest"] or {}).get("bars", math.nan), g["over_limit"]] for g in groups]
+        rows.append([style, ours["any role"]["pieces"], *cells[0], source, *cells[1], *cells[2], *cells[3]])
     return markdown_table(header, rows, 1)
 
 
 def loop_section(record: Mapping[str, Any], options: argparse.Namespace) -> str:
-    header = ["style", "unselected", f"reach {options.min_style:g}", "chosen", "one round enough", "expected", "accepted",
-              "compositions", "seconds each"]  # fmt: skip
+    header = ["style", "unselected", f"reach {options.min_style:g}", "chosen", "one round enough", "expected"]
+    header += ["accepted", "compositions", "seconds each"]
     rows = []
     for style, entry in record.items():
         loop = entry["loop"]
@@ -233,8 +234,8 @@ def loop_section(record: Mapping[str, Any], options: argparse.Namespace) -> str:
         shares = [_percent(loop[k]) for k in ("reach_threshold", "one_round", "one_round_expected", "accepted")]
         rows.append([style, means[0], shares[0], means[1], *shares[1:], loop["compositions"], loop["seconds"]])
     note = (
-        f"{options.candidates} candidates a round, at most {options.max_rounds} rounds. *Expected* is the chance that one "
-        "round is enough, from all candidates of first rounds together; *seconds* are of a warm process."
+        f"{options.candidates} candidates a round, at most {options.max_rounds} rounds. *Expected* is the chance that "
+        "one round is enough, from all candidates of first rounds together; *seconds* are of a warm process."
     )
     return f"{markdown_table(header, rows)}\n\n{note}"
 

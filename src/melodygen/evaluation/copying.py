@@ -31,6 +31,11 @@ MAX_COPIED_BARS = 8.0
 """No generated piece may copy more."""
 WINDOW = 128
 """Suffixes are sorted by their first WINDOW steps; longer matches are followed from there."""
+_COLUMNS = ((0, 4), (4, 16), (16, WINDOW))
+_NOWHERE = 2**31 - 1
+"""A step in a query that the text has not."""
+_BEYOND = -1
+"""What stands after the text's end: smaller than everything."""
 _MAX_GAP = 1023
 _FORMAT = 1
 
@@ -39,8 +44,9 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class CopiedRun:
-    """``bars`` is the time from the first note's onset to the last note's end, in bars of the piece asked about.
-    ``first_bar`` counts from 0. ``num_different`` is how many of its steps differ: 1 is one thing over and over."""
+    """``bars`` is the time from the first note's onset to the last note's end, in bars of the piece asked about, but no
+    more than the number of bars in which a note of the run begins: a shared rest is no copy. ``first_bar`` counts from 0.
+    ``num_different`` is how many of its steps differ: 1 is one thing over and over."""
 
     role: str
     num_notes: int
@@ -133,36 +139,44 @@ def suffix_array(text: NDArray[np.int32]) -> NDArray[np.int32]:
 def copied_runs(piece: Piece, index: CopyIndex) -> dict[str, CopiedRun]:
     """For each pitched role that has at least two notes, the run that is longest in bars (then in notes)."""
     bar_starts = np.cumsum([0, *(b.num_positions for b in piece.bars)])
-    found = {}
+    voices: dict[str, tuple[Ints, Ints, Ints]] = {}
     for role in PITCHED_ROLES:
         rows = [
             (start + n[0], n[3], DURATIONS[n[2]])
             for start, bar in zip(bar_starts.tolist(), piece.bars, strict=False)
             for n in bar.parts.get(role, ())
         ]
-        if len(rows) < 2:
-            continue
-        onset, pitch, duration = np.array(sorted(rows), dtype=np.int64).T
-        steps = _steps(onset, pitch, duration)
-        at = np.searchsorted(index.alphabet, steps).clip(max=max(len(index.alphabet) - 1, 0))
-        known = index.alphabet[at] == steps if len(index.alphabet) else np.zeros(len(steps), bool)
-        query = np.where(known, at + 1, len(index.alphabet) + 1)
-        length, where = _longest_matches(query, index)
-        first = np.arange(len(query))
-        end = onset[first + length] + duration[first + length]
-        bars = np.interp(end, bar_starts, np.arange(len(bar_starts))) - np.interp(
-            onset[first], bar_starts, np.arange(len(bar_starts))
+        if len(rows) >= 2:
+            onset, pitch, duration = np.array(sorted(rows), dtype=np.int64).T
+            voices[role] = (onset, duration, _query(_steps(onset, pitch, duration), index.alphabet))
+    if not voices or not len(index.order):
+        return {}
+    # all roles are looked up side by side; what ends each is found nowhere, so no run goes on into the next
+    query = np.concatenate([np.append(steps, _NOWHERE) for _, _, steps in voices.values()])
+    all_lengths, all_places = _longest_matches(query, index)
+    found = {}
+    at = 0
+    for role, (onset, duration, steps) in voices.items():
+        length, place = (column[at : at + len(steps)] for column in (all_lengths, all_places))
+        at += len(steps) + 1
+        first = np.arange(len(steps))
+        last = first + length
+        in_bar = np.searchsorted(bar_starts, onset, side="right") - 1
+        touched = np.cumsum(np.append(1, np.diff(in_bar) > 0))
+        ends, begins = (
+            np.interp(tick, bar_starts, np.arange(len(bar_starts)))
+            for tick in (onset[last] + duration[last], onset[first])
         )
-        bars[length == 0] = 0.0
+        bars = np.where(length > 0, np.minimum(ends - begins, touched[last] - touched[first] + 1), 0.0)
         best = int(np.lexsort((length, bars))[-1])
         count = int(length[best])
-        source = int(np.searchsorted(index.begins, where[best], side="right")) - 1
+        source = int(np.searchsorted(index.begins, place[best], side="right")) - 1
         found[role] = CopiedRun(
             role,
             count + 1 if count else 0,
             float(bars[best]),
-            int(np.searchsorted(bar_starts, onset[best], side="right")) - 1,
-            len(np.unique(query[best : best + count])),
+            int(in_bar[best]),
+            len(np.unique(steps[best : best + count])),
             index.titles[source] if count else "",
             index.paths[source] if count else "",
         )
@@ -188,18 +202,22 @@ def _steps(onset: Ints, pitch: Ints, duration: Ints) -> Ints:
     return np.asarray((interval * (_MAX_GAP + 1) + gap) * 256 + duration[:-1])
 
 
+def _query(steps: Ints, alphabet: Ints) -> Ints:
+    """Steps as the index spells them; one that is not in the training set becomes ``_NOWHERE``."""
+    at = np.searchsorted(alphabet, steps).clip(max=len(alphabet) - 1)
+    return np.where(alphabet[at] == steps, at + 1, _NOWHERE) if len(alphabet) else np.full_like(steps, _NOWHERE)
+
+
 def _longest_matches(query: Ints, index: CopyIndex) -> tuple[Ints, Ints]:
     """For each start in ``query``: steps matched, and where in the text. All starts are searched side by side."""
     text, order = index.text, index.order
     starts = np.arange(len(query))
-    if not len(order):
-        return np.zeros_like(starts), np.zeros_like(starts)
-    padded = np.concatenate((query, np.full(WINDOW, -1)))  # -1 comes before everything, and matches nothing
+    padded = np.concatenate((query, np.full(WINDOW, _NOWHERE)))
     wanted = padded[starts[:, None] + np.arange(WINDOW)]
     low, high = np.zeros_like(starts), np.full_like(starts, len(order))
     while (low < high).any():
         middle = (low + high) // 2
-        matched, smaller = _compare(wanted, text, order[middle.clip(max=len(order) - 1)])
+        _, smaller = _compare(wanted, text, order[middle.clip(max=len(order) - 1)])
         active = low < high
         low = np.where(active & smaller, middle + 1, low)
         high = np.where(active & ~smaller, middle, high)
@@ -218,14 +236,26 @@ def _longest_matches(query: Ints, index: CopyIndex) -> tuple[Ints, Ints]:
 
 
 def _compare(wanted: Ints, text: NDArray[np.int32], place: Ints) -> tuple[Ints, NDArray[np.bool_]]:
-    """(steps in common, whether the text is smaller than what is wanted) for each row. Beyond the text's end is -2."""
-    at = place[:, None] + np.arange(wanted.shape[1])
-    there = np.where(at < len(text), text[at.clip(max=len(text) - 1)], -2)
-    differs = there != wanted
-    first = np.where(differs.any(axis=1), differs.argmax(axis=1), wanted.shape[1])
-    column = first.clip(max=wanted.shape[1] - 1)[:, None]
-    smaller = np.take_along_axis(there, column, 1) < np.take_along_axis(wanted, column, 1)
-    return first, smaller[:, 0]
+    """(steps in common, whether the text is smaller than what is wanted) for each row.
+
+    Most rows differ soon, so the first columns are compared first, and the next only for the rows that are still equal.
+    """
+    common = np.full(len(wanted), wanted.shape[1])
+    smaller = np.zeros(len(wanted), dtype=bool)
+    rows = np.arange(len(wanted))
+    for begin, end in _COLUMNS:
+        at = place[rows, None] + np.arange(begin, end)
+        there = np.where(at < len(text), text[at.clip(max=len(text) - 1)], _BEYOND)
+        differs = there != wanted[rows, begin:end]
+        first = differs.argmax(axis=1)
+        decided = differs[np.arange(len(rows)), first]
+        chosen, column = rows[decided], first[decided]
+        common[chosen] = begin + column
+        smaller[chosen] = there[decided, column] < wanted[chosen, begin + column]
+        rows = rows[~decided]
+        if not len(rows):
+            break
+    return common, smaller
 
 
 def _follow(query: Ints, text: NDArray[np.int32], start: int, place: int) -> int:
