@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from melodygen import __version__
-from melodygen.cli import doctor, generate, models, render, styles
+from melodygen.cli import corpus, doctor, generate, models, render, styles
 from melodygen.errors import MelodygenError
 
 _REASONS = {
@@ -64,6 +64,7 @@ def _melodygen(
 
 
 app.command("generate")(generate.generate)
+app.command("corpus")(corpus.corpus)
 app.command("render")(render.render)
 app.command("styles")(styles.styles)
 app.command("models")(models.models)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import multiprocessing
+import re
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,18 +26,21 @@ from melodygen.corpus.roles import assign_roles, is_blocks
 from melodygen.corpus.shards import PieceInfo
 from melodygen.errors import CorpusError, MelodygenError
 from melodygen.io.midi import read_midi
+from melodygen.io.notation import NOTATION_SUFFIXES, read_notation
 from melodygen.score import Score, Tempo, TimeSignature, Track, note_array
 from melodygen.tokens.grid import Piece, score_to_piece
 from melodygen.tokens.vocabulary import METERS
 
 MIDI_SUFFIXES = frozenset((".mid", ".midi", ".kar", ".rmi"))
+SUFFIXES = MIDI_SUFFIXES | NOTATION_SUFFIXES
 MAX_BARS = 4000
+MAX_QUARTERS = 48_000
 MIN_NOTES = 8
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to read, with what is known of it before it is read."""
+    """A file to read, with what is known of it before it is read. ``number`` is the tune's in a book of ABC tunes."""
 
     path: Path
     name: str
@@ -43,6 +49,7 @@ class SourceFile:
     split: str = "train"
     kind: str = "piece"
     title: str = ""
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,13 +63,19 @@ class Reading:
 
 
 def find_files(root: Path, style: str | None = None) -> list[SourceFile]:
-    """MIDI files below ``root`` in a stable order; links that loop are not followed twice. Raises CorpusError when there are none."""
+    """Music files below ``root`` in a stable order; links that loop are not followed twice.
+
+    Raises CorpusError when there are none, or the manifest cannot be read.
+    """
     if not root.is_dir():
         raise CorpusError(f"{root} is not a folder")
     manifest = root / "manifest.csv"
     if manifest.is_file() and style is None:
-        with manifest.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+        try:
+            with manifest.open(newline="", encoding="utf-8") as stream:
+                rows = list(csv.DictReader(stream))
+        except (OSError, ValueError, csv.Error) as error:
+            raise CorpusError(f"{manifest} cannot be read: {error}") from error
         if rows and {"path", "style"} <= rows[0].keys():
             return [
                 SourceFile(
@@ -74,16 +87,38 @@ def find_files(root: Path, style: str | None = None) -> list[SourceFile]:
     found = []
     seen: set[Path] = set()
     for path in sorted(_walk(root, seen)):
-        if path.suffix.lower() in MIDI_SUFFIXES:
+        if path.suffix.lower() in SUFFIXES:
             relative = path.relative_to(root)
-            named = style or (relative.parts[0] if len(relative.parts) > 1 else root.name)
-            found.append(
-                SourceFile(path, str(relative), named, split=_split_by_title(path.stem), title=path.stem,
-                           source=relative.parts[1] if len(relative.parts) > 2 else named)
+            named = style or (relative.parts[0] if len(relative.parts) > 1 else root.resolve().name)
+            file = SourceFile(
+                path, str(relative), named, split=_split_by_title(path.stem), title=path.stem,
+                source=relative.parts[1] if len(relative.parts) > 2 else named,
             )  # fmt: skip
+            tunes = _tune_numbers(path) if path.suffix.lower() == ".abc" else []
+            if len(tunes) > 1:
+                for number, title in tunes:
+                    split = _split_by_title(title or f"{path.stem} {number}")
+                    found.append(
+                        replace(file, name=f"{relative}#{number}", number=number, title=title or path.stem, split=split)
+                    )
+            else:
+                found.append(file)
     if not found:
-        raise CorpusError(f"{root}: no file ends in {', '.join(sorted(MIDI_SUFFIXES))}")
+        raise CorpusError(f"{root}: no file ends in {', '.join(sorted(SUFFIXES))}")
     return found
+
+
+def _tune_numbers(path: Path) -> list[tuple[int, str]]:
+    """(number, title) of the tunes of an ABC book."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    tunes: dict[int, str] = {}
+    for match in re.finditer(r"^X:[ \t]*(\d+)[^\n]*(?:\n[A-WYZ]:[^\n]*)*", text, re.MULTILINE):
+        title = re.search(r"^T:[ \t]*(.+?)[ \t]*$", match.group(), re.MULTILINE)
+        tunes.setdefault(int(match.group(1)), title.group(1) if title else "")
+    return list(tunes.items())
 
 
 def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
@@ -98,19 +133,19 @@ def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
     for entry in entries:
         if entry.is_dir():
             yield from _walk(entry, seen)
-        elif entry.is_file():
+        elif entry.is_file() or entry.is_symlink():  # a link to nowhere is rejected by name when it is read
             yield entry
 
 
 def _split_by_title(title: str) -> str:
     """One title in ten is for validation, the same one on every machine."""
-    plain = "".join(c for c in title.lower() if c.isalpha())
+    plain = "".join(c for c in title.lower() if c.isalpha()) or title
     return "valid" if hashlib.sha256(plain.encode()).digest()[0] < 26 else "train"
 
 
 def prepare_score(score: Score, kind: str = "piece") -> Score:
     """Roles, silence at the front cut to whole bars, meters that music does not have read as their neighbour."""
-    score = _mend_meters(assign_roles(score))
+    score = mend_meters(assign_roles(score))
     if kind == "drums":
         score = replace(score, tracks=tuple(snap_take(t, score.ticks_per_quarter) for t in score.tracks))
     if not score.tracks:
@@ -163,7 +198,7 @@ def _shifted(score: Score, skip: int) -> Score:
     )
 
 
-def _mend_meters(score: Score) -> Score:
+def mend_meters(score: Score) -> Score:
     """Meters outside METERS (1/4, 1/8, 9/16 …) become 4/4 when they are all there is, else a bar of their length is
     read in the meter before them; careless sequencers write them, and free jazz is notated in 1/4."""
     known = [m for m in score.time_signatures if (m.numerator, m.denominator) in METERS]
@@ -185,17 +220,21 @@ def dominant_qpm(score: Score) -> float:
     return best
 
 
-def read_piece(file: SourceFile) -> Reading:
-    """Read one file; every failure becomes a reason."""
-    try:
-        score = prepare_score(read_midi(file.path), file.kind)
-        if score.num_notes < MIN_NOTES:
-            return Reading(file, None, None, f"only {score.num_notes} notes (at least {MIN_NOTES} are needed)")
-        chords = score.track_by_role("chords")
-        blocks = chords is not None and is_blocks(chords, score)
-        piece = harmonise(score_to_piece(score, max_bars=MAX_BARS))
-    except MelodygenError as error:
-        return Reading(file, None, None, str(error).removeprefix(f"{file.path.name}: "))
+def load_piece(file: SourceFile) -> tuple[Score, Piece, PieceInfo]:
+    """A file as prepared score, piece on the grid and its record. Raises MelodygenError with the reason."""
+    if file.path.suffix.lower() in NOTATION_SUFFIXES:
+        score = read_notation(file.path, file.number)
+    else:
+        score = read_midi(file.path)
+    quarters = score.end_tick // score.ticks_per_quarter
+    if quarters > MAX_QUARTERS:
+        raise CorpusError(f"{quarters} quarters are more than the limit of {MAX_QUARTERS} for one piece")
+    score = prepare_score(score, file.kind)
+    if score.num_notes < MIN_NOTES:
+        raise CorpusError(f"only {score.num_notes} notes (at least {MIN_NOTES} are needed)")
+    chords = score.track_by_role("chords")
+    blocks = chords is not None and is_blocks(chords, score)
+    piece = harmonise(score_to_piece(score, max_bars=MAX_BARS))
     qpm = min(280.0, max(36.0, dominant_qpm(score)))
     piece = replace(piece, qpm=qpm)
     digest = hashlib.sha256()
@@ -205,7 +244,24 @@ def read_piece(file: SourceFile) -> Reading:
         file.name, file.style, file.source, file.split, file.kind, file.title, 0, len(piece.bars), qpm,
         digest.hexdigest()[:16], blocks,
     )  # fmt: skip
+    return score, piece, info
+
+
+def read_piece(file: SourceFile) -> Reading:
+    """Read one file; every failure becomes a reason."""
+    try:
+        _, piece, info = load_piece(file)
+    except MelodygenError as error:
+        return Reading(file, None, None, reason_of(error, file))
     return Reading(file, piece, info)
+
+
+def reason_of(error: MelodygenError, file: SourceFile) -> str:
+    return str(error).removeprefix(f"{file.path.name}: ")
+
+
+def rejected(file: SourceFile, reason: str) -> Reading:
+    return Reading(file, None, None, reason)
 
 
 def read_folder(
@@ -213,27 +269,32 @@ def read_folder(
     workers: int = 2,
     seconds_per_file: float = 20.0,
     progress: Callable[[int], None] | None = None,
-) -> Iterator[Reading]:
-    """Readings in the order of ``files``. A file that crashes or hangs a worker is named and the rest goes on."""
+    read: Callable[[SourceFile], Any] = read_piece,
+    reject: Callable[[SourceFile, str], Any] = rejected,
+) -> Iterator[Any]:
+    """``read`` of each file, in their order. One that crashes or hangs a worker is named with ``reject``, and the rest
+    goes on. Both are functions of a module; ``read`` gives a Reading unless another is given."""
     context = multiprocessing.get_context("spawn")
-    chunk = 64
-    at = 0
+    chunk = max(1, min(64, len(files) // (4 * workers)))
     executor = ProcessPoolExecutor(workers, mp_context=context)
     try:
-        while at < len(files):
-            block = [files[i : i + chunk] for i in range(at, min(at + chunk * workers * 4, len(files)), chunk)]
-            futures = [(b, executor.submit(_read_many, b)) for b in block]
+        for at in range(0, len(files), chunk * workers * 4):
+            span = files[at : at + chunk * workers * 4]
+            batches = [span[i : i + chunk] for i in range(0, len(span), chunk)]
+            futures = [(b, executor.submit(_read_many, b, seconds_per_file, read)) for b in batches]
+            broken = False
             for batch, future in futures:
                 try:
-                    readings = future.result(timeout=seconds_per_file * chunk)
+                    results = future.result(timeout=2 * seconds_per_file * chunk)
                 except (BrokenProcessPool, FutureTimeout):
-                    _stop(executor)
-                    executor = ProcessPoolExecutor(workers, mp_context=context)
-                    readings = [_read_alone(f, seconds_per_file, context) for f in batch]
-                yield from readings
+                    broken = True
+                    results = _read_apart(batch, seconds_per_file, context, read, reject)
+                yield from results
                 if progress is not None:
                     progress(len(batch))
-            at += sum(len(b) for b in block)
+            if broken:
+                _stop(executor)
+                executor = ProcessPoolExecutor(workers, mp_context=context)
     finally:
         _stop(executor)
 
@@ -244,20 +305,41 @@ def _stop(executor: ProcessPoolExecutor) -> None:
     executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _read_many(files: Sequence[SourceFile]) -> list[Reading]:
-    return [read_piece(f) for f in files]
+def _read_many(files: Sequence[SourceFile], seconds: float, read: Callable[[SourceFile], Any]) -> list[Any]:
+    """In a worker. A file that takes too long kills it: native code does not listen to anything milder."""
+    results = []
+    timed = hasattr(signal, "setitimer")
+    for file in files:
+        if timed:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        results.append(read(file))
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    return results
 
 
-def _read_alone(file: SourceFile, seconds: float, context: multiprocessing.context.SpawnContext) -> Reading:
+def _read_apart(
+    files: Sequence[SourceFile],
+    seconds: float,
+    context: multiprocessing.context.SpawnContext,
+    read: Callable[[SourceFile], Any],
+    reject: Callable[[SourceFile, str], Any],
+) -> list[Any]:
+    """Halve what crashed a worker until the file that did it stands alone."""
     executor = ProcessPoolExecutor(1, mp_context=context)
     try:
-        return executor.submit(read_piece, file).result(timeout=seconds)
-    except FutureTimeout:
-        return Reading(file, None, None, f"the parser did not finish within {seconds:.0f} s")
-    except BrokenProcessPool:
-        return Reading(file, None, None, "the parser crashed on this file")
+        return executor.submit(_read_many, files, seconds, read).result(timeout=2 * seconds * len(files))
+    except (FutureTimeout, BrokenProcessPool):
+        if len(files) == 1:
+            return [reject(files[0], f"the parser crashed on this file, or did not finish within {seconds:.0f} s")]
     finally:
         _stop(executor)
+    half = len(files) // 2
+    return [
+        *_read_apart(files[:half], seconds, context, read, reject),
+        *_read_apart(files[half:], seconds, context, read, reject),
+    ]
 
 
 def near_duplicates(pieces: Sequence[tuple[Piece, PieceInfo]]) -> dict[str, str]:
@@ -268,7 +350,7 @@ def near_duplicates(pieces: Sequence[tuple[Piece, PieceInfo]]) -> dict[str, str]
     seen: dict[int, str] = {}
     doubles: dict[str, str] = {}
     for piece, info in pieces:
-        fingerprint = _fingerprint(piece)
+        fingerprint = fingerprint_of(piece)
         if fingerprint is None:
             continue
         if fingerprint in seen:
@@ -278,7 +360,8 @@ def near_duplicates(pieces: Sequence[tuple[Piece, PieceInfo]]) -> dict[str, str]
     return doubles
 
 
-def _fingerprint(piece: Piece) -> int | None:
+def fingerprint_of(piece: Piece) -> int | None:
+    """Equal for near-duplicates (see above); None for pieces too short to tell."""
     role = next((r for r in ("melody", "other", "chords", "bass", "drums") if r in piece.roles), None)
     if role is None:
         return None
@@ -297,4 +380,7 @@ def _fingerprint(piece: Piece) -> int | None:
     return hash(tuple(steps[:64])) if len(steps) >= 16 else None
 
 
-__all__ = ["Reading", "SourceFile", "find_files", "near_duplicates", "read_folder", "read_piece", "prepare_score"]
+__all__ = [
+    "Reading", "SourceFile", "find_files", "fingerprint_of", "load_piece", "near_duplicates", "prepare_score",
+    "read_folder", "read_piece",
+]  # fmt: skip

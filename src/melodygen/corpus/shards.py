@@ -14,8 +14,8 @@ Layout of a shard folder (numpy ``.npy`` files, opened with ``mmap_mode='r'``)
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,51 +57,92 @@ class Shards:
         return len(self.arrays["tokens"])
 
 
-def build_shards(pieces: Iterable[tuple[Piece, PieceInfo]]) -> Shards:
-    """Encode pieces; ``first_bar`` of the given infos is filled in here."""
-    tokens: list[NDArray[np.int16]] = []
+def encode_piece(piece: Piece) -> dict[str, NDArray[np.generic]]:
+    """The rows of one piece; ``starts`` count from its own first token."""
     starts, lengths, notes, meters, classes, chords = [], [], [], [], [], []
-    infos: list[PieceInfo] = []
-    at = bar_index = 0
-    for piece, info in pieces:
-        infos.append(PieceInfo(**{**asdict(info), "first_bar": bar_index, "num_bars": len(piece.bars)}))
-        flat: list[int] = []
-        for bar in piece.bars:
-            row_start, row_length, row_notes = [], [], []
-            for role in SEGMENT_ROLES:
-                part = bar.parts.get(role, ())
-                ids = encode_chords(bar.chords) if role == "chordline" else encode_segment(role, part)
-                row_start.append(at + len(flat))
-                row_length.append(len(ids))
-                row_notes.append(len(part))
-                flat += ids
-            starts.append(row_start)
-            lengths.append(row_length)
-            notes.append(row_notes)
-            meters.append(METERS.index(bar.meter))
-            weights = [0.0] * 12
-            for role in PITCHED_ROLES:
-                for _, _, duration, pitch in bar.parts.get(role, ()):
-                    weights[pitch % 12] += min(DURATIONS[duration], 24)
-            classes.append(weights)
-            changes = [*bar.chords[:CHORDS_A_BAR]]
-            chords.append(changes + [(-2, -2, -2)] * (CHORDS_A_BAR - len(changes)))
-        tokens.append(np.array(flat, dtype=np.int16))
-        at += len(flat)
-        bar_index += len(piece.bars)
+    flat: list[int] = []
+    for bar in piece.bars:
+        row_start, row_length, row_notes = [], [], []
+        for role in SEGMENT_ROLES:
+            part = bar.parts.get(role, ())
+            ids = encode_chords(bar.chords) if role == "chordline" else encode_segment(role, part)
+            row_start.append(len(flat))
+            row_length.append(len(ids))
+            row_notes.append(len(part))
+            flat += ids
+        starts.append(row_start)
+        lengths.append(row_length)
+        notes.append(row_notes)
+        meters.append(METERS.index(bar.meter))
+        weights = [0.0] * 12
+        for role in PITCHED_ROLES:
+            for _, _, duration, pitch in bar.parts.get(role, ()):
+                weights[pitch % 12] += min(DURATIONS[duration], 24)
+        classes.append(weights)
+        changes = [*bar.chords[:CHORDS_A_BAR]]
+        chords.append(changes + [(-2, -2, -2)] * (CHORDS_A_BAR - len(changes)))
     width = len(SEGMENT_ROLES)
-    return Shards(
-        {
-            "tokens": np.concatenate(tokens) if tokens else np.zeros(0, np.int16),
-            "starts": np.array(starts, dtype=np.int64).reshape(-1, width),
-            "lengths": np.array(lengths, dtype=np.int32).reshape(-1, width),
-            "notes": np.array(notes, dtype=np.int16).reshape(-1, width),
-            "meters": np.array(meters, dtype=np.int8),
-            "pitch_classes": np.array(classes, dtype=np.float32).reshape(-1, 12),
-            "chords": np.array(chords, dtype=np.int16).reshape(-1, CHORDS_A_BAR, 3),
-        },
-        tuple(infos),
-    )
+    return {
+        "tokens": np.array(flat, dtype=np.int16),
+        "starts": np.array(starts, dtype=np.int64).reshape(-1, width),
+        "lengths": np.array(lengths, dtype=np.int32).reshape(-1, width),
+        "notes": np.array(notes, dtype=np.int16).reshape(-1, width),
+        "meters": np.array(meters, dtype=np.int8),
+        "pitch_classes": np.array(classes, dtype=np.float32).reshape(-1, 12),
+        "chords": np.array(chords, dtype=np.int16).reshape(-1, CHORDS_A_BAR, 3),
+    }
+
+
+def build_shards(pieces: Iterable[tuple[Piece, PieceInfo]]) -> Shards:
+    """Encode pieces in memory; ``first_bar`` of the given infos is filled in here."""
+    parts: list[dict[str, NDArray[np.generic]]] = [encode_piece(Piece((), 120.0))]
+    infos: list[PieceInfo] = []
+    tokens = bars = 0
+    for piece, info in pieces:
+        encoded = encode_piece(piece)
+        infos.append(replace(info, first_bar=bars, num_bars=len(piece.bars)))
+        parts.append({**encoded, "starts": encoded["starts"] + np.int64(tokens)})
+        tokens += len(encoded["tokens"])
+        bars += len(piece.bars)
+    return Shards({name: np.concatenate([p[name] for p in parts]) for name in _ARRAYS}, tuple(infos))
+
+
+class ShardWriter:
+    """Writes a shard folder piece by piece, so that memory does not grow with the corpus. ``close`` makes it whole."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "pieces.json").unlink(missing_ok=True)
+        self._folder = folder
+        self._empty = encode_piece(Piece((), 120.0))
+        self._files = {name: (folder / f"{name}.npy").open("wb") for name in _ARRAYS}
+        self._rows = dict.fromkeys(_ARRAYS, 0)
+        self.pieces: list[PieceInfo] = []
+        for name in _ARRAYS:
+            self._write_header(name)
+
+    def _write_header(self, name: str) -> None:
+        # numpy pads the header so that the first axis can grow in place
+        stream, empty = self._files[name], self._empty[name]
+        stream.seek(0)
+        header = np.lib.format.header_data_from_array_1_0(empty)
+        np.lib.format.write_array_header_1_0(stream, {**header, "shape": (self._rows[name], *empty.shape[1:])})
+
+    def add(self, encoded: dict[str, NDArray[np.generic]], info: PieceInfo) -> None:
+        """Append what ``encode_piece`` made."""
+        bars = len(encoded["meters"])
+        self.pieces.append(replace(info, first_bar=self._rows["meters"], num_bars=bars))
+        shifted = {**encoded, "starts": encoded["starts"] + np.int64(self._rows["tokens"])}
+        for name, stream in self._files.items():
+            stream.write(np.ascontiguousarray(shifted[name]).tobytes())
+            self._rows[name] += len(shifted[name])
+
+    def close(self, pieces: Sequence[PieceInfo] | None = None) -> None:
+        """``pieces``: the infos to write in place of those given (other splits, same order)."""
+        for name, stream in self._files.items():
+            self._write_header(name)
+            stream.close()
+        _write_pieces(self._folder, self.pieces if pieces is None else pieces)
 
 
 def save_shards(folder: Path, shards: Shards) -> None:
@@ -110,7 +151,11 @@ def save_shards(folder: Path, shards: Shards) -> None:
     (folder / "pieces.json").unlink(missing_ok=True)
     for name in _ARRAYS:
         np.save(folder / f"{name}.npy", shards.arrays[name])
-    record = {"vocabulary_id": VOCABULARY.vocabulary_id, "pieces": [asdict(p) for p in shards.pieces]}
+    _write_pieces(folder, shards.pieces)
+
+
+def _write_pieces(folder: Path, pieces: Sequence[PieceInfo]) -> None:
+    record = {"vocabulary_id": VOCABULARY.vocabulary_id, "pieces": [asdict(p) for p in pieces]}
     temporary = folder / "pieces.json.tmp"
     temporary.write_text(json.dumps(record))
     temporary.replace(folder / "pieces.json")
