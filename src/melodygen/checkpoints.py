@@ -1,8 +1,8 @@
 """Checkpoint folders: ``config.json``, ``model.safetensors`` and ``README.md`` (the model card).
 
-No pickle anywhere. ``config.json`` holds ``format_version``, ``kind`` (generator or classifier), ``name``, ``summary``, the
-``net`` (type and flat arguments), what the ids or outputs mean, and ``provenance``. Loading is strict: names and shapes
-must fit, and an unknown version or vocabulary is refused with its name.
+No pickle anywhere. ``config.json`` holds ``format_version``, ``kind`` (generator or classifier), ``name``, ``summary``,
+the ``net`` (type and flat arguments), what the ids or outputs mean, and ``provenance``. Loading is strict: names and
+shapes must fit, and an unknown version or vocabulary is refused with its name.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
 def save_checkpoint(folder: Path, net: nn.Module, config: Mapping[str, Any], card: str, half: bool = True) -> None:
     """Write a checkpoint folder; weights in float16 where ``half``. Each file appears whole; the config comes last."""
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     from melodygen.atomic import atomic_path
 
@@ -81,7 +81,7 @@ def save_checkpoint(folder: Path, net: nn.Module, config: Mapping[str, Any], car
         for k, v in net.state_dict().items()
     }
     with atomic_path(folder / WEIGHTS, overwrite=True) as temporary:
-        save_file(tensors, str(temporary))
+        temporary.write_bytes(save(tensors))  # safetensors' own file would be readable by its owner only
     with atomic_path(folder / CARD, overwrite=True) as temporary:
         temporary.write_text(card, encoding="utf-8")
     record = {"format_version": FORMAT_VERSION, **config}

@@ -132,7 +132,7 @@ def estimate_key(pitch_class_weights: NDArray[np.float64]) -> tuple[int, str] | 
 def parse_key(text: str) -> tuple[int, str]:
     """``C``, ``Am``, ``F# minor``, ``Bb:min`` -> (tonic, mode)."""
     match = re.match(r"^\s*([A-Ga-g])([#b♯♭]?)[\s:]*(.*?)\s*$", text)
-    modes = {"": "major", "maj": "major", "major": "major", "M": "major", "m": "minor", "min": "minor", "minor": "minor"}
+    modes = dict.fromkeys(("", "maj", "major", "M"), "major") | dict.fromkeys(("m", "min", "minor"), "minor")
     if not match or match.group(3) not in modes:
         raise ScoreError(f"key {text!r} is not known; write C, Am, 'F# minor', Bb or Eb:min")
     step, accidental, mode = match.groups()

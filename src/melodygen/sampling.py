@@ -69,6 +69,8 @@ class Stepper:
         """Logits (B, V) after the prefixes."""
         lengths = [len(p) for p in prefixes]
         longest = max(lengths)
+        if longest > self.capacity:
+            raise ValueError(f"a prefix of {longest} tokens does not fit into a cache of {self.capacity}")
         self._at = longest
         if all(list(p) == list(prefixes[0]) for p in prefixes):
             # one row is enough: the others are copies
@@ -157,7 +159,7 @@ def write(
             if on_step is not None:
                 on_step()
             running = sum(not s.done for s in active)
-            if not running or stepper.is_full or running <= len(active) // 2 and len(active) > 1:
+            if not running or stepper.is_full or (running <= len(active) // 2 and len(active) > 1):
                 break
             logits = stepper.feed(tokens)
         active = [s for s in active if not s.done]

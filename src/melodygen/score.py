@@ -27,6 +27,7 @@ NOTE_DTYPE = np.dtype(
 ROLES = ("melody", "chords", "bass", "drums", "other")
 MAX_TICK = 2**40
 """A guard against memory bombs; at 480 ticks a quarter this is still thousands of years."""
+MAX_BARS = 100_000
 
 
 class Note(NamedTuple):
@@ -245,7 +246,10 @@ class Score:
 
     def bar_ticks(self, end_tick: int | None = None) -> list[int]:
         """Onset tick of every bar up to ``end_tick`` (default: the last note's end), the closing bar line
-        included. A meter change inside a bar starts a new bar there, as notation programs do."""
+        included. A meter change inside a bar starts a new bar there, as notation programs do.
+
+        Raises ScoreError for more than ``MAX_BARS`` bars: one stray note far away must not fill the memory.
+        """
         end = self.end_tick if end_tick is None else end_tick
         bars: list[int] = []
         tick = 0
@@ -255,6 +259,8 @@ class Score:
             bars.append(tick)
             if tick >= end:
                 return bars
+            if len(bars) > MAX_BARS:
+                raise ScoreError(f"more than {MAX_BARS} bars; the last note ends at tick {end}")
             while index < len(changes) and changes[index] <= tick:
                 index += 1
             meter = self.time_signatures[index]

@@ -121,6 +121,6 @@ class Comper:
             following = min((c[0] for c in changes if c[0] > position), default=bar_end)
             length = DURATION_INDEX[max(1, min(duration, following - position))]
             notes += [(position, self._velocity, length, p) for p in self._voicing]
-        for at, root, quality in changes:
+        for _, root, quality in changes:
             self._chord = (root, quality) if root >= 0 else None
         return tuple(sorted(notes))

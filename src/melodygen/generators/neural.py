@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from melodygen import checkpoints
 from melodygen.contracts import Draft, Request
 from melodygen.corpus.harmonise import harmonise
-from melodygen.corpus.scan import prepare_score
-from melodygen.errors import CheckpointError, TokenError, UsageError
+from melodygen.corpus.roles import assign_roles
+from melodygen.corpus.scan import mend_meters
+from melodygen.errors import CheckpointError, MelodygenError, UsageError
 from melodygen.generators.ranges import is_single_line, note_range
 from melodygen.harmony import parse_chord
 from melodygen.nets.lstm import Lstm
@@ -37,12 +38,19 @@ from melodygen.tokens.codec import (
     tempo_band,
 )
 from melodygen.tokens.grammar import Grammar, Limits
-from melodygen.tokens.grid import GRID_ROLES, GridBar, Piece, meter_positions, piece_to_score, score_to_piece
+from melodygen.tokens.grid import (
+    GRID_ROLES,
+    GridBar,
+    Piece,
+    estimate_piece_key,
+    fitting_duration,
+    meter_positions,
+    piece_to_score,
+    score_to_piece,
+)
 from melodygen.tokens.vocabulary import (
     CHORD_QUALITY_NAMES,
     DENSITIES,
-    DURATION_INDEX,
-    DURATIONS,
     END,
     FILL,
     GAP,
@@ -51,10 +59,11 @@ from melodygen.tokens.vocabulary import (
 )
 
 NETS: dict[str, Callable[..., Any]] = {"transformer": Transformer, "lstm": Lstm}
-RECENT_TOKENS = 420
-"""How much of what was written stays in view when the context is full."""
-PROMPT_TOKENS = 480
-FULL_TOKENS = 800
+RECENT_SHARE = 0.4
+"""How much of the net's context what was written keeps when the view is shortened."""
+PROMPT_SHARE = 0.46
+FULL_SHARE = 0.78
+"""A longer prefix is shortened: what follows it needs room."""
 MAX_TOKENS_A_BAR = 300
 
 
@@ -73,6 +82,8 @@ class _PieceStream:
     """For each bar to write, the tokens that follow its bar token."""
     stop_at: int = 0
     """Bars left at which to stop."""
+    capacity: int = 1024
+    """The net's context, in tokens."""
     done: bool = False
     bars: list[list[int]] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
@@ -80,15 +91,18 @@ class _PieceStream:
 
     def prefix(self) -> list[int]:
         ids = [*self.head, *self.context, *(t for bar in self.bars for t in bar)]
-        if len(ids) <= FULL_TOKENS:
+        full = int(FULL_SHARE * self.capacity)
+        if len(ids) <= full:
             return ids
+        # around a gap both sides stay in view; a prompt or a beginning long past does not
+        start = [*self.head, *self.context] if FILL in self.context else self.late_head
+        room = min(int(RECENT_SHARE * self.capacity), full - len(start))
         recent: list[int] = []
         for bar in reversed(self.bars):
-            if recent and len(recent) + len(bar) > RECENT_TOKENS:
+            if recent and len(recent) + len(bar) > room:
                 break
             recent = bar + recent
-        # around a gap both sides stay in view; a prompt or a beginning long past does not
-        return [*self.head, *self.context, *recent] if FILL in self.context else [*self.late_head, *recent]
+        return [*start, *recent[-room:]]  # of a bar too long for the view its end stays
 
     def forced(self) -> int | None:
         return self._queue[0] if self._queue else None
@@ -126,7 +140,7 @@ class NeuralGenerator:
     def __init__(
         self, net: Any, styles: Mapping[str, Style], model_id: str, density_quantiles: Mapping[str, Sequence[float]]
     ) -> None:  # fmt: skip
-        self.net = net.eval()
+        self.net = _for_inference(net)
         self.model_id = model_id
         self.style_info = dict(styles)
         self.styles = tuple(styles)
@@ -160,8 +174,10 @@ class NeuralGenerator:
     ) -> list[Draft]:
         """Drafts for all seeds, in their order.
 
-        With ``prompt`` a draft holds the bars that follow it; with ``given`` the given roles and those written; with
-        ``fill`` the whole piece, its gap filled. Raises UsageError for what the net cannot say.
+        With ``prompt`` a draft holds the bars that follow it; with ``given`` the given roles (all of them where none
+        are named) and those written, at least as many bars as the given piece has; with ``fill`` the whole piece, its
+        gap filled. Given music stays as it is on the grid of the tokens (twelfths of a quarter), its meter with it. Raises
+        UsageError for what the net cannot say.
         """
         if request.style not in self.style_info:
             raise UsageError(
@@ -191,56 +207,78 @@ class NeuralGenerator:
         return drafts
 
     def _plan(self, request: Request) -> _Plan:
-        return _Plan(request, self.style_info[request.style], self.styles.index(request.style), self._density)
+        style = self.style_info[request.style]
+        return _Plan(request, style, self.styles.index(request.style), self._density, self.net.context)
+
+
+def _for_inference(net: Any) -> Any:
+    """A Transformer in bfloat16 where the processor multiplies it natively: writing is bound by memory, and this halves
+    what is read. Elsewhere, and for LSTMs, float32. The rotary tables stay float32."""
+    net = net.eval()
+    if isinstance(net, Transformer) and torch.cpu.get_capabilities().get("avx512_bf16", False):
+        tables = {name: net.get_buffer(name) for name in ("cos", "sin")}
+        net = net.to(torch.bfloat16)
+        for name, table in tables.items():
+            setattr(net, name, table)
+    return net
 
 
 class _Plan:
     """A request in tokens: header, context, forced tokens, and how to read the result."""
 
     def __init__(
-        self, request: Request, style: Style, slot: int, density: Mapping[str, Sequence[float]]
+        self, request: Request, style: Style, slot: int, density: Mapping[str, Sequence[float]], capacity: int
     ) -> None:  # fmt: skip
         self.request = request
         self.style = style
+        self._capacity = capacity
         self.programs = dict(style.programs)
         self._given: Piece | None = None
         self._prompt: Piece | None = None
         self._fill = request.fill
         self.num_bars = request.bars
         tracks = list(request.tracks)
+        kept: set[str] = set()
+        if self._fill is not None and request.given is None:
+            raise UsageError("fill needs the piece whose bars are written anew (given)")
         if request.given is not None:
-            self._given = _grid(request.given, "the given piece")
+            self._given = _grid(request.given, "the given piece", self.programs)
+            kept = set(request.given_roles)
             if self._fill is not None:
+                first, count = self._fill
+                there = max(len(self._given.bars), len(request.given.bar_ticks()) - 1)
+                if first < 0 or count < 1 or first + count > there:
+                    raise UsageError(f"bars {first + 1} to {first + count} cannot be filled: the piece has {there}")
+                self._given = _padded(self._given, first + count)
+                self.num_bars = count
                 tracks = [r for r in GRID_ROLES if r in self._given.roles]
-            elif request.given_roles:
+            else:
+                kept = kept or set(self._given.roles)
+                self._given = _padded(self._given, request.bars)
                 self.num_bars = len(self._given.bars)
-                tracks = [*request.given_roles, *(t for t in tracks if t not in request.given_roles)]
-            for track in request.given.tracks:
-                if not track.is_drum and track.role not in ("drums",):
-                    self.programs[track.role] = track.program
+                tracks = [r for r in GRID_ROLES if r in kept] + [t for t in tracks if t not in kept]
+            absent = sorted(kept - set(self._given.roles))
+            if absent:
+                there_are = ", ".join(self._given.roles)
+                raise UsageError(f"the given piece has no {absent[0]} that can be kept; it has {there_are}")
         if request.prompt is not None:
-            self._prompt = _grid(request.prompt, "the prompt")
+            self._prompt = _grid(request.prompt, "the prompt", None)
         source = self._given or self._prompt
-        meter = request.meter or (source.bars[0].meter if source else None) or style.meter
+        meter = (self._given.bars[0].meter if self._given else None) or request.meter
+        meter = meter or (self._prompt.bars[0].meter if self._prompt else style.meter)
         if meter not in METERS:
             known = ", ".join(f"{a}/{b}" for a, b in METERS)
             raise UsageError(f"meter {meter[0]}/{meter[1]} is not one this model writes; it writes {known}")
         self.qpm = request.qpm or (source.qpm if source else None) or style.qpm
-        self._meter = meter
-        chords = self._given_chords(request, meter)
-        self._chords_given = chords is not None
+        self._meters = self._meters_to_write(meter)
+        chords = self._given_chords(request)
         roles = tuple(tracks)
         pitched = [r for r in roles if r != "drums"]
         if chords is not None or (len(pitched) > 1 and self._given is None) or self._has_chords(source):
             roles = ("chordline", *roles)
-        kept = set(request.given_roles) if self._given is not None else set()
-        if self._fill is not None and self._given is not None:
-            kept &= set(roles)
-        if chords is not None:
-            kept.add("chordline")
-        if kept:
-            roles = tuple([r for r in roles if r in kept] + [r for r in roles if r not in kept])
-            roles = tuple(sorted(roles, key=lambda r: (r != "chordline", r not in kept, roles.index(r))))
+        if chords is not None or (kept and "chordline" in roles):
+            kept.add("chordline")  # what is kept is forced before anything is drawn, and chords come first
+        roles = tuple(sorted(roles, key=lambda r: (r != "chordline", r not in kept, roles.index(r))))
         self._kept = frozenset(kept)
         self.header = Header(
             slot, meter, tempo_band(self.qpm), request.key, self._density_level(density),
@@ -268,14 +306,16 @@ class _Plan:
         return int(np.clip(round(float(np.interp(at, range(len(table)), table))), 0, DENSITIES - 1))
 
     def _given_chords(
-        self, request: Request, meter: tuple[int, int]
+        self, request: Request
     ) -> list[tuple[tuple[int, int, int], ...]] | None:
-        if request.chords is None:
+        """Chord changes for each bar to write; the line begins again when it is shorter."""
+        if not request.chords:
             return None
-        size = meter_positions(meter)
         bars: list[tuple[tuple[int, int, int], ...]] = []
-        for labels in request.chords:
-            changes = []
+        for bar, meter in enumerate(self._meters):
+            labels = request.chords[bar % len(request.chords)]
+            size = meter_positions(meter)
+            changes: list[tuple[int, int, int]] = []
             for index, label in enumerate(labels):
                 parsed = parse_chord(label)
                 at = index * size // len(labels)
@@ -286,76 +326,79 @@ class _Plan:
                     (at, -1, 0) if parsed is None else (at, parsed[0], CHORD_QUALITY_NAMES.index(parsed[1]))
                 )
             bars.append(tuple(changes))
-        return [bars[i % len(bars)] for i in range(self.num_bars)] if bars else None
+        return bars
+
+    def _meters_to_write(self, meter: tuple[int, int]) -> list[tuple[int, int]]:
+        """The meter of each bar to write: the given piece's, else the one asked for, else as the prompt ends."""
+        if self._given is not None:
+            first = self._fill[0] if self._fill is not None else 0
+            return [b.meter for b in self._given.bars[first : first + self.num_bars]]
+        if self._prompt is not None and self.request.meter is None:
+            meter = self._prompt.bars[-1].meter
+        return [meter] * self.num_bars
+
+    @property
+    def _meter_before(self) -> tuple[int, int] | None:
+        """The meter in force before the first bar to write."""
+        if self._fill is not None and self._given is not None and self._fill[0]:
+            return self._given.bars[self._fill[0] - 1].meter
+        return self._prompt.bars[-1].meter if self._prompt is not None else self.header.meter
 
     def _build_context(self) -> tuple[list[int], int, int]:
         """(context tokens, bars left at the first bar to write, bars left at which to stop)."""
-        roles = self.header.roles
+        room = PROMPT_SHARE * self._capacity
+        meter = self.header.meter
         if self._fill is not None and self._given is not None:
             first, count = self._fill
-            bars = self._given.bars
-            self.num_bars = count
-            total = len(bars)
-            before = list(range(first))
-            after = list(range(first + count, total))
-            meter_before: tuple[int, int] | None = self.header.meter
-
-            def code(indices: list[int], meter: tuple[int, int] | None) -> list[list[int]]:
-                out = []
-                for i in indices:
-                    out.append(encode_bar(bars[i], total - i, roles, meter))
-                    meter = bars[i].meter
-                return out
-
-            left = code(before, meter_before)
-            held = bars[first - 1].meter if first else meter_before
-            right = code(after, held)
-            while left and sum(map(len, left)) > PROMPT_TOKENS * 0.7:
-                left.pop(0)
-            while right and sum(map(len, right)) > PROMPT_TOKENS * 0.5:
-                right.pop()
-            context = [*(t for b in left for t in b), GAP, *(t for b in right for t in b), FILL]
-            return context, total - first, total - first - count
+            bars, total = self._given.bars, len(self._given.bars)
+            left = self._coded(bars[:first], total, meter, 0.6 * room, keep_last=True)
+            right = self._coded(bars[first + count :], total - first - count, self._meter_before, 0.4 * room, False)
+            return [*left, GAP, *right, FILL], total - first, total - first - count
         if self._prompt is not None:
-            total = self.num_bars
-            coded: list[list[int]] = []
             kept = self._prompt.bars[-16:]
-            meter = self.header.meter
-            for i, bar in enumerate(kept):
-                coded.append(encode_bar(bar, total + len(kept) - i, roles, meter))
-                meter = bar.meter
-            while coded and sum(map(len, coded)) > PROMPT_TOKENS:
-                coded.pop(0)
-            return [t for b in coded for t in b], total, 0
+            context = self._coded(kept, self.num_bars + len(kept), meter, room, keep_last=True)
+            return context, self.num_bars, 0
         return [], self.num_bars, 0
 
+    def _coded(
+        self, bars: Sequence[GridBar], bars_left: int, meter: tuple[int, int] | None, room: float, keep_last: bool
+    ) -> list[int]:  # fmt: skip
+        """Tokens of as many bars as there is room for, from the end or the beginning; ``bars_left`` is the countdown
+        of the first of ``bars``."""
+        numbered = [(bar, bars_left - i) for i, bar in enumerate(bars)]
+        kept: list[tuple[GridBar, int]] = []
+        used = 0
+        for bar, left in reversed(numbered) if keep_last else numbered:
+            used += 1 + len(encode_bar(bar, left, self.header.roles, bar.meter))
+            if used > room:
+                break
+            kept.append((bar, left))
+        ids: list[int] = []
+        for bar, left in reversed(kept) if keep_last else kept:
+            ids += encode_bar(bar, left, self.header.roles, meter)
+            meter = bar.meter
+        return ids
+
     def _build_forced(self, chords: list[tuple[tuple[int, int, int], ...]] | None) -> list[list[int]]:
+        """For each bar to write what follows its bar token: the meter where it changes, and the kept roles."""
         forced: list[list[int]] = []
-        offset = self._fill[0] if self._fill is not None else 0
-        for index in range(self.num_bars):
-            ids: list[int] = []
-            source = None
-            if self._given is not None and offset + index < len(self._given.bars):
-                source = self._given.bars[offset + index]
-                before = self._given.bars[offset + index - 1].meter if offset + index else self.header.meter
-                if source.meter != before:
-                    ids.append(VOCABULARY.id("meter", 1 + METERS.index(source.meter)))
+        first = self._fill[0] if self._fill is not None else 0
+        before = self._meter_before
+        for index, meter in enumerate(self._meters):
+            ids = [VOCABULARY.id("meter", 1 + METERS.index(meter))] if meter != before else []
+            before = meter
+            source = self._given.bars[first + index] if self._given is not None else GridBar(meter)
             for role in self.header.roles:
-                if role not in self._kept:
-                    continue
-                if role == "chordline":
-                    ids += encode_chords(chords[index]) if chords is not None else []
-                elif source is not None:
+                if role == "chordline" and role in self._kept:
+                    ids += encode_chords(chords[index] if chords is not None else source.chords)
+                elif role in self._kept:
                     ids += encode_segment(role, source.parts.get(role, ()))
             forced.append(ids)
         return forced
 
     def stream(self, seed: int) -> _PieceStream:
         grammar = Grammar(self.header, self._first_left, self.limits)
-        if self._fill is not None and self._given is not None and self._fill[0]:
-            grammar.meter = self._given.bars[self._fill[0] - 1].meter
-        elif self._prompt is not None:
-            grammar.meter = self._prompt.bars[-1].meter
+        grammar.meter = self._meter_before
         return _PieceStream(
             grammar,
             np.random.default_rng([seed, 20]),
@@ -364,76 +407,74 @@ class _Plan:
             list(self._context),
             self._forced,
             self._stop_at,
+            self._capacity,
         )
 
     def score(self, stream: _PieceStream) -> Score:
         """The finished draft: only the new bars, or the given piece with its gap filled."""
-        meter = stream.grammar.header.meter
-        if self._fill is not None and self._given is not None and self._fill[0]:
-            meter = self._given.bars[self._fill[0] - 1].meter
-        elif self._prompt is not None:
-            meter = self._prompt.bars[-1].meter
-        head = encode_header(replace(self.header, meter=meter))
-        piece = decode([*head, *(t for bar in stream.bars for t in bar)], self.qpm)
-        bars = piece.bars
+        head = encode_header(replace(self.header, meter=self._meter_before))
+        written = decode([*head, *(t for bar in stream.bars for t in bar)]).bars
+        bars, new = written, range(len(written))
+        key = self.request.key
         if self._fill is not None and self._given is not None:
             first, count = self._fill
-            bars = (*self._given.bars[:first], *bars, *self._given.bars[first + count :])
-        if self._given is not None and self.request.fill is None and not self._chords_given:
-            bars = tuple(
-                replace(b, chords=g.chords) if g.chords and not b.chords else b
-                for b, g in zip(bars, self._given.bars, strict=False)
-            )
-        bars = _finish(bars, self._single)
-        key = self.request.key
-        piece = Piece(tuple(bars), self.qpm, key)
-        if key is None:
-            from melodygen.tokens.grid import estimate_piece_key
-
-            piece = replace(piece, key=estimate_piece_key(piece.bars))
+            bars = (*self._given.bars[:first], *written, *self._given.bars[first + count :])
+            new = range(first, first + count)
+            key = key or self._given.key
+        bars = _finish(bars, self._single, new, self._kept)
+        piece = Piece(bars, self.qpm, key or estimate_piece_key(bars))
         return piece_to_score(harmonise(piece), self.programs, title=self.style.name)
 
 
-def _grid(score: Score, what: str) -> Piece:
-    """A user's score on the grid, with roles; chords estimated where it has none."""
-    roles = {t.role for t in score.tracks}
-    prepared = score if roles & {"melody", "chords", "bass", "drums"} else prepare_score(score)
+def _grid(score: Score, what: str, programs: dict[str, int] | None) -> Piece:
+    """A user's score on the grid, with roles; chords estimated where it has none. The instruments of its roles are put
+    into ``programs``."""
+    pitched = [t for t in score.tracks if not t.is_drum and len(t)]
+    named = {t.role for t in pitched} - {"other"}
+    prepared = mend_meters(score if named or not pitched else assign_roles(score))
     try:
-        return harmonise(score_to_piece(prepared))
-    except TokenError as error:
+        piece = harmonise(score_to_piece(prepared))
+    except MelodygenError as error:
         raise UsageError(f"{what} cannot be used: {error}") from error
+    for track in prepared.tracks if programs is not None else ():
+        if not track.is_drum and len(track) and programs is not None:
+            programs[track.role] = track.program
+    return piece
 
 
-def _finish(bars: Sequence[GridBar], single: frozenset[str]) -> tuple[GridBar, ...]:
-    """Notes end with the piece; a single-line voice ends each note where its next begins."""
-    starts = np.cumsum([0, *(b.num_positions for b in bars)])
-    end = int(starts[-1])
-    next_onset: dict[str, int] = {}
-    result: list[GridBar] = []
-    for index in range(len(bars) - 1, -1, -1):
-        parts = dict(bars[index].parts)
-        for role, notes in parts.items():
-            if role == "drums":
+def _padded(piece: Piece, bars: int) -> Piece:
+    """At least ``bars`` bars: silent ones follow in the last meter."""
+    silent = GridBar(piece.bars[-1].meter)
+    return replace(piece, bars=(*piece.bars, *[silent] * (bars - len(piece.bars))))
+
+
+def _finish(
+    bars: Sequence[GridBar], single: frozenset[str], new: range, kept: frozenset[str]
+) -> tuple[GridBar, ...]:
+    """Written notes (bars ``new``, roles not ``kept``) end with the piece; those of a single-line voice end where its
+    next begins."""
+    starts = np.cumsum([0, *(b.num_positions for b in bars)]).tolist()
+    end = starts[-1]
+    result = list(bars)
+    for role in set(GRID_ROLES) - {"drums"} - kept:
+        following = end
+        for index in range(len(bars) - 1, -1, -1):
+            notes = bars[index].parts.get(role)
+            if not notes:
                 continue
-            fixed = []
-            following = next_onset.get(role, end) if role in single else end
-            for position in sorted({n[0] for n in notes}, reverse=True):
-                group = [n for n in notes if n[0] == position]
-                onset = int(starts[index]) + position
-                room = max(1, following - onset)
-                if role in single:
-                    following = onset
-                for at, velocity, duration, pitch in group:
-                    length = min(DURATIONS[duration], room)
-                    shorter = DURATION_INDEX[length]
-                    while DURATIONS[shorter] > length:
-                        shorter -= 1
-                    fixed.append((at, velocity, shorter, pitch))
-            if role in single:
-                next_onset[role] = following
-            parts[role] = tuple(sorted(fixed, key=lambda n: (n[0], n[2], n[3])))
-        result.append(replace(bars[index], parts=parts))
-    return tuple(reversed(result))
+            if index in new:
+                fixed = []
+                room_until = following
+                for at, velocity, duration, pitch in reversed(notes):  # sorted by position
+                    onset = starts[index] + at
+                    if role in single and onset < following:
+                        room_until, following = following, onset
+                    until = room_until if role in single else end
+                    fixed.append((at, velocity, fitting_duration(duration, until - onset), pitch))
+                fixed.sort(key=lambda n: (n[0], n[2], n[3]))
+                result[index] = replace(result[index], parts={**result[index].parts, role: tuple(fixed)})
+            following = starts[index] + notes[0][0]
+    return tuple(result)
 
 
 def style_to_json(style: Style) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from melodygen.units import qpm_to_microseconds_per_quarter
 
 MAX_FILE_BYTES = 32 * 2**20
 MAX_NOTES = 2_000_000
+MAX_HOURS = 12
 _SHARPS_TO_TONIC = {n: (n * 7) % 12 for n in range(-7, 8)}
 # MIDI key signatures: sharps or flats of the tonic's major or minor key
 _MAJOR_SHARPS = {0: 0, 7: 1, 2: 2, 9: 3, 4: 4, 11: 5, 6: 6, 1: -5, 8: -4, 3: -3, 10: -2, 5: -1}
@@ -41,7 +42,7 @@ def check_midi_bytes(data: bytes, name: str) -> bytes:
         raise MidiReadError(f"{name}: the file is empty (0 bytes)")
     if len(data) > MAX_FILE_BYTES:
         raise MidiReadError(
-            f"{name}: {len(data) / 2**20:.0f} MiB is more than the limit of {MAX_FILE_BYTES // 2**20} MiB for a MIDI file"
+            f"{name}: {len(data) / 2**20:.0f} MiB is more than {MAX_FILE_BYTES // 2**20} MiB, the limit for a MIDI file"
         )
     if data[:4] == b"RIFF" and data[8:12] == b"RMID":
         at = data.find(b"MThd")
@@ -124,7 +125,7 @@ def _convert(native: object, path: Path) -> Score:
             tempos[event.time] = Tempo(event.time, float(event.qpm))
     meters: dict[int, TimeSignature] = {}
     for event in source.time_signatures:  # type: ignore[attr-defined]
-        if event.time >= 0 and 1 <= event.numerator <= 64 and event.denominator in (1, 2, 4, 8, 16, 32):
+        if event.time >= 0 and 1 <= event.numerator <= 64 and event.denominator in (1, 2, 4, 8, 16, 32, 64):
             meters[event.time] = TimeSignature(event.time, int(event.numerator), int(event.denominator))
     keys = []
     for event in source.key_signatures:  # type: ignore[attr-defined]
@@ -135,7 +136,7 @@ def _convert(native: object, path: Path) -> Score:
                 KeySignature(event.time, (tonic + 9) % 12 if minor else tonic, "minor" if minor else "major")
             )
     chords = [Chord(max(0, m.time), m.text) for m in source.markers if _is_chord(m.text)]  # type: ignore[attr-defined]
-    return Score(
+    score = Score(
         tracks=tuple(tracks),
         tempos=tuple(tempos.values()),
         time_signatures=tuple(meters.values()),
@@ -144,6 +145,10 @@ def _convert(native: object, path: Path) -> Score:
         ticks_per_quarter=int(source.ticks_per_quarter),  # type: ignore[attr-defined]
         title=path.stem,
     )
+    # one stray event far away would have renderers and grids fill the memory with silence
+    if score.duration_seconds > MAX_HOURS * 3600:
+        raise ScoreError(f"lasts {score.duration_seconds / 3600:.0f} hours, more than the limit of {MAX_HOURS}")
+    return score
 
 
 def _is_chord(text: str) -> bool:

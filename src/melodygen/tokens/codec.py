@@ -135,6 +135,8 @@ def encode(
 ) -> list[int]:
     """The whole sequence. ``fill`` = (first, count) moves those bars behind ``fill``; ``bars_after`` is how many bars
     follow that are not in ``piece`` (they only show in the countdown)."""
+    if fill is not None and not (fill[1] >= 1 and fill[0] >= 0 and fill[0] + fill[1] <= len(piece.bars)):
+        raise TokenError(f"fill {fill[0]}:{fill[1]} is not inside the {len(piece.bars)} bars there are")
     ids = encode_header(header)
     meter = header.meter
     total = len(piece.bars) + bars_after
@@ -149,8 +151,6 @@ def encode(
         ids += [t for bar_ids in coded for t in bar_ids]
     else:
         first, count = fill
-        if not (count >= 1 and 0 <= first and first + count <= len(coded)):
-            raise TokenError(f"fill {first}:{count} is not inside the {len(coded)} bars there are")
         ids += [t for bar_ids in coded[:first] for t in bar_ids]
         ids.append(GAP)
         ids += [t for bar_ids in coded[first + count :] for t in bar_ids]
@@ -196,6 +196,9 @@ def decode(ids: Sequence[int], qpm: float | None = None) -> Piece:
 
     Raises TokenError with position and token where the order is illegal.
     """
+    foreign = next((i for i, t in enumerate(ids) if not 0 <= t < _V.size), None)
+    if foreign is not None:
+        raise TokenError(f"position {foreign}: {ids[foreign]} is no token; there are {_V.size}")
     header, at = decode_header(ids)
     bars: list[GridBar] = []
     gap_at: int | None = None
@@ -264,7 +267,8 @@ def decode(ids: Sequence[int], qpm: float | None = None) -> Piece:
         elif kind == "drum":
             if role != "drums" or position < 0:
                 raise fail("outside the drums")
-            notes.setdefault(role, []).append((position, value // len(DRUM_VELOCITIES), value % len(DRUM_VELOCITIES), 0))
+            drum, loudness = divmod(value, len(DRUM_VELOCITIES))
+            notes.setdefault(role, []).append((position, drum, loudness, 0))
         elif kind == "chord_root":
             if role != "chordline" or position < 0:
                 raise fail("outside the chord line")

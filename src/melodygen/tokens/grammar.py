@@ -22,6 +22,7 @@ from melodygen.tokens.vocabulary import (
     END,
     FILL,
     GAP,
+    MAX_COUNTDOWN,
     MAX_POLYPHONY,
     METERS,
     SEGMENT_ROLES,
@@ -58,7 +59,8 @@ class Limits:
 
 
 class Grammar:
-    """The state after a prefix. ``bars_left`` is the countdown of the next bar; ``allowed()`` the mask for the next token."""
+    """The state after a prefix. ``bars_left`` is the countdown of the next bar; ``allowed()`` the mask for the next
+    token. It is never empty, for ranges of at least one pitch."""
 
     def __init__(self, header: Header, bars: int, limits: Limits | None = None) -> None:
         self.header = header
@@ -73,7 +75,7 @@ class Grammar:
         self._velocity = -1
         self._pitch = -1
         self._group_duration = -1
-        self._group_size = 0
+        self._group: set[int] = set()  # pitches of the open position
         self._in_bar = False
         self._role_ids = [_OFFSET["role"] + SEGMENT_ROLES.index(r) for r in header.roles]
 
@@ -93,7 +95,7 @@ class Grammar:
             self._position = self._duration = self._velocity = self._pitch = -1
             self._state = "role"
         elif kind == _POSITION:
-            self._position, self._pitch, self._group_duration, self._group_size = value, -1, -1, 0
+            self._position, self._pitch, self._group_duration, self._group = value, -1, -1, set()
             self._state = "position"
         elif kind == _VELOCITY:
             self._velocity, self._state = value, "velocity"
@@ -103,7 +105,7 @@ class Grammar:
         elif kind in (_PITCH, _DRUM):
             self._pitch = value
             self._group_duration = self._duration
-            self._group_size += 1
+            self._group.add(value)
             self._state = "note"
         elif kind == _ROOT:
             self._state = "root" if value else "note"
@@ -113,6 +115,11 @@ class Grammar:
             self.ended = True
         else:
             raise TokenError(f"{_V.name(token)} cannot be taken here")
+
+    @property
+    def is_between_bars(self) -> bool:
+        """Whether a bar could end here, or none has begun."""
+        return self._state in ("bar", "note") or (self._state in ("bar_open", "meter") and self.meter is not None)
 
     def skip_gap(self, bars: int) -> None:
         """Jump over ``bars`` bars that are replaced by ``gap``; the caller puts the token."""
@@ -168,7 +175,7 @@ class Grammar:
             return mask
         low, high = (self.limits.ranges or {}).get(role, (0, 127))
         cap = min(MAX_POLYPHONY[role], (self.limits.polyphony or {}).get(role, 99))
-        room = self._group_size < cap
+        room = len(self._group) < cap and any(p not in self._group for p in range(low, high + 1))
         if state == "position":
             first = _OFFSET["velocity"]
             mask[first : first + len(VELOCITIES)] = True
@@ -189,29 +196,40 @@ class Grammar:
             first = max(low, self._pitch + 1 if self._pitch >= 0 else low)
             if first <= high:
                 mask[_OFFSET["pitch"] + first : _OFFSET["pitch"] + high + 1] = True
+            for pitch in self._group:  # one pitch sounds once at a time
+                mask[_OFFSET["pitch"] + pitch] = False
         return mask
 
 
 def check(ids: Sequence[int], header: Header, bars: int, start: int) -> None:
-    """Raise TokenError at the first token of ``ids[start:]`` that the grammar forbids. Infill is followed through."""
+    """Raise TokenError at the first token of ``ids[start:]`` that the grammar forbids. Infill is followed through: the
+    bars after the gap count on from it, and the gap is filled with as many bars as are missing."""
     grammar = Grammar(header, bars, Limits(allow_meter_change=True))
-    gap_left: int | None = None
-    gap_meter: tuple[int, int] | None = None
+    gap: tuple[int, int, tuple[int, int] | None] | None = None  # bars left before and after it, meter before it
+    filling = False
     for at in range(start, len(ids)):
         token = ids[at]
-        if token == GAP:
-            gap_left, gap_meter = grammar.bars_left, grammar.meter
-            following = next((_VALUE[t] + 1 for t in ids[at + 1 :] if _KIND[t] == _BAR or t == FILL), 0)
-            grammar.skip_gap(grammar.bars_left - (0 if ids[at + 1] == FILL else following))
+        if token == GAP and gap is None and grammar.is_between_bars:
+            missing = _gap_bars(ids[at + 1 :], grammar.bars_left)
+            gap = (grammar.bars_left, grammar.bars_left - missing, grammar.meter)
+            grammar.skip_gap(missing)
             continue
-        if token == FILL:
-            if gap_left is None:
-                raise TokenError(f"position {at}: fill without a gap")
-            grammar.begin_fill(gap_left, gap_meter)
+        if token == FILL and gap is not None and not filling and grammar.is_between_bars:
+            grammar.begin_fill(gap[0], gap[2])
+            filling = True
             continue
-        stop = 0
-        if gap_left is not None and token == END:
-            stop = grammar.bars_left
-        if not grammar.allowed(stop)[token]:
+        stop = gap[1] if gap is not None and filling else 0
+        unfilled = token == END and gap is not None and not filling
+        if unfilled or not grammar.allowed(stop)[token]:
             raise TokenError(f"position {at}: {_V.name(token)} is not allowed here")
         grammar.advance(token)
+
+
+def _gap_bars(rest: Sequence[int], bars_left: int) -> int:
+    """How many bars are missing, from what follows ``gap``: the next countdown where it is exact, else the bars of the
+    infill."""
+    following = next((t for t in rest if _KIND[t] == _BAR or t == FILL), FILL)
+    if following != FILL and _VALUE[following] < MAX_COUNTDOWN:
+        return bars_left - _VALUE[following] - 1
+    fill = rest[list(rest).index(FILL) :] if FILL in rest else ()
+    return sum(_KIND[t] == _BAR for t in fill)

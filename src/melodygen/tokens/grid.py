@@ -1,13 +1,17 @@
 """A piece on the metrical grid: what tokens can say exactly.
 
 Positions and durations are in twelfths of a quarter. ``score_to_piece`` quantises; ``piece_to_score`` is its
-inverse on what is already quantised, so quantising twice is quantising once.
+inverse on what is already quantised, so quantising twice is quantising once:
+``score_to_piece(piece_to_score(p)) == p`` for every ``p`` that ``score_to_piece`` made. A piece of another origin comes
+back without the silent bars at its end (a Score ends with its last note), its notes cut where its last bar ends.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -96,7 +100,8 @@ def canonical_notes(notes: list[GridNote], role: str) -> tuple[GridNote, ...]:
     for position in sorted(by_position):
         group = sorted(by_position[position].values(), key=lambda n: n[3])
         if len(group) > cap:
-            group = group[-cap:] if role == "melody" else group[:cap] if role == "bass" else [group[0], *group[1 - cap :]]
+            outer = [group[0], *group[1 - cap :]]
+            group = group[-cap:] if role == "melody" else group[:cap] if role == "bass" else outer
         band = round(sum(n[1] for n in group) / len(group))
         result += sorted(((position, band, n[2], n[3]) for n in group), key=lambda n: (n[2], n[3]))
     return tuple(result)
@@ -105,7 +110,9 @@ def canonical_notes(notes: list[GridNote], role: str) -> tuple[GridNote, ...]:
 def score_to_piece(score: Score, max_bars: int | None = None) -> Piece:
     """Quantise a Score whose tracks carry roles. Bars of a meter that tokens cannot say are an error that names it.
 
-    A note that rounds onto the bar line belongs to the next bar. Raises TokenError.
+    A note that rounds onto the bar line belongs to the next bar. A bar that a meter change cuts short is filled up
+    with silence: tokens have no short bars. The last bar is the one in which the last note ends; a note that quantising
+    would carry over its end stops there. Raises TokenError.
     """
     ticks_per_quarter = score.ticks_per_quarter
     bar_ticks = score.bar_ticks()
@@ -113,7 +120,12 @@ def score_to_piece(score: Score, max_bars: int | None = None) -> Piece:
         raise TokenError("no notes: nothing to put into bars")
     if max_bars is not None and len(bar_ticks) - 1 > max_bars:
         raise TokenError(f"{len(bar_ticks) - 1} bars are more than the limit of {max_bars}")
-    starts = np.array(bar_ticks[:-1])
+    scale = POSITIONS_PER_QUARTER / ticks_per_quarter
+    # two meter changes within half a position are one: a bar of no length is none
+    lengths = np.diff(bar_ticks)
+    real = lengths * scale >= 0.5
+    real[-1] |= not real.any()
+    starts = np.array(bar_ticks[:-1])[real]
     num_bars = len(starts)
     meters = []
     for tick in starts.tolist():
@@ -123,29 +135,28 @@ def score_to_piece(score: Score, max_bars: int | None = None) -> Piece:
     if unknown:
         raise TokenError(f"meter {unknown[0][0]}/{unknown[0][1]} is not one that tokens can say")
     capacity = [meter_positions(m) for m in meters]
-    scale = POSITIONS_PER_QUARTER / ticks_per_quarter
+    limits = [min(c, max(1, round(n * scale))) for c, n in zip(capacity, lengths[real].tolist(), strict=True)]
     parts: list[dict[str, list[GridNote]]] = [defaultdict(list) for _ in range(num_bars)]
+
+    def place(bar: int, at: int) -> tuple[int, int]:
+        if at < limits[bar]:
+            return bar, at
+        return (bar + 1, 0) if bar + 1 < num_bars else (bar, limits[bar] - 1)
+
     for track in score.tracks:
         if not len(track):
             continue
         onsets = track.notes["onset_tick"]
-        index = np.searchsorted(starts, onsets, side="right") - 1
-        position = np.floor((onsets - starts[index]) * scale + 0.5).astype(int)
+        index = (np.searchsorted(starts, onsets, side="right") - 1).clip(0)
+        position = np.floor((onsets - starts[index]) * scale + 0.5).astype(int).clip(0)
         duration = np.floor(track.notes["duration_ticks"] * scale + 0.5).astype(int).clip(1, DURATIONS[-1])
         rows = zip(
             index.tolist(), position.tolist(), duration.tolist(),
             track.notes["pitch"].tolist(), track.notes["velocity"].tolist(), strict=True,
         )  # fmt: skip
         role = "drums" if track.is_drum else track.role
-        for bar, at, length, pitch, velocity in rows:
-            limit = capacity[bar]
-            if bar + 1 < num_bars:
-                limit = min(limit, round((bar_ticks[bar + 1] - bar_ticks[bar]) * scale))
-            if at >= limit:
-                if bar + 1 >= num_bars:
-                    at = limit - 1
-                else:
-                    bar, at = bar + 1, 0
+        for near, offset, length, pitch, velocity in rows:
+            bar, at = place(near, offset)
             if role == "drums":
                 kind = DRUM_CLASS[pitch]
                 if kind >= 0:
@@ -158,17 +169,16 @@ def score_to_piece(score: Score, max_bars: int | None = None) -> Piece:
             parsed = parse_chord(chord.label)
         except ScoreError:
             continue
-        bar = int(np.searchsorted(starts, chord.tick, side="right")) - 1
-        at = round((chord.tick - bar_ticks[bar]) * scale)
-        if at >= capacity[bar]:
-            bar, at = bar + 1, 0
-        if bar >= num_bars:
+        near = max(0, int(np.searchsorted(starts, chord.tick, side="right")) - 1)
+        offset = max(0, int(np.floor((chord.tick - starts[near]) * scale + 0.5)))
+        if near + 1 == num_bars and offset >= limits[near]:
             continue
+        bar, at = place(near, offset)
         value = (at, -1, 0) if parsed is None else (at, parsed[0], CHORD_QUALITY_NAMES.index(parsed[1]))
         if chords[bar] and chords[bar][-1][0] == at:
             chords[bar].pop()
         chords[bar].append(value)
-    bars = tuple(
+    bars = end_with_notes(
         GridBar(
             meters[i],
             {r: canonical_notes(parts[i][r], r) for r in GRID_ROLES if parts[i].get(r)},
@@ -176,12 +186,45 @@ def score_to_piece(score: Score, max_bars: int | None = None) -> Piece:
         )
         for i in range(num_bars)
     )
+    if not bars:
+        raise TokenError("no notes that tokens can say")
     key = (
         (score.key_signatures[0].tonic, score.key_signatures[0].mode)
         if score.key_signatures
         else estimate_piece_key(bars)
     )
     return Piece(bars, score.qpm, key)
+
+
+def end_with_notes(bars: Iterable[GridBar]) -> tuple[GridBar, ...]:
+    """The bars up to the one in which the last note ends; notes that end after the last bar are cut there."""
+    listed = list(bars)
+    starts = np.cumsum([0, *(b.num_positions for b in listed)]).tolist()
+    end = starts[-1]
+    last = 0
+    for index, bar in enumerate(listed):
+        cut = {}
+        for role, notes in bar.parts.items():
+            if role == "drums":
+                last = max([last, *(starts[index] + n[0] + 1 for n in notes)])
+                continue
+            held = []
+            for at, band, duration, pitch in notes:
+                onset = starts[index] + at
+                fits = fitting_duration(duration, end - onset)
+                last = max(last, onset + DURATIONS[fits])
+                held.append((at, band, fits, pitch))
+            cut[role] = tuple(sorted(held, key=lambda n: (n[0], n[2], n[3])))
+        if starts[index] + DURATIONS[-1] > end - bar.num_positions:
+            listed[index] = replace(bar, parts={**bar.parts, **cut})
+    return tuple(listed[: int(np.searchsorted(starts, last))])
+
+
+def fitting_duration(duration: int, room: int) -> int:
+    """``duration`` (an index), or the index of the longest one that fits into ``room`` positions (at least 1)."""
+    if DURATIONS[duration] <= room:
+        return duration
+    return max(0, bisect_right(DURATIONS, room) - 1)
 
 
 def estimate_piece_key(bars: tuple[GridBar, ...]) -> tuple[int, str] | None:
@@ -237,5 +280,6 @@ def piece_to_score(
 
 __all__ = [
     "GRID_ROLES", "MAX_POSITIONS", "PITCHED_ROLES", "PITCH_CLASS_NAMES", "GridBar", "GridNote", "Piece",
-    "canonical_notes", "estimate_piece_key", "meter_positions", "piece_to_score", "score_to_piece",
+    "canonical_notes", "end_with_notes", "estimate_piece_key", "fitting_duration", "meter_positions", "piece_to_score",
+    "score_to_piece",
 ]  # fmt: skip
