@@ -211,8 +211,9 @@ def music_section(record: Mapping[str, Any]) -> str:
 
 def copying_section(record: Mapping[str, Any]) -> str:
     over = f"over {MAX_COPIED_BARS:g}"
-    header = ["style", "pieces", "melody: median bars", "longest", over, "what", "any role: median bars", "longest", over]
-    header += ["human melody: median bars", "longest", over, "human, any role: median bars", "longest", over]
+    header = ["style", "pieces", "melody: median bars", "longest", over, "what", "any role: median bars"]
+    header += ["longest", over, "human melody: median bars", "longest", over, "human, any role: median bars"]
+    header += ["longest", over]
     rows = []
     for style, entry in record.items():
         ours, human = entry["copying"], entry["copying_human"]

@@ -44,9 +44,9 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class CopiedRun:
-    """``bars`` is the time from the first note's onset to the last note's end, in bars of the piece asked about, but no
-    more than the number of bars in which a note of the run begins: a shared rest is no copy. ``first_bar`` counts from 0.
-    ``num_different`` is how many of its steps differ: 1 is one thing over and over."""
+    """``bars`` is the time from the first note's onset to the last note's end, in bars of the piece asked, but no
+    more than the number of bars in which a note of the run begins: a shared rest is no copy. ``first_bar`` counts from
+    0. ``num_different`` is how many of its steps differ: 1 is one thing over and over."""
 
     role: str
     num_notes: int
