@@ -98,7 +98,7 @@ def test_bass_plays_the_root_where_the_chord_changes(style: str) -> None:
             _, root, quality = bar.chords[0]
             first = rows[np.isclose(rows[:, 0], bar.start)]
             assert {int(p) % 12 for p in first[:, 2]} == {root}
-            assert all(24 <= p <= 60 for p in rows[:, 2]), CHORD_QUALITIES[CHORD_QUALITY_NAMES[quality]]
+            assert all(24 <= p <= 64 for p in rows[:, 2]), CHORD_QUALITIES[CHORD_QUALITY_NAMES[quality]]
         assert rows[:, 0].max() < 32
 
 
@@ -108,7 +108,7 @@ def test_programmed_drums_stay_in_their_bars(meter: tuple[int, int]) -> None:
     bars = [Bar(i * size, meter, ()) for i in range(4)]
     for style in ("jazz", "rock", "folk", "hymn"):
         rows = drum_pattern(style, bars, np.random.default_rng(1))
-        assert len(rows) >= 4 and rows[:, 0].min() >= 0 and rows[:, 0].max() < 4 * size + 0.5
+        assert len(rows) >= (1 if style == "hymn" else 4) and rows[:, 0].min() >= 0 and rows[:, 0].max() < 4 * size + 0.5
 
 
 def test_levels_keep_power_within_a_quarter_of_a_decibel() -> None:

@@ -50,7 +50,8 @@ def test_what_8_khz_cannot_hold_is_filtered_out_not_folded_down() -> None:
     low = tone(500.0, 22_050, gain=0.1).samples
     both = Audio(low + tone(6_000.0, 22_050, gain=0.5).samples, 22_050)
     alone = features(Audio(low, 22_050), CONFIG)[0]
-    assert np.abs(features(both, CONFIG)[0] - alone)[:, 5:-5].max() < 0.35
+    heard = features(both, CONFIG)[0]
+    assert np.abs(heard - alone)[:, 5:-5].max() < 0.6, "18 dB: what is left of it lies 40 dB under the music"
 
 
 def test_filters_agree_with_librosa_where_a_triangle_is_wider_than_a_bin() -> None:

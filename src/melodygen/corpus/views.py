@@ -99,7 +99,7 @@ _DRUMS_FOR: dict[str, tuple[str, ...]] = {
     "classical": ("rock", "pop", "jazz"), "baroque": ("rock", "pop", "jazz"), "hymn": ("gospel", "pop", "country"),
 }  # fmt: skip
 _ADD_DRUMS = {
-    "jazz": 0.85, "blues": 0.85, "pop": 0.9, "rock": 0.8, "game": 0.5, "folk": 0.4, "ragtime": 0.25, "classical": 0.15,
+    "jazz": 0.85, "blues": 0.85, "pop": 0.9, "rock": 0.8, "game": 0.5, "folk": 0.65, "ragtime": 0.25, "classical": 0.25,
     "baroque": 0.12, "hymn": 0.12,
 }  # fmt: skip
 _ADD_BASS = {
@@ -107,14 +107,9 @@ _ADD_BASS = {
     "baroque": 0.15, "hymn": 0.15,
 }  # fmt: skip
 _ADD_EXTRA = {
-    "jazz": 0.4,
-    "blues": 0.3,
-    "pop": 0.5,
-    "rock": 0.3,
-    "game": 0.35,
-    "folk": 0.35,
-    "classical": 0.2,
-}
+    "jazz": 0.4, "blues": 0.3, "pop": 0.45, "rock": 0.3, "game": 0.35, "folk": 0.5, "classical": 0.2,
+}  # fmt: skip
+"""For each of two more voices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,11 +298,12 @@ class ViewMaker:
         elif comped and style == "jazz" and rng.random() < 0.3:
             made = bass_line(style, harmony, rng)
             voices = [v for v in voices if v.stem != "bass"] + [Voice("bass", 32, made)]
-        if rng.random() < _ADD_EXTRA.get(style, 0.1) * how.complete:
-            melody = [v for v in voices if v.stem == "melody"]
-            made = _extra(style, harmony, melody, rng)
-            if len(made):
-                voices.append(Voice("extra", 48, made))
+        melody = [v for v in voices if v.stem == "melody"]
+        for seat in (48, 49):
+            if rng.random() < _ADD_EXTRA.get(style, 0.1) * how.complete:
+                made = _extra(style, harmony, melody, rng)
+                if len(made):
+                    voices.append(Voice("extra", seat, made))
         own = "drums" in present
         if (not own and rng.random() < _ADD_DRUMS[style] * how.complete) or (own and rng.random() < 0.2):
             drums = self._drums(style, bars, rng)
@@ -583,7 +579,7 @@ def drum_pattern(style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
         "jazz": ("swing", "swing", "swing", "bossa"), "blues": ("shuffle", "shuffle", "swing", "rock"),
         "pop": ("rock", "pop", "pop", "dance", "bossa"), "rock": ("rock", "rock", "dance"),
         "game": ("rock", "pop", "dance"), "folk": ("hand", "hand", "rock", "march"), "ragtime": ("march", "swing"),
-    }.get(style, ("hand", "rock", "pop", "swing"))  # fmt: skip
+    }.get(style, ("sparse", "sparse", "sparse", "hand", "rock", "pop", "swing"))  # fmt: skip
     manner = str(rng.choice(manners))
     hat = int(rng.choice((42, 42, 51, 44, 54)))
     kick16 = [i / 4 for i in range(1, 16) if i not in (4, 12) and rng.random() < 0.18]
@@ -591,7 +587,10 @@ def drum_pattern(style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
     for number, bar in enumerate(bars):
         size = bar.quarters
         hits: list[tuple[float, int, float]] = []
-        if compound or (manner == "hand" and not three):
+        if manner == "sparse":  # an orchestra's: a stroke on some downbeats
+            hits += [(0.0, int(rng.choice((36, 49, 35, 57))), 80)] if number == 0 or rng.random() < 0.4 else []
+            hits += [(size - 0.5 + i / 8, 38, 60 + 5 * i) for i in range(4)] if rng.random() < 0.1 else []
+        elif compound or (manner == "hand" and not three):
             unit = 0.5 if compound else 0.25
             skin = (45, 41) if manner == "hand" else (42, 36)
             for i in range(round(size / unit)):

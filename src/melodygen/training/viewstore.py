@@ -96,9 +96,11 @@ class StoreWriter:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        index = folder / "index.jsonl"
+        lines = index.read_text(encoding="utf-8").splitlines() if index.is_file() else []
+        self._count = sum(len(json.loads(line)["stems"]) for line in lines)
         self._stems = (folder / "stems.u8").open("ab")
-        self._index = (folder / "index.jsonl").open("a", encoding="utf-8")
-        self._count = 0
+        self._index = index.open("a", encoding="utf-8")
 
     def add(self, stems: dict[str, Levels], entry: Entry) -> None:
         for name in entry.stems:
