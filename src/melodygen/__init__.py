@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from melodygen.api import generate, load_classifier, load_generator, load_renderer, render
+    from melodygen.api import generate, load_classifier, load_generator, load_renderer, load_writer, render
     from melodygen.audio import Audio
     from melodygen.contracts import Draft, Generator, Renderer, Request, StyleClassifier
+    from melodygen.engine import Engine, ProcessWriter
     from melodygen.errors import MelodygenError
     from melodygen.io.audiofile import read_audio, write_audio
     from melodygen.io.midi import read_midi, write_midi
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from melodygen.styles import Style, StyleScores
 
 _HOME = {
-    "api": ("generate", "load_classifier", "load_generator", "load_renderer", "render"),
+    "api": ("generate", "load_classifier", "load_generator", "load_renderer", "load_writer", "render"),
     "audio": ("Audio",),
     "contracts": ("Draft", "Generator", "Renderer", "Request", "StyleClassifier"),
+    "engine": ("Engine", "ProcessWriter"),
     "errors": ("MelodygenError",),
     "io.audiofile": ("read_audio", "write_audio"),
     "io.midi": ("read_midi", "write_midi"),

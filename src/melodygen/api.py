@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from melodygen import registry
 from melodygen.audio import Audio
@@ -18,6 +18,9 @@ from melodygen.errors import RenderError
 from melodygen.pipeline import Composition, Progress, compose
 from melodygen.score import Score
 from melodygen.styles import Style
+
+if TYPE_CHECKING:
+    from melodygen.engine.writer import ModelWriter
 
 DEFAULT_RENDERER, FALLBACK_RENDERER = "sampler", "additive"
 
@@ -44,6 +47,18 @@ def load_renderer(name: str | None = None, soundfont: str | os.PathLike[str] | N
         if name is not None or path is not None:
             raise
         return cast(Renderer, registry.load("renderers", FALLBACK_RENDERER)(None))
+
+
+def load_writer(
+    model: str | None = None,
+    classifier: str | None = None,
+    renderer: str | None = None,
+    soundfont: str | None = None,
+) -> ModelWriter:
+    """What the engine writes with: the style loop over a generator, a renderer and a classifier."""
+    from melodygen.engine.writer import ModelWriter
+
+    return ModelWriter(load_generator(model), load_renderer(renderer, soundfont), load_classifier(classifier))
 
 
 def style_of(name: str, generator: Generator | None = None) -> Style:

@@ -3,6 +3,7 @@
 from melodygen.engine.core import Engine, Status
 from melodygen.engine.parameters import Parameter
 from melodygen.engine.phrase import Phrase
+from melodygen.engine.process import ProcessWriter
 from melodygen.engine.writer import ModelWriter, Order, Writer
 
-__all__ = ["Engine", "ModelWriter", "Order", "Parameter", "Phrase", "Status", "Writer"]
+__all__ = ["Engine", "ModelWriter", "Order", "Parameter", "Phrase", "ProcessWriter", "Status", "Writer"]

@@ -24,15 +24,8 @@ from melodygen.engine.phrase import Phrase, Placed, place, rest
 from melodygen.engine.sound import BlockSynth
 from melodygen.engine.writer import Order, Result, Worker, Writer
 from melodygen.errors import UsageError
-from melodygen.live.sounding import SoundingNotes, note_off
-from melodygen.live.transport import (
-    NOTE_ON,
-    PROGRAM_CHANGE,
-    SAMPLE_TOLERANCE,
-    Block,
-    MidiEvent,
-    Transport,
-)
+from melodygen.live.playhead import Playhead, SampleOf, Source, Stretch
+from melodygen.live.transport import PROGRAM_CHANGE, Block, MidiEvent, Transport
 from melodygen.score import ROLES
 
 CHANNELS: Mapping[str, int] = {"melody": 0, "chords": 1, "bass": 2, "other": 3, "drums": 9}
@@ -59,9 +52,13 @@ class Status:
     muted: tuple[str, ...] = ()
     looping: bool = False
     frozen: bool = False
+    num_repeats: int = 0
+    """How often a phrase was repeated because the next was not written in time."""
+    num_gaps: int = 0
+    """Rests since the music began, because nothing was written in time."""
 
 
-class Engine:
+class Engine(Source):
     """Plug-in style face of melodygen. ``offline``: the host bounces and may wait, so nothing is ever late.
 
     ``channels`` maps a role to a MIDI channel from 0. ``standby``: styles of which the idle worker keeps a phrase
@@ -86,17 +83,12 @@ class Engine:
         self._offline = offline
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._notices: SimpleQueue[str] = SimpleQueue()
-        self._sounding = SoundingNotes()
         self._listener = Listener()
         self._synth: BlockSynth | None = None
         self._sample_rate = 48_000.0
         self._samples = 0
-        self._out: list[MidiEvent] = []
+        self._head = Playhead(self, self._sample_rate)
         self.status = Status()
-        # the playhead: what has been played lies at or before _done; None while stopped
-        self._done: float | None = None
-        self._expected = 0.0
-        self._release_due = False
         self._loop_named: tuple[float, float] | None = None
         # the timeline
         self._timeline: list[Placed] = []
@@ -116,7 +108,7 @@ class Engine:
         self._spare_ordered: str | None = None
         self._history: list[Phrase] = []
         self._history_at = -1
-        self._num_laid = 0
+        self._num_laid = self._num_repeats = self._num_gaps = 0
         self._version = 0
         self._num_orders = 0
         self._ordered = False
@@ -138,7 +130,7 @@ class Engine:
     def set_parameter(self, name: str, value: Value) -> None:
         """Raise UsageError for an unknown name, a value out of range, or one that cannot change now."""
         parameter = self._parameters.parameter(name)
-        if not parameter.while_playing and self._done is not None:
+        if not parameter.while_playing and self._head.is_playing:
             raise UsageError(f"{name} cannot change while the transport plays; stop it first")
         if not self._parameters.set(name, value):
             return
@@ -154,9 +146,7 @@ class Engine:
         if not 1 <= block_size <= 1 << 20:
             raise UsageError(f"a block of {block_size} samples is not between 1 and {1 << 20}")
         self._sample_rate = float(sample_rate)
-        self._sounding = SoundingNotes()
-        self._done = None
-        self._release_due = False
+        self._head = Playhead(self, self._sample_rate)
         self._synth = None
 
     def close(self) -> None:
@@ -207,19 +197,23 @@ class Engine:
     def process(self, transport: Transport, block: Block) -> list[MidiEvent]:
         """Events of this block in order of offset, each 0 to ``block.num_samples`` - 1. Never blocks
         unless ``offline``."""
-        self._out = []
+        self._head.out = []
         self._take_in(transport)
         edges = [(0, transport), *((min(max(o, 0), block.num_samples), t) for o, t in block.changes)]
         for index, (first, now) in enumerate(edges):
             stop = edges[index + 1][0] if index + 1 < len(edges) else block.num_samples
             self._hear(now, block, first, stop)
-            self._segment(now, first, max(first, stop))
+            if now.is_playing:
+                self._check_loop(now)
+            else:
+                self._state = "stopped"
+            self._head.segment(now, first, stop)
         self._samples += block.num_samples
         last = edges[-1][1]
         if not self._offline:
             self._order_ahead(last)
         self._tell(last)
-        return self._out
+        return self._head.out
 
     def render_block(self, transport: Transport, block: Block) -> np.ndarray:
         """Sound of this block, float32 (2, num_samples): :meth:`process` played by a small built-in sampler.
@@ -231,109 +225,37 @@ class Engine:
 
     @property
     def last_events(self) -> list[MidiEvent]:
-        return self._out
+        return self._head.out
 
     @property
     def is_ready(self) -> bool:
         """A phrase waits to be played: starting now starts with music."""
         return bool(self._ready) or bool(self._timeline)
 
-    # transport
+    # what the playhead reads
 
-    def _segment(self, transport: Transport, first: int, stop: int) -> None:
-        """Samples ``first`` to ``stop`` of the block, in which nothing changes but by the loop."""
-        if self._release_due or not transport.is_playing:
-            self._release(first)
-            self._release_due = False
-        if not transport.is_playing:
-            self._done = None
-            self._state = "stopped"
-            return
-        if stop == first:
-            return
-        per_quarter = transport.samples_per_quarter(self._sample_rate)
-        grain = SAMPLE_TOLERANCE / per_quarter
-        position = transport.position_quarters
-        if self._done is None or abs(position - self._expected) > 2.0 / per_quarter:
-            self._release(first)
-            self._done = position - grain
-        at = first
-        while at < stop:
-            room, wraps = stop - at, False
-            if transport.moved_to(position + grain).wraps:
-                assert transport.loop is not None
-                self._check_loop(transport)
-                until = max(1, math.ceil((transport.loop[1] - position) * per_quarter - SAMPLE_TOLERANCE))
-                room, wraps = min(room, until), until <= room
-            last = position + (room - 1) / per_quarter + grain
-            if wraps and transport.loop is not None:
-                last = min(last, transport.loop[1] - grain)
-            self._run(transport, position, per_quarter, at, room, last)
-            at += room
-            position += room / per_quarter
-            if wraps and transport.loop is not None:
-                start, end = transport.loop
-                position = start + (position - end) % (end - start) if position > end else start
-                self._done = start - grain
-                if at < stop:
-                    self._release(at)
-                else:
-                    self._release_due = True
-        self._expected = position
+    def stretch_at(
+        self, transport: Transport, cursor: float, grain: float, sample: SampleOf
+    ) -> tuple[Stretch, float]:
+        """See :class:`~melodygen.live.playhead.Source`. Lays what is missing."""
+        self._answer_if_due(cursor, sample, transport)
+        if self._cut and self._is_bar_line(transport, cursor, grain) and self._can_follow(transport):
+            self._cut = False
+            self._head.release(sample(cursor))
+            self._truncate(cursor)
+        placed = self._placed_at(cursor, grain) or self._lay(transport, cursor, grain)
+        until = placed.end
+        if self._cut:
+            until = self._next_bar_line(transport, cursor, grain) - grain
+        if self._answer_due is not None:
+            until = min(until, math.floor(cursor + grain) + 1.0 - grain)
+        self._enter(placed, sample(max(placed.start, cursor)))
+        return placed, until
 
-    def _run(
-        self, transport: Transport, position: float, per_quarter: float, first: int, room: int, last: float
-    ) -> None:
-        """Play what lies after ``_done`` up to ``last`` quarters into ``room`` samples from ``first``."""
-        grain = SAMPLE_TOLERANCE / per_quarter
-
-        def sample(quarters: float) -> int:
-            index = math.ceil((quarters - position) * per_quarter - SAMPLE_TOLERANCE)
-            return first + min(max(index, 0), room - 1)
-
-        assert self._done is not None
-        while self._done < last:
-            cursor = self._done + grain
-            self._answer_if_due(transport, cursor, sample)
-            if self._cut and self._is_bar_line(transport, cursor, grain) and self._can_follow(transport):
-                self._cut = False
-                self._release(sample(cursor))
-                self._truncate(cursor)
-            placed = self._placed_at(cursor, grain)
-            if placed is None:
-                placed = self._lay(transport, cursor, grain)
-            until = min(last, placed.end - grain)
-            if self._cut:
-                until = min(until, self._next_bar_line(transport, cursor, grain) - grain)
-            if self._answer_due is not None:
-                until = min(until, math.floor(cursor + grain) + 1.0 - grain)
-            self._enter(placed, sample(max(placed.start, position)))
-            self._emit(placed, self._done, until, sample)
-            self._done = max(until, self._done + grain)
-
-    def _emit(self, placed: Placed, after: float, until: float, sample: Callable[[float], int]) -> None:
-        first, stop = np.searchsorted(placed.onset, (after, until), side="right").tolist()
-        for index in range(first, stop):
-            role = ROLES[placed.role[index]]
-            if role in self._muted:
-                continue
-            onset = float(placed.onset[index])
-            self._end_notes(onset, sample)
-            channel = self._channels[role]
-            key = (channel, int(placed.pitch[index]))
-            offset = sample(onset)
-            if self._sounding.stop(key):
-                self._out.append(MidiEvent(offset, note_off(key)))
-            self._sounding.start(key, float(placed.offset[index]))
-            self._out.append(MidiEvent(offset, (NOTE_ON | channel, key[1], int(placed.velocity[index]))))
-        self._end_notes(until, sample)
-
-    def _end_notes(self, until: float, sample: Callable[[float], int]) -> None:
-        for end, key in self._sounding.ended_by(until):
-            self._out.append(MidiEvent(sample(end), note_off(key)))
-
-    def _release(self, offset: int) -> None:
-        self._out += [MidiEvent(offset, message) for message in self._sounding.release()]
+    def channel_of(self, voice: int) -> int | None:
+        """See :class:`~melodygen.live.playhead.Source`."""
+        role = ROLES[voice]
+        return None if role in self._muted else self._channels[role]
 
     def _enter(self, placed: Placed, offset: int) -> None:
         """A phrase begins or is come back to: its instruments, if others are set."""
@@ -346,7 +268,7 @@ class Engine:
             channel = self._channels[role]
             if self._programs.get(channel) != program:
                 self._programs[channel] = program
-                self._out.append(MidiEvent(offset, (PROGRAM_CHANGE | channel, program)))
+                self._head.out.append(MidiEvent(offset, (PROGRAM_CHANGE | channel, program)))
 
     def _check_loop(self, transport: Transport) -> None:
         """Say once that a loop does not hold whole bars; it is played as it is."""
@@ -401,8 +323,8 @@ class Engine:
         if placed.phrase is None or self._parameters["mode"] != "accompany" or placed.phrase.request.given is None:
             return placed
         given = [ROLES.index(r) for r in placed.phrase.request.given_roles]
-        keep = ~np.isin(placed.role, given)
-        columns = {n: getattr(placed, n)[keep] for n in ("onset", "offset", "role", "pitch", "velocity")}
+        keep = ~np.isin(placed.voice, given)
+        columns = {n: getattr(placed, n)[keep] for n in ("onset", "offset", "voice", "pitch", "velocity")}
         return replace(placed, **columns)
 
     def _truncate(self, cursor: float) -> None:
@@ -439,8 +361,10 @@ class Engine:
             self._notices.put(f"no phrase: {result.error or 'the model wrote another meter'}")
         if current is not None and self._parameters["late"] == "repeat":
             self._state = "repeating"
+            self._num_repeats += 1
             return current
-        self._state = "resting" if current is not None else "waiting"
+        self._state = "resting" if self._history else "waiting"
+        self._num_gaps += bool(self._history)
         return None
 
     def _remember(self, phrase: Phrase) -> None:
@@ -503,8 +427,7 @@ class Engine:
     def _mute(self, role: str, on: bool) -> None:
         self._muted = self._muted | {role} if on else self._muted - {role}
         if on:
-            silenced = self._sounding.release(self._channels[role])
-            self._out += [MidiEvent(0, message) for message in silenced]
+            self._head.release(0, self._channels[role])
 
     def _vary(self) -> None:
         if not self._history:
@@ -659,7 +582,7 @@ class Engine:
         )
         return self._dressed(request, f"answer{call.number}")
 
-    def _answer_if_due(self, transport: Transport, cursor: float, sample: Callable[[float], int]) -> None:
+    def _answer_if_due(self, cursor: float, sample: SampleOf, transport: Transport) -> None:
         """On a quarter, and as soon as it is written, the answer begins. Playing on takes it away."""
         call = self._answer_due
         if call is None or abs(cursor - round(cursor)) > 1e-6:
@@ -675,7 +598,7 @@ class Engine:
         if phrase is None:
             return
         self._answer_due = None
-        self._release(sample(cursor))
+        self._head.release(sample(cursor))
         self._truncate(cursor)
         self._remember(phrase)
         self._put(place(phrase, cursor, *self._feel()))
@@ -683,7 +606,7 @@ class Engine:
     def _tell(self, transport: Transport) -> None:
         phrase = self._current.phrase if self._current is not None else None
         self.status = Status(
-            self._expected if self._done is not None else transport.position_quarters,
+            self._head.expected if self._head.is_playing else transport.position_quarters,
             transport.qpm,
             self._state if transport.is_playing else "stopped",
             phrase.request.style if phrase is not None else str(self._parameters["style"]),
@@ -693,4 +616,6 @@ class Engine:
             tuple(sorted(self._muted)),
             self._looping,
             self._frozen,
+            self._num_repeats,
+            self._num_gaps,
         )

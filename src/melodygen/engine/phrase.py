@@ -6,12 +6,13 @@ line and put in any order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.contracts import Request
+from melodygen.live.playhead import Stretch
 from melodygen.score import ROLES, Score
 
 Floats = NDArray[np.float64]
@@ -45,17 +46,10 @@ class Phrase:
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
-    """A phrase on the timeline from ``start`` to ``end``; None is a rest. The columns are sorted by onset."""
+class Placed(Stretch):
+    """A phrase on the timeline; None is a rest. ``voice`` is the index of a role in ``ROLES``."""
 
-    phrase: Phrase | None
-    start: float
-    end: float
-    onset: Floats = field(default_factory=lambda: np.zeros(0))
-    offset: Floats = field(default_factory=lambda: np.zeros(0))
-    role: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    pitch: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    velocity: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    phrase: Phrase | None = None
     feel: tuple[float, float] = (0.5, 0.0)
 
 
@@ -84,7 +78,6 @@ def place(phrase: Phrase, start: float, swing: float = 0.5, humanize: float = 0.
     end = np.minimum(np.maximum(end, onset + SHORTEST_QUARTERS), length)
     order = np.lexsort((table[3], table[2], onset))
     return Placed(
-        phrase,
         start,
         start + length,
         start + onset[order],
@@ -92,6 +85,7 @@ def place(phrase: Phrase, start: float, swing: float = 0.5, humanize: float = 0.
         table[2][order].astype(np.int64),
         table[3][order].astype(np.int64),
         velocity[order].round().clip(1, 127).astype(np.int64),
+        phrase,
         (swing, humanize),
     )
 
@@ -105,4 +99,4 @@ def swung(quarters: Floats, swing: float) -> Floats:
 
 
 def rest(start: float, end: float) -> Placed:
-    return Placed(None, start, end)
+    return Placed(start, end)

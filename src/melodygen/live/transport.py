@@ -8,7 +8,7 @@ Conventions
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from melodygen.errors import UsageError
@@ -54,14 +54,6 @@ class Transport:
 
     def samples_per_quarter(self, sample_rate: float) -> float:
         return sample_rate * 60.0 / self.qpm
-
-    @property
-    def wraps(self) -> bool:
-        """There is a loop of some length that the position can still run into."""
-        return self.loop is not None and self.loop[0] < self.loop[1] and self.position_quarters < self.loop[1]
-
-    def moved_to(self, position_quarters: float) -> Transport:
-        return replace(self, position_quarters=position_quarters)
 
 
 @dataclass(frozen=True)

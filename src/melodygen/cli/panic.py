@@ -1,0 +1,25 @@
+"""``melodygen panic``: end every sound."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def panic(
+    port: Annotated[
+        list[str] | None, typer.Option("--port", "-p", help="Name, beginning or number. Default: all outputs.")
+    ] = None,
+) -> None:
+    """Send note-offs for every key, pedals up, all notes off and all sound off on all 16 channels."""
+    from melodygen.live.player import Player
+    from melodygen.live.ports import PortOutput, list_outputs
+
+    for name in port or list_outputs():
+        output = PortOutput(name)
+        try:
+            Player(output).panic()
+        finally:
+            output.close()
+        print(f"{output.name}: silent")

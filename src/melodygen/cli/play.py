@@ -1,0 +1,83 @@
+"""``melodygen play``: a MIDI file into a port."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def play(
+    midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
+    port: Annotated[
+        list[str] | None, typer.Option("--port", "-p", help="Name, beginning or number: see 'melodygen ports'.")
+    ] = None,
+    virtual: Annotated[bool, typer.Option("--virtual", help="Open a port of our own, 'melodygen'.")] = False,
+    start: Annotated[float, typer.Option(help="Bar to begin with, from 1.")] = 1.0,
+    loop: Annotated[str | None, typer.Option(help="FIRST:COUNT, bars to repeat, from 1.")] = None,
+    tempo_factor: Annotated[float, typer.Option(help="2 is twice as fast.")] = 1.0,
+    clock_out: Annotated[bool, typer.Option("--clock-out", help="Send MIDI clock, Start and Stop.")] = False,
+    latency: Annotated[float, typer.Option(help="Milliseconds by which everything goes out earlier.")] = 0.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.")] = False,
+) -> None:
+    """Play a MIDI file in time: from any bar, in a loop, slower or faster. The space bar pauses."""
+    from melodygen.asking import check_range, parse_fill
+    from melodygen.cli.onstage import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
+    from melodygen.errors import UsageError
+    from melodygen.io.midi import read_midi
+    from melodygen.live.clock import InternalClock
+    from melodygen.live.player import Player
+    from melodygen.live.scoreplay import ScoreProcessor
+    from melodygen.live.session import Session
+    from melodygen.live.terminal import keys
+
+    check_range("tempo-factor", tempo_factor, 0.1, 10.0)
+    check_range("latency", latency, -1000, 1000)
+    score = read_midi(midi)
+    if not score.num_notes:
+        raise UsageError(f"{midi}: there are no notes to play")
+    processor = ScoreProcessor(score)
+    bars = processor.bars
+    check_range("start", start, 1, len(bars) - 1)
+    position = bars[int(start) - 1] + (start % 1) * (bars[int(start)] - bars[int(start) - 1])
+    looped = None
+    if loop is not None:
+        first, count = parse_fill(loop)
+        if first + count >= len(bars):
+            raise UsageError(f"bars {first + 1} to {first + count} cannot be looped: there are {len(bars) - 1} bars")
+        looped = (bars[first], bars[first + count])
+        position = max(position, looped[0]) if start > 1 else looped[0]
+    meter = score.time_signatures[0]
+    output, opened = open_outputs(port or [], VIRTUAL_NAME if virtual else None, {})
+    clock = InternalClock(tempos=processor.tempos, factor=tempo_factor)
+    player = Player(output)
+    session = Session(
+        processor,
+        player,
+        clock,
+        meter=(meter.numerator, meter.denominator),
+        latency_seconds=latency / 1000,
+        clock_out=clock_out,
+        loop=looped,
+        until=math.inf if looped else processor.length_quarters + 1e-6,
+    )
+
+    def where() -> str:
+        return f"{midi.name}  quarter {session.position_quarters:7.2f}  {session.qpm:.1f} qpm"
+
+    try:
+        with (
+            Line(where, quiet) as line,
+            signals_stop(session),
+            keys(lambda k: session.toggle() if k == " " else session.stop() if k == "q" else None),
+        ):
+            session.on_notice = line.say
+            watch_ports(opened, session, player, line.say)
+            line.say(f"playing {midi.name} to {output.name}")
+            clock.seek(0.0, position)
+            session.start()
+            session.run()
+    finally:
+        output.close()

@@ -1,0 +1,6 @@
+"""``python -m melodygen.engine``: the child of :class:`melodygen.engine.process.ProcessWriter`."""
+
+from melodygen.engine.process import serve
+
+if __name__ == "__main__":
+    serve()

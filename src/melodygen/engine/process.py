@@ -1,0 +1,127 @@
+"""A writer in a process of its own, so that the thread that plays keeps its time while models compute.
+
+The child is ``python -m melodygen.engine``; orders and phrases go over its stdin and stdout as pickles
+between two ends of one program. It ends when its parent does. If it dies, the next order starts another.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from melodygen.engine.phrase import Phrase
+from melodygen.engine.writer import Order, Writer
+from melodygen.errors import MelodygenError
+
+NICENESS = 5
+"""The one who plays goes first."""
+
+
+class ProcessWriter:
+    """Runs the writer that ``load`` makes (a picklable callable, so a function of a module or a ``partial`` of
+    one) in a child process. Waits until it is loaded; raises what loading raised."""
+
+    def __init__(self, load: Callable[[], Writer]) -> None:
+        self._load = load
+        self._lock = threading.Lock()
+        self._closed = False
+        self.styles: tuple[str, ...] = ()
+        self._child = self._start()
+
+    def write(self, order: Order) -> Phrase:
+        """See :class:`~melodygen.engine.writer.Writer`."""
+        with self._lock:
+            if self._closed:
+                raise MelodygenError("the writer is closed")
+            if self._child.poll() is not None:
+                self._child = self._start()
+            phrase = self._ask(order)
+        assert isinstance(phrase, Phrase)
+        return phrase
+
+    def close(self) -> None:
+        """End the child; what it is writing is lost."""
+        self._closed = True
+        self._child.kill()
+        self._child.wait(timeout=10)
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except OSError:
+                    continue
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = {"OMP_NUM_THREADS": "1", **os.environ}
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "melodygen.engine"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        try:
+            self.styles = self._ask(self._load)
+        except BaseException:
+            self._child.kill()
+            raise
+        return self._child
+
+    def _ask(self, question: object) -> Any:
+        assert self._child.stdin is not None and self._child.stdout is not None
+        try:
+            pickle.dump(question, self._child.stdin)
+            self._child.stdin.flush()
+            answer = pickle.load(self._child.stdout)
+        except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            raise MelodygenError("the process that writes has ended; another is started") from error
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+def _serve(orders: BinaryIO, answers: BinaryIO) -> None:
+    def answer(value: object) -> None:
+        pickle.dump(value, answers)
+        answers.flush()
+
+    try:
+        writer: Writer = pickle.load(orders)()
+        answer(writer.styles)
+    except Exception as error:
+        answer(_plain(error))
+        return
+    while True:
+        try:
+            order = pickle.load(orders)
+        except EOFError:  # the parent has gone
+            return
+        try:
+            answer(writer.write(order))
+        except Exception as error:
+            answer(_plain(error))
+
+
+def _plain(error: Exception) -> Exception:
+    """An error that can be sent whatever it holds."""
+    if isinstance(error, MelodygenError):
+        return type(error)(str(error))
+    return MelodygenError(f"{type(error).__name__}: {error}")
+
+
+def serve() -> None:
+    """Be the child: read orders from stdin, write phrases to stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints must not break the pickles
+    try:
+        _serve(sys.stdin.buffer, answers)
+    except BrokenPipeError:
+        return

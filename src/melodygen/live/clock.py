@@ -1,0 +1,244 @@
+"""Where the music stands at a moment: our own clock, or one that follows MIDI clock.
+
+Times are seconds of ``time.perf_counter``, positions quarters from the start of the song. ``epoch`` counts starts,
+stops and jumps: while it stays the same, the position moves on steadily.
+
+MIDI clock (MIDI 1.0, System Real Time): 24 ticks a quarter. Start, Continue and Song Position Pointer only arm; the
+tick that follows *is* the position. The follower counts ticks (so it never drifts) and smooths their times with an
+alpha-beta filter whose gains begin as a least-squares fit and settle (Kalata 1984).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Protocol
+
+from melodygen.live.transport import MidiBytes
+
+TICKS_PER_QUARTER = 24
+TICKS_PER_SIXTEENTH = 6
+TICK, START, CONTINUE, STOP, SONG_POSITION = 0xF8, 0xFA, 0xFB, 0xFC, 0xF2
+ALPHA, BETA = 0.25, 0.04
+RELOCK_TICKS = 0.6
+"""A tick this far off means the tempo was stepped: the filter begins anew."""
+LOST_SECONDS = 0.5
+SLOWEST_QPM, FASTEST_QPM = 20.0, 400.0
+
+
+class Clock(Protocol):
+    """Read by the session's thread alone."""
+
+    epoch: int
+    epoch_time: float
+    """When the epoch began, at :meth:`position` of that time."""
+    is_running: bool
+
+    @property
+    def qpm(self) -> float: ...
+
+    def position(self, now: float) -> float: ...
+
+    def watch(self, now: float) -> list[str]:
+        """Called often; what there is to say."""
+        ...
+
+
+class InternalClock:
+    """Our own tempo, or a tempo map of (quarters, qpm), the first at or before 0, times ``factor``."""
+
+    def __init__(self, qpm: float = 120.0, tempos: Sequence[tuple[float, float]] = (), factor: float = 1.0) -> None:
+        self.epoch = 0
+        self.epoch_time = 0.0
+        self.is_running = False
+        self._time = 0.0
+        self._position = 0.0
+        self._set_tempos(tempos or [(0.0, qpm)], factor)
+
+    def _set_tempos(self, tempos: Sequence[tuple[float, float]], factor: float = 1.0) -> None:
+        self._quarters = [q for q, _ in tempos]
+        self._qpms = [qpm * factor for _, qpm in tempos]
+        self._seconds = [0.0]
+        for i, (q, _) in enumerate(tempos[1:]):
+            self._seconds.append(self._seconds[-1] + (q - self._quarters[i]) * 60.0 / self._qpms[i])
+
+    @property
+    def qpm(self) -> float:
+        return self._qpms[max(0, bisect_right(self._quarters, self._position) - 1)]
+
+    def start(self, at: float, position: float | None = None) -> None:
+        """Run from ``at`` on, from ``position`` or from where it stood."""
+        self.is_running = True
+        self._turn(at, self._position if position is None else position)
+
+    def stop(self, now: float) -> None:
+        position = self.position(now)
+        self.is_running = False
+        self._turn(now, position)
+
+    def seek(self, now: float, position: float) -> None:
+        self._turn(now, position)
+
+    def set_qpm(self, now: float, qpm: float) -> None:
+        """One tempo from now on."""
+        self._position, self._time = self.position(now), now
+        self._set_tempos([(0.0, qpm)])
+
+    def shift(self, now: float, quarters: float) -> None:
+        """Move the position without a new epoch: a loop of our own."""
+        self._position, self._time = self.position(now) + quarters, now
+
+    def skip(self, seconds: float) -> None:
+        """The machine slept: the music goes on where it was."""
+        self._time += seconds
+
+    def position(self, now: float) -> float:
+        if not self.is_running:
+            return self._position
+        seconds = self._seconds_at(self._position) + now - self._time
+        i = max(0, bisect_right(self._seconds, seconds) - 1)
+        return self._quarters[i] + (seconds - self._seconds[i]) * self._qpms[i] / 60.0
+
+    def watch(self, now: float) -> list[str]:
+        return []
+
+    def _seconds_at(self, quarters: float) -> float:
+        i = max(0, bisect_right(self._quarters, quarters) - 1)
+        return self._seconds[i] + (quarters - self._quarters[i]) * 60.0 / self._qpms[i]
+
+    def _turn(self, at: float, position: float) -> None:
+        self._time = self.epoch_time = at
+        self._position = position
+        self.epoch += 1
+
+
+class ClockFollower:
+    """Follows MIDI clock. Lost ticks: the tempo is held, said, and joined again when they return."""
+
+    def __init__(self, qpm: float = 120.0) -> None:
+        self.epoch = 0
+        self.epoch_time = 0.0
+        self.is_running = False
+        self.is_lost = False
+        self._rate = qpm * TICKS_PER_QUARTER / 60.0
+        """Ticks a second."""
+        self._time = 0.0
+        """When the filtered count ``_count`` was true."""
+        self._count = 0.0
+        self._ticks = 0
+        """The last tick's number."""
+        self._seen = 0
+        """Ticks since the filter began."""
+        self._last: float | None = None
+        self._armed = False
+        self._song_ticks = 0
+        """Where Start, Continue or Song Position Pointer put the next tick."""
+        self._free_ticks = 0
+        self._notices: list[str] = []
+
+    @property
+    def qpm(self) -> float:
+        return min(max(self._rate * 60.0 / TICKS_PER_QUARTER, SLOWEST_QPM), FASTEST_QPM)
+
+    @property
+    def is_ticking(self) -> bool:
+        """Ticks come, whether or not the song runs."""
+        return self._last is not None and not self.is_lost
+
+    def join(self) -> None:
+        """Run from the next tick on, though no Start was heard: the clock was there before us."""
+        if not self.is_running:
+            self._song_ticks, self._armed = 0, True
+
+    def receive(self, message: MidiBytes, now: float) -> None:
+        """Any message; what is not clock is passed over."""
+        status = message[0]
+        if status == TICK:
+            self._tick(now)
+        elif status == START:
+            self._song_ticks, self._armed = 0, True
+        elif status == CONTINUE:
+            self._armed = not self.is_running
+        elif status == STOP:
+            if self.is_running:
+                self._song_ticks = self._ticks + 1
+                self.is_running = False
+                self.epoch, self.epoch_time = self.epoch + 1, now
+            self._armed = False
+        elif status == SONG_POSITION:
+            self._song_ticks = (message[1] | message[2] << 7) * TICKS_PER_SIXTEENTH
+            self._armed = self._armed or self.is_running
+
+    def position(self, now: float) -> float:
+        if not self.is_running:
+            return self._song_ticks / TICKS_PER_QUARTER
+        count = self._predict(now)
+        if self._seen < 2:  # no tempo yet: wait for the next tick rather than run ahead of it
+            count = min(count, self._ticks + 1.0)
+        return count / TICKS_PER_QUARTER
+
+    def watch(self, now: float) -> list[str]:
+        if self._last is not None and not self.is_lost and now - self._last > LOST_SECONDS:
+            self.is_lost = True
+            self._free_ticks = 0
+            if self.is_running:
+                self._notices.append(f"the MIDI clock is lost: holding {self.qpm:.1f} qpm until it is back")
+        said, self._notices = self._notices, []
+        return said
+
+    def _predict(self, now: float) -> float:
+        return self._count + (now - self._time) * self._rate
+
+    def _tick(self, now: float) -> None:
+        gap = None if self._last is None else now - self._last
+        self._last = now
+        if self._armed:
+            self._armed, self.is_running = False, True
+            self.epoch, self.epoch_time = self.epoch + 1, now
+            if self.is_lost or gap is None or gap > LOST_SECONDS:
+                self._seen = 0
+            self.is_lost = False
+            self._ticks = self._song_ticks
+            self._count, self._time = float(self._ticks), now
+            self._seen += 1
+            return
+        if self.is_lost:
+            self.is_lost = False
+            if self.is_running:
+                self._ticks = round(self._predict(now))
+                self._count, self._time = float(self._ticks), now
+                self._notices.append("the MIDI clock is back")
+            self._seen = 1
+            return
+        if not self.is_running:
+            self._free_ticks += 1
+            if self._free_ticks == 2 * TICKS_PER_QUARTER:
+                self._notices.append(
+                    f"a MIDI clock runs at {self.qpm:.1f} qpm: waiting for Start or Continue "
+                    "(or join it with the space bar)"
+                )
+        self._ticks += 1
+        if self._seen == 0:
+            self._count, self._time, self._seen = float(self._ticks), now, 1
+            return
+        self._filter(now)
+
+    def _filter(self, now: float) -> None:
+        passed = now - self._time
+        predicted = self._predict(now)
+        error = self._ticks - predicted
+        if self._seen == 1 and passed > 0:
+            self._rate = (self._ticks - self._count) / passed
+            self._count, self._time, self._seen = float(self._ticks), now, 2
+            return
+        if abs(error) > RELOCK_TICKS:
+            self._seen = 2
+        k = self._seen
+        # least squares over the ticks seen so far, until the settled gains are reached
+        alpha = max(ALPHA, 2.0 * (2 * k + 1) / ((k + 1) * (k + 2)))
+        beta = max(BETA, 6.0 / ((k + 1) * (k + 2)))
+        self._count = predicted + min(alpha, 1.0) * error
+        if passed > 1e-4:
+            self._rate = max(1.0, self._rate + min(beta, 1.0) * error / passed)
+        self._time = now
+        self._seen += 1

@@ -1,0 +1,340 @@
+"""A host of our own: drives a processor in time with a clock and sends what it makes.
+
+The session's thread cuts time into short blocks a little ahead of now, asks the processor for the events of each,
+and lets the player send them. Everything that comes in (MIDI, keys, signals) goes through a queue to this one thread.
+Whatever ends the session, what sounds is ended too.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from melodygen.live.clock import (
+    CONTINUE,
+    SONG_POSITION,
+    START,
+    STOP,
+    TICK,
+    TICKS_PER_QUARTER,
+    TICKS_PER_SIXTEENTH,
+    Clock,
+    ClockFollower,
+    InternalClock,
+)
+from melodygen.live.player import Player
+from melodygen.live.recorder import Recorder
+from melodygen.live.transport import (
+    CONTROL_CHANGE,
+    MAX_QPM,
+    MIN_QPM,
+    NOTE_OFF,
+    NOTE_ON,
+    Block,
+    MidiBytes,
+    MidiEvent,
+    Processor,
+    Transport,
+)
+
+SAMPLE_RATE = 48_000
+BLOCK_SAMPLES = 192
+BLOCK_SECONDS = BLOCK_SAMPLES / SAMPLE_RATE
+AHEAD_SECONDS = 0.008
+"""How far blocks are made before they sound: what the thread may be held up without being late."""
+START_LEAD_SECONDS = 0.012
+START_GAP_SECONDS = 0.002
+"""From Start to the first tick: slaves need a moment (MIDI 1.0 says 1 ms)."""
+SLEPT_SECONDS = 1.0
+IDLE_SECONDS = 0.05
+CLICK_CHANNEL, CLICK_PITCHES, CLICK_SECONDS = 9, (76, 77), 0.05
+"""Count-in: General MIDI wood blocks, the high one on the bar."""
+
+
+class Session:
+    """Plays ``processor`` in time with ``clock`` through ``player``.
+
+    ``latency_seconds``  music goes out this much earlier, for an instrument that answers late.
+    ``clock_out``        send MIDI clock, Start, Stop, Continue and Song Position Pointer.
+    ``count_in_bars``    clicks before the music, with our own clock only.
+    ``loop``             (start, end) in quarters.
+    ``thru``             pass incoming notes and controllers on.
+    ``until``            stop there, in quarters.
+    """
+
+    def __init__(
+        self,
+        processor: Processor,
+        player: Player,
+        clock: Clock,
+        *,
+        meter: tuple[int, int] = (4, 4),
+        latency_seconds: float = 0.0,
+        clock_out: bool = False,
+        count_in_bars: int = 0,
+        loop: tuple[float, float] | None = None,
+        thru: bool = False,
+        recorder: Recorder | None = None,
+        until: float = math.inf,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._processor, self._player, self._clock = processor, player, clock
+        self._latency, self._clock_out, self._count_in = latency_seconds, clock_out, count_in_bars
+        self.meter, self.loop = meter, loop
+        self._thru, self._recorder = thru, recorder
+        self.on_control: Callable[[int, int, int], None] = lambda channel, controller, value: None
+        """Gets incoming controllers: channel, number, value."""
+        self._until, self._now = until, now
+        self._incoming: SimpleQueue[tuple[MidiBytes, float]] = SimpleQueue()
+        self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._stopping = False
+        self._waiting: Callable[[], bool] | None = None
+        self._epoch = -1
+        self._next = 0.0
+        """When the next block begins."""
+        self._position = 0.0
+        self._played = 0.0
+        """Quarters played before the next block, jumps not counted."""
+        self._qpm = clock.qpm
+        self._ticked: int | None = None
+        """The last tick sent, None when Start is due."""
+        self._heard: list[MidiEvent] = []
+        self.notices: list[str] = []
+        self.on_notice: Callable[[str], None] = self.notices.append
+        player.on_sent = self._sent
+        processor.prepare(SAMPLE_RATE, BLOCK_SAMPLES)
+
+    # from any thread
+
+    def receive(self, message: MidiBytes, when: float) -> None:
+        """Incoming MIDI."""
+        self._incoming.put((message, when))
+        self._player.wake()
+
+    def call(self, command: Callable[[], None]) -> None:
+        """Run something in the session's thread."""
+        self._commands.put(command)
+        self._player.wake()
+
+    def stop(self) -> None:
+        """End the session, silently and soon. Safe in a signal handler."""
+        self._stopping = True
+
+    @property
+    def position_quarters(self) -> float:
+        return self._position
+
+    @property
+    def played_quarters(self) -> float:
+        return self._played
+
+    @property
+    def is_running(self) -> bool:
+        return self._clock.is_running
+
+    @property
+    def qpm(self) -> float:
+        return self._qpm
+
+    def toggle(self) -> None:
+        """Start or stop our own clock; join a MIDI clock that runs without Start."""
+        self.call(self._toggle)
+
+    def set_qpm(self, qpm: float) -> None:
+        """The tempo of our own clock, from the next block on."""
+        if isinstance(self._clock, InternalClock):
+            clock = self._clock
+            self.call(lambda: clock.set_qpm(self._next, min(max(qpm, MIN_QPM), MAX_QPM)))
+
+    def seek(self, position: float) -> None:
+        if isinstance(self._clock, InternalClock):
+            clock = self._clock
+            self.call(lambda: clock.seek(self._now(), position))
+
+    def start_when(self, is_ready: Callable[[], bool]) -> None:
+        """Start our own clock as soon as there is something to play."""
+        self._waiting = is_ready
+
+    def run(self, each: Callable[[], object] = lambda: None) -> None:
+        """Play until stopped or at the end. Always ends in silence. ``each`` is called some times a second,
+        in this thread: it must be quick."""
+        try:
+            self._next = self._now()
+            again = 0.0
+            while not self._stopping:
+                self._step()
+                if self._next >= again:
+                    again = self._next + IDLE_SECONDS
+                    each()
+        finally:
+            self._player.silence()
+            if self._clock_out and self._ticked is not None:
+                self._player.send_now((STOP,))
+
+    # the thread
+
+    def _toggle(self) -> None:
+        clock = self._clock
+        if isinstance(clock, ClockFollower):
+            clock.join()
+        elif isinstance(clock, InternalClock):
+            self._waiting = None
+            if clock.is_running:
+                clock.stop(self._now())
+            else:
+                self.start()
+
+    def start(self) -> None:
+        """Start our own clock, after the count-in. In the session's thread or before it runs."""
+        assert isinstance(self._clock, InternalClock)
+        bar = self.meter[0] * 4.0 / self.meter[1]
+        count_in = self._count_in * bar if self._clock.position(0.0) <= 0 else 0.0
+        self._clock.start(self._now() + START_LEAD_SECONDS, -count_in if count_in else None)
+
+    def _step(self) -> None:
+        while not self._commands.empty():
+            self._commands.get_nowait()()
+        self._take_in()
+        if self._waiting is not None and self._waiting():
+            self._waiting = None
+            self.start()
+        now = self._now()
+        for notice in self._clock.watch(now):
+            self.on_notice(notice)
+        if now - self._next > SLEPT_SECONDS:
+            if isinstance(self._clock, InternalClock):
+                self._clock.skip(now - self._next)
+            self._player.cut()
+            self._next = now
+        if self._clock.epoch != self._epoch:
+            self._turn(now)
+        while self._next < now + AHEAD_SECONDS and not self._stopping:
+            self._block()
+        if self._position >= self._until:
+            self._player.run_until(self._next)
+            self._stopping = True
+            return
+        self._player.run_until(self._next - AHEAD_SECONDS)
+
+    def _turn(self, now: float) -> None:
+        """The clock started, stopped or jumped."""
+        clock = self._clock
+        self._epoch = clock.epoch
+        self._player.cut()
+        if self._clock_out and self._ticked is not None:
+            self._player.send_now((STOP,))
+        self._ticked = None
+        if clock.is_running:
+            # exactly where the epoch began, so that a note on its first tick is played
+            self._next = clock.epoch_time + max(0.0, -self._latency)
+            self._position = clock.position(clock.epoch_time)
+        else:
+            self._next, self._position = now, clock.position(now)
+
+    def _block(self) -> None:
+        begin, end = self._next, self._next + BLOCK_SECONDS
+        heard, self._heard = tuple(self._heard), []
+        transport = Transport(self._position, min(max(self._qpm, MIN_QPM), MAX_QPM), False, self.loop, self.meter)
+        if not self._clock.is_running:
+            self._emit(begin, self._processor.process(transport, Block(BLOCK_SAMPLES, heard)))
+            self._next = end
+            return
+        least, most = (q / 60.0 * BLOCK_SECONDS for q in (MIN_QPM, MAX_QPM))
+        step = self._clock.position(end + self._latency) - self._position
+        step = min(max(step, least), most)
+        self._qpm = step / BLOCK_SECONDS * 60.0
+        first = self._position
+        playing = Transport(first, self._qpm, True, self.loop, self.meter)
+        if first >= 0:
+            events = self._processor.process(playing, Block(BLOCK_SAMPLES, heard))
+        else:
+            events = self._count(first, step, begin, playing, heard)
+        self._emit(begin, events)
+        if self._clock_out:
+            self._send_ticks(first, step, begin)
+        if self._recorder is not None:
+            self._recorder.meter = self.meter
+            self._recorder.tempo(self._played, self._clock.qpm)
+        self._advance(step)
+        self._played += step if first >= 0 else 0.0
+        self._next = end
+
+    def _advance(self, step: float) -> None:
+        before = self._position
+        self._position += step
+        loop = self.loop
+        if loop is not None and before < loop[1] <= self._position and loop[0] < loop[1]:
+            self._position -= loop[1] - loop[0]
+            if isinstance(self._clock, InternalClock):
+                self._clock.shift(self._next, loop[0] - loop[1])
+
+    def _count(
+        self, first: float, step: float, begin: float, playing: Transport, heard: tuple[MidiEvent, ...]
+    ) -> list[MidiEvent]:
+        """A block of the count-in: the music begins inside it when it reaches 0."""
+        beat = 4.0 / self.meter[1]
+        number = math.ceil(first / beat - 1e-9)
+        if number * beat < min(0.0, first + step):
+            at = begin + (number * beat - first) / step * BLOCK_SECONDS
+            pitch = CLICK_PITCHES[number % self.meter[0] != 0]
+            self._player.schedule(at, (NOTE_ON | CLICK_CHANNEL, pitch, 100))
+            self._player.schedule(at + CLICK_SECONDS, (NOTE_OFF | CLICK_CHANNEL, pitch, 0))
+        waiting = Transport(0.0, self._qpm, False, self.loop, self.meter)
+        changes: tuple[tuple[int, Transport], ...] = ()
+        if first + step > 0:
+            offset = min(math.ceil(-first / step * BLOCK_SAMPLES), BLOCK_SAMPLES)
+            into = max(0.0, first + step * offset / BLOCK_SAMPLES)
+            changes = ((offset, Transport(into, playing.qpm, True, self.loop, self.meter)),)
+        return self._processor.process(waiting, Block(BLOCK_SAMPLES, heard, changes))
+
+    def _send_ticks(self, first: float, step: float, begin: float) -> None:
+        number = max(0, math.ceil(first * TICKS_PER_QUARTER - 1e-6))
+        while number < (first + step) * TICKS_PER_QUARTER - 1e-6:
+            at = begin + max(0.0, number / TICKS_PER_QUARTER - first) / step * BLOCK_SECONDS
+            if self._ticked is None:
+                self._send_start(number, at)
+            if self._ticked is None or number > self._ticked:
+                self._player.schedule(at, (TICK,))
+                self._ticked = number
+            number += 1
+
+    def _send_start(self, number: int, at: float) -> None:
+        """Start, or where we are and Continue, a moment before the first tick."""
+        if number == 0:
+            self._player.schedule(at - START_GAP_SECONDS, (START,))
+            return
+        sixteenths = number // TICKS_PER_SIXTEENTH
+        pointer = (SONG_POSITION, sixteenths & 0x7F, sixteenths >> 7 & 0x7F)
+        self._player.schedule(at - 2 * START_GAP_SECONDS, pointer)
+        self._player.schedule(at - START_GAP_SECONDS, (CONTINUE,))
+
+    def _emit(self, begin: float, events: list[MidiEvent]) -> None:
+        for offset, message in events:
+            self._player.schedule(begin + offset / SAMPLE_RATE, message)
+
+    def _take_in(self) -> None:
+        while True:
+            try:
+                message, when = self._incoming.get_nowait()
+            except Empty:
+                return
+            if message[0] >= 0xF0:
+                if isinstance(self._clock, ClockFollower):
+                    self._clock.receive(message, when)
+                continue
+            if self._player.is_echo(message, when):
+                continue
+            status = message[0] & 0xF0
+            if status == CONTROL_CHANGE:
+                self.on_control(message[0] & 0x0F, message[1], message[2])
+            if status in (NOTE_ON, NOTE_OFF):
+                self._heard.append(MidiEvent(0, message))
+            if self._thru:
+                self._player.send_now(message)
+
+    def _sent(self, when: float, message: MidiBytes) -> None:
+        """Into the recorder, at the quarter it was played."""
+        if self._recorder is not None and self._clock.is_running:
+            self._recorder.add(max(0.0, self._played - (self._next - when) * self._qpm / 60.0), message)
