@@ -57,13 +57,7 @@ def corpus(
     elif not quiet:
         show(census)
     if not census.used:
-        raise CorpusError(nothing_usable(folder, census))
-
-
-def nothing_usable(folder: Path, census: Census) -> str:
-    """The message for a folder of which no file can be used."""
-    reasons = "; ".join(f"{count} × {reason}" for reason, count in census.reasons.most_common(5))
-    return f"{folder}: none of {len(census.rows)} files can be used: {reasons}"
+        raise CorpusError(census.nothing_usable(folder))
 
 
 def show(census: Census) -> None:

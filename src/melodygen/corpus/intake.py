@@ -25,8 +25,9 @@ from melodygen.harmony import key_name
 from melodygen.score import ROLES
 from melodygen.tokens.grid import estimate_piece_key
 
-SLOW_SUFFIXES = 60.0
-"""Seconds a file may take; notation is read by slower code than MIDI."""
+SECONDS_A_FILE = 60.0
+"""Time limit; notation is read by slower code than MIDI."""
+MAX_TOKENS_A_BAR = 300
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ def take_in(file: SourceFile) -> Intake:
         encoded = encode_piece(piece)
         if not set(piece.roles) - {"drums"} and file.kind != "drums":
             return Intake(file, 'only drums (in a manifest.csv, kind "drums" makes it a drum take)', sha256)
+        if len(piece.bars) < 2:
+            return Intake(file, "less than two bars", sha256)
+        if int(np.median(encoded["lengths"].sum(axis=1))) > MAX_TOKENS_A_BAR:
+            return Intake(file, f"too dense: half of its bars need more than {MAX_TOKENS_A_BAR} tokens", sha256)
     except MelodygenError as error:
         return Intake(file, reason_of(error, file), sha256)
     except Exception as error:  # one strange file must not end the run
@@ -89,7 +94,7 @@ def take_in_folder(
 ) -> Iterator[Intake]:
     """Intakes in the order of ``files``, near-duplicates turned down with the name of the first of them."""
     seen: dict[int, str] = {}
-    for intake in read_folder(files, workers, SLOW_SUFFIXES, progress, take_in, turn_down):
+    for intake in read_folder(files, workers, SECONDS_A_FILE, progress, take_in, turn_down):
         if intake.fingerprint is not None and intake.fingerprint in seen:
             yield Intake(intake.file, f"near-duplicate of {seen[intake.fingerprint]}", intake.sha256)
             continue
@@ -142,6 +147,11 @@ class Census:
     @property
     def doubles(self) -> list[dict[str, Any]]:
         return [r for r in self.rows if r["reason"].startswith("near-duplicate")]
+
+    def nothing_usable(self, folder: Path) -> str:
+        """The message for a folder of which no file can be used."""
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in self.reasons.most_common(5))
+        return f"{folder}: none of {len(self.rows)} files can be used: {reasons}"
 
     def summary(self) -> dict[str, Any]:
         def spread(values: Sequence[float]) -> dict[str, float]:

@@ -26,7 +26,7 @@ from melodygen.tokens.vocabulary import PAD
 
 @dataclass(frozen=True)
 class GeneratorRecipe:
-    """How to train. ``seconds`` (if given) shortens the schedule to that much wall time."""
+    """How to train. A step learns from ``rows`` rows of ``length`` tokens, ``accumulate`` parts one after another."""
 
     steps: int = 2000
     rows: int = 8
@@ -41,6 +41,7 @@ class GeneratorRecipe:
     optimizer: str = "muon"
     bf16: bool = True
     seed: int = 1
+    accumulate: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,13 @@ def pad_examples(examples: Sequence[Example], score_header: bool = False) -> tup
 def validation_loss(net: nn.Module, examples: Sequence[Example], rows: int = 8, bf16: bool = False) -> tuple[float, int]:
     """(nats a token without the header, tokens)."""
     net.eval()
+    device = next(net.parameters()).device
     total, count = 0.0, 0
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
     for at in range(0, len(order), rows):
         ids, targets, _ = pad_examples([examples[i] for i in order[at : at + rows]])
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        ids, targets = ids.to(device), targets.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = net(ids)
         loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
         total += float(loss)
@@ -118,10 +121,17 @@ def validation_loss(net: nn.Module, examples: Sequence[Example], rows: int = 8, 
 
 
 class GeneratorTraining:
-    """A run that can stop and go on: ``run()`` yields a Record a step; ``state()``/``load_state()`` hold everything."""
+    """A run that can stop and go on: ``run()`` yields a Record a step; ``state()``/``load_state()`` hold everything.
 
-    def __init__(self, net: nn.Module, sampler: ExampleSampler, recipe: GeneratorRecipe) -> None:
+    ``forward`` is the net as it is called to learn: itself, or wrapped for several processes.
+    """
+
+    def __init__(
+        self, net: nn.Module, sampler: ExampleSampler, recipe: GeneratorRecipe, forward: nn.Module | None = None
+    ) -> None:
         self.net = net
+        self.forward = net if forward is None else forward
+        self.device = next(net.parameters()).device
         self.sampler = sampler
         self.recipe = recipe
         self.optimizers = make_optimizers(net, recipe)
@@ -134,29 +144,41 @@ class GeneratorTraining:
         rng = np.random.default_rng([self.recipe.seed, step])
         return pack(self.sampler, self.recipe.rows, self.recipe.length, rng)
 
+    def loss(self, tokens: Tensor, first_row: int) -> Tensor:
+        """Mean nats a token of rows ``first_row`` .. of the batch (R, T + 1)."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
+            logits = self.forward(tokens[:, :-1])
+        return functional.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=PAD)
+
+    def learn(self, tokens: Tensor) -> float:
+        """Gradients of the mean loss over all rows, a part at a time."""
+        total, at = 0.0, 0
+        parts = tokens.tensor_split(min(self.recipe.accumulate, len(tokens)))
+        for part in parts:
+            loss = self.loss(part, at) * (len(part) / len(tokens))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+            at += len(part)
+        return total
+
     def run(self, until: Callable[[int, float], bool] | None = None) -> Iterator[Record]:
         """Steps until the schedule (or ``until(step, seconds)``) ends."""
         recipe = self.recipe
-        base = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         peak = [[recipe.learning_rate] * len(o.param_groups) for o in self.optimizers]
         if recipe.optimizer == "muon":
             peak[-1] = [recipe.embedding_learning_rate]
-        del base
         while self.step < recipe.steps:
             begun = time.monotonic()
             factor = schedule(self.step, recipe)
             for optimizer, rates in zip(self.optimizers, peak, strict=True):
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * factor
-            tokens = torch.from_numpy(self.batch(self.step).astype(np.int64))
+            tokens = torch.from_numpy(self.batch(self.step).astype(np.int64)).to(self.device)
             self.net.train()
             torch.manual_seed(recipe.seed * 1_000_003 + self.step)  # dropout: the same after a resume
-            with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
-                logits = self.net(tokens[:, :-1])
-            loss = functional.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=PAD)
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss = self.learn(tokens)
             nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip)
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -168,7 +190,7 @@ class GeneratorTraining:
             self.step += 1
             self.tokens += tokens[:, 1:].numel()
             self.seconds += time.monotonic() - begun
-            yield Record(self.step, float(loss.detach()), None, self.tokens, self.seconds, recipe.learning_rate * factor)
+            yield Record(self.step, loss, None, self.tokens, self.seconds, recipe.learning_rate * factor)
             if until is not None and until(self.step, self.seconds):
                 return
 
@@ -184,7 +206,7 @@ class GeneratorTraining:
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.net.load_state_dict(state["net"])
-        self.average = state["average"]
+        self.average = {k: v.to(self.device) for k, v in state["average"].items()}
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step, self.tokens, self.seconds = state["step"], state["tokens"], state["seconds"]
