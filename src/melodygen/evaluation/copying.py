@@ -15,6 +15,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +88,7 @@ class CopyIndex:
                     raise CorpusError(f"{path}: a copy index of format {int(held['format'])}; build it again")
                 titles, paths = json.loads(held["names"].tobytes().decode())
                 return cls(held["text"], held["order"], held["alphabet"], held["begins"], tuple(titles), tuple(paths))
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, BadZipFile) as error:
             raise CorpusError(f"{path} is not a copy index ({error}); build it again") from error
 
 

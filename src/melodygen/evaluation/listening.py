@@ -255,7 +255,7 @@ def draw_cases(
             if len(music.leads) < 4 or match is None or match.segments == music.segments:
                 continue
             drawn.append(music)
-            cases += header_cases(music, len(styles), rng)
+            cases += header_cases(music, len(sampler.styles), rng)
             cases += body_cases(music, match, rng)
     return cases
 
