@@ -16,9 +16,12 @@ SHOWN_REJECTS = 20
 
 
 def corpus(
-    folder: Annotated[Path, typer.Argument(help="A folder of MIDI, MusicXML, ABC or Humdrum files, at any depth.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A folder of MIDI, MusicXML, ABC or Humdrum files, at any depth.")
+    ],
     style: Annotated[
-        str | None, typer.Option("--style", "-s", help="One style for all, instead of sub-folders or manifest.csv.")
+        str | None,
+        typer.Option("--style", "-s", help="One style for all, instead of sub-folders or manifest.csv."),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Also a CSV with a line for every file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Also a picture (PNG) of what is there.")] = None,
@@ -51,7 +54,9 @@ def corpus(
     if plot is not None and census.used:
         from melodygen.corpus.picture import plot_census
 
-        plot_census(plot, census, f"{folder.resolve().name}: {census.used} of {len(files)} files", overwrite=force)
+        plot_census(
+            plot, census, f"{folder.resolve().name}: {census.used} of {len(files)} files", overwrite=force
+        )
     if json_:
         print(json.dumps({"folder": str(folder), **census.summary(), "per_file": census.rows}))
     elif not quiet:
@@ -79,7 +84,9 @@ def show(census: Census) -> None:
         for name in ("styles", "meters", "keys"):
             listed = list(summary[name].items())
             more = f", and {len(listed) - 12} more" if len(listed) > 12 else ""
-            console.print(f"{name}: " + ", ".join(f"{k or '?'} {v}" for k, v in listed[:12]) + more, markup=False)
+            console.print(
+                f"{name}: " + ", ".join(f"{k or '?'} {v}" for k, v in listed[:12]) + more, markup=False
+            )
         console.print("bars: {p5:g} to {p95:g}, median {median:g}".format(**summary["bars"]))
         console.print("seconds: {p5:g} to {p95:g}, median {median:g}".format(**summary["seconds"]))
     rejects: list[dict[str, Any]] = [*census.rejects, *census.doubles]

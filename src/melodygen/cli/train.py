@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from melodygen.training.distributed import Crew
     from melodygen.training.run import Plan, Point
 
-app = typer.Typer(no_args_is_help=True, help="Learn from a folder of music: a generator, or a classifier alone.")
+app = typer.Typer(
+    no_args_is_help=True, help="Learn from a folder of music: a generator, or a classifier alone."
+)
 _DATA, _NET, _HOW, _RUN = "What to learn", "The net", "How to learn", "The run"
 FREE_BYTES = 300 * 2**20
 
@@ -32,23 +34,36 @@ FREE_BYTES = 300 * 2**20
 @app.command("generator")
 def generator(
     ctx: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="A folder of MIDI, MusicXML, ABC or Humdrum files, at any depth.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint folder to write.", rich_help_panel=_DATA)],
+    folder: Annotated[
+        Path, typer.Argument(help="A folder of MIDI, MusicXML, ABC or Humdrum files, at any depth.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The checkpoint folder to write.", rich_help_panel=_DATA)
+    ],
     style: Annotated[
         str | None,
         typer.Option(
-            "--style", "-s", rich_help_panel=_DATA,
+            "--style",
+            "-s",
+            rich_help_panel=_DATA,
             help="One style name for all files. Default: the names of the sub-folders, or manifest.csv.",
         ),
     ] = None,
     source: Annotated[
-        str, typer.Option("--from", help="Model to begin from: name or folder; 'none' starts fresh.", rich_help_panel=_NET)
+        str,
+        typer.Option(
+            "--from", help="Model to begin from: name or folder; 'none' starts fresh.", rich_help_panel=_NET
+        ),
     ] = "",
-    net: Annotated[str, typer.Option(help="With --from none: transformer or lstm.", rich_help_panel=_NET)] = "transformer",
+    net: Annotated[
+        str, typer.Option(help="With --from none: transformer or lstm.", rich_help_panel=_NET)
+    ] = "transformer",
     size: Annotated[
         str, typer.Option(help="With --from none: tiny, small, base or large.", rich_help_panel=_NET)
     ] = "small",
-    steps: Annotated[int | None, typer.Option(help="How long. Default: from the folder.", rich_help_panel=_HOW)] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="How long. Default: from the folder.", rich_help_panel=_HOW)
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="How long, in place of --steps.", rich_help_panel=_HOW)
     ] = None,
@@ -59,10 +74,13 @@ def generator(
     ] = 1,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.", rich_help_panel=_HOW)] = None,
     optimizer: Annotated[str | None, typer.Option(help="muon or adamw.", rich_help_panel=_HOW)] = None,
-    dropout: Annotated[float | None, typer.Option(help="Default: 0.1 for small folders.", rich_help_panel=_HOW)] = None,
+    dropout: Annotated[
+        float | None, typer.Option(help="Default: 0.1 for small folders.", rich_help_panel=_HOW)
+    ] = None,
     weight_decay: Annotated[float, typer.Option(help="Of the matrices.", rich_help_panel=_HOW)] = 0.05,
     transpose: Annotated[
-        bool, typer.Option("--transpose/--no-transpose", help="Hear the music in all keys.", rich_help_panel=_HOW)
+        bool,
+        typer.Option("--transpose/--no-transpose", help="Hear the music in all keys.", rich_help_panel=_HOW),
     ] = True,
     replay: Annotated[
         float, typer.Option(help="Share of a batch that holds the old styles, 0-0.9.", rich_help_panel=_HOW)
@@ -74,9 +92,14 @@ def generator(
         int, typer.Option(help="Validations in a row that may bring nothing.", rich_help_panel=_HOW)
     ] = 4,
     classifier: Annotated[
-        bool, typer.Option("--classifier/--no-classifier", help="Teach the CNN the new style too.", rich_help_panel=_RUN)
+        bool,
+        typer.Option(
+            "--classifier/--no-classifier", help="Teach the CNN the new style too.", rich_help_panel=_RUN
+        ),
     ] = True,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_RUN)] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_RUN)
+    ] = "auto",
     seed: Annotated[int, typer.Option(help="Of everything random.", rich_help_panel=_RUN)] = 1,
     save_minutes: Annotated[
         float, typer.Option(help="How often the state is saved.", rich_help_panel=_RUN)
@@ -85,7 +108,10 @@ def generator(
         bool, typer.Option("--resume", help="Go on where a stopped or killed run was.", rich_help_panel=_RUN)
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how much, how long, how much memory; write nothing.", rich_help_panel=_RUN)
+        bool,
+        typer.Option(
+            "--dry-run", help="Say how much, how long, how much memory; write nothing.", rich_help_panel=_RUN
+        ),
     ] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Event files in OUT/training.", rich_help_panel=_RUN)
@@ -93,9 +119,15 @@ def generator(
     workers: Annotated[
         int | None, typer.Option(help="Processes that read. Default: one a core.", rich_help_panel=_RUN)
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is in --out.", rich_help_panel=_RUN)] = False,
-    json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.", rich_help_panel=_RUN)] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.", rich_help_panel=_RUN)] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what is in --out.", rich_help_panel=_RUN)
+    ] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout.", rich_help_panel=_RUN)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress, no report.", rich_help_panel=_RUN)
+    ] = False,
 ) -> None:
     """Learn the music of a folder: a model that writes in its style too.
 
@@ -149,11 +181,14 @@ def _lead(
     run = training.prepare(work, record, device, crew)
     summary = record["summary"]
     watcher.say(
-        f"{summary['used']} of {summary['files']} files, {record['train_tokens']:,} tokens to learn from; {run.steps} steps at "
+        f"{summary['used']} of {summary['files']} files, {record['train_tokens']:,} tokens to learn from; "
+        f"{run.steps} steps at "
         f"most; new: {', '.join(run.new)}"
     )
     with _events(out if tensorboard else None) as log, _stopping() as stop:
-        progress = training.learn(run, work, crew, watcher, save_minutes * 60, stop, lambda p: _told(p, watcher, log))
+        progress = training.learn(
+            run, work, crew, watcher, save_minutes * 60, stop, lambda p: _told(p, watcher, log)
+        )
     figures = training.finish(run, work, out, progress)
     report = {"out": str(out), **figures, "files": summary["files"], "used": summary["used"]}
     if run.plan.classifier:
@@ -169,7 +204,9 @@ def _join(out: Path, device: torch.device, crew: Crew, save_minutes: float, watc
     work = out / ".work"
     record = json.loads((work / "run.json").read_text(encoding="utf-8"))
     with _stopping() as stop:
-        training.learn(training.prepare(work, record, device, crew), work, crew, watcher, save_minutes * 60, stop)
+        training.learn(
+            training.prepare(work, record, device, crew), work, crew, watcher, save_minutes * 60, stop
+        )
 
 
 def _dry_run(
@@ -180,7 +217,9 @@ def _dry_run(
 
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        record = training.begin(folder, work, replace(plan, replay_pieces=2), device, Crew(), workers, watcher)
+        record = training.begin(
+            folder, work, replace(plan, replay_pieces=2), device, Crew(), workers, watcher
+        )
         run = training.prepare(work, record, device, Crew())
         watcher.stage("measuring the pace", 0.5)
         seconds = training.measure_pace(run)
@@ -202,7 +241,8 @@ def _dry_run(
         f"{report['near_duplicates']} near-duplicates)\n"
         f"{report['tokens']:,} tokens, {report['examples']:,} examples of {plan.length} tokens\n"
         f"{report['steps']} steps at most, {report['minutes_at_most']:g} minutes on {device} "
-        f"({report['tokens_a_second']:,} tokens a second, measured now); the CNN and the old styles' replay come on top\n"
+        f"({report['tokens_a_second']:,} tokens a second, measured now); the CNN and the old styles' replay "
+        f"come on top\n"
         f"{report['memory_mib']:,} MiB of memory, {report['parameters']:,} parameters\n"
         "nothing was written"
     )
@@ -239,7 +279,8 @@ def _check_space(out: Path) -> None:
     free = shutil.disk_usage(there).free
     if free < FREE_BYTES:
         raise UsageError(
-            f"{out}: {free / 2**20:.0f} MiB free, a run needs about {FREE_BYTES / 2**20:.0f} MiB; free some space or choose "
+            f"{out}: {free / 2**20:.0f} MiB free, a run needs about {FREE_BYTES / 2**20:.0f} MiB; free some "
+            f"space or choose "
             "another --out"
         )
 
@@ -268,7 +309,7 @@ def _events(out: Path | None) -> Iterator[Any]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise PluginError("--tensorboard needs the package: pip install 'melodygen[tensorboard]'") from error
-    with SummaryWriter(str(out / "training" / "events")) as log:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(out / "training" / "events")) as log:
         yield log
 
 
@@ -303,7 +344,9 @@ class _Watcher:
     def step(self, step: int, steps: int, loss: float, tokens_a_second: float, seconds_left: float) -> None:
         minutes, seconds = divmod(round(seconds_left), 60)
         told = f"loss {loss:.3f}  {tokens_a_second:,.0f} tokens/s  at most {minutes}:{seconds:02d} left"
-        self._bar.update(self._task, description=f"learning {step}/{steps}", completed=step / steps, told=told)
+        self._bar.update(
+            self._task, description=f"learning {step}/{steps}", completed=step / steps, told=told
+        )
 
     def say(self, text: str) -> None:
         if self._visible:
@@ -320,20 +363,25 @@ def _display(visible: bool) -> Iterator[_Watcher]:
         TextColumn("{task.description:<20}", markup=False), BarColumn(), TimeElapsedColumn(),
         TextColumn("{task.fields[told]}", markup=False),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=not (visible and console.is_terminal)) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not (visible and console.is_terminal)
+    ) as bar:
         yield _Watcher(bar, bar.add_task("", total=1.0, told=""), visible)
 
 
 def _described(report: dict[str, Any]) -> str:
     lines = [
-        f"{report['out']}: learned {', '.join(report['new_styles'])} from {report['used']} of {report['files']} files in "
+        f"{report['out']}: learned {', '.join(report['new_styles'])} from {report['used']} of "
+        f"{report['files']} files in "
         f"{report['seconds'] / 60:.1f} minutes",
         f"  validation loss {report['valid_loss_before']:.4f} -> {report['valid_loss']:.4f} nats a token "
         f"(step {report['best_step']} of {report['steps_run']})",
     ]
     if report["old_loss"] is not None:
         change = report["old_loss"] / report["old_loss_before"] - 1
-        lines.append(f"  old styles {report['old_loss_before']:.4f} -> {report['old_loss']:.4f} ({change:+.1%})")
+        lines.append(
+            f"  old styles {report['old_loss_before']:.4f} -> {report['old_loss']:.4f} ({change:+.1%})"
+        )
     heard = report.get("classifier")
     if heard is not None:
         lines.append(f"  classifier: {heard['told']}")

@@ -101,7 +101,7 @@ def build_shards(pieces: Iterable[tuple[Piece, PieceInfo]]) -> Shards:
     for piece, info in pieces:
         encoded = encode_piece(piece)
         infos.append(replace(info, first_bar=bars, num_bars=len(piece.bars)))
-        parts.append({**encoded, "starts": encoded["starts"] + np.int64(tokens)})
+        parts.append({**encoded, "starts": np.asarray(encoded["starts"], dtype=np.int64) + tokens})
         tokens += len(encoded["tokens"])
         bars += len(piece.bars)
     return Shards({name: np.concatenate([p[name] for p in parts]) for name in _ARRAYS}, tuple(infos))
@@ -132,7 +132,7 @@ class ShardWriter:
         """Append what ``encode_piece`` made."""
         bars = len(encoded["meters"])
         self.pieces.append(replace(info, first_bar=self._rows["meters"], num_bars=bars))
-        shifted = {**encoded, "starts": encoded["starts"] + np.int64(self._rows["tokens"])}
+        shifted = {**encoded, "starts": np.asarray(encoded["starts"], dtype=np.int64) + self._rows["tokens"]}
         for name, stream in self._files.items():
             stream.write(np.ascontiguousarray(shifted[name]).tobytes())
             self._rows[name] += len(shifted[name])

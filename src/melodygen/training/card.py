@@ -18,7 +18,8 @@ def generator_card(config: Mapping[str, Any], figures: Mapping[str, Any]) -> str
     if figures["old_loss"] is not None and figures["old_loss_before"]:
         change = figures["old_loss"] / figures["old_loss_before"] - 1
         old = (
-            f"| the old styles, music the old model wrote | {figures['old_loss_before']:.4f} | {figures['old_loss']:.4f} "
+            f"| the old styles, music the old model wrote | {figures['old_loss_before']:.4f} | "
+            f"{figures['old_loss']:.4f} "
             f"({change:+.1%}) |\n"
         )
     names = ", ".join(_plain(s["name"]) for s in config["styles"])
@@ -26,7 +27,8 @@ def generator_card(config: Mapping[str, Any], figures: Mapping[str, Any]) -> str
     reasons = "".join(f"- {count} × {_plain(reason)}\n" for reason, count in summary["reasons"].items())
     return f"""# {_plain(config["name"])}
 
-{_plain(config["summary"])}. Written by melodygen {provenance["melodygen"]}; this card is the program's, from what it measured.
+{_plain(config["summary"])}. Written by melodygen {provenance["melodygen"]}; this card is the program's,
+from what it measured.
 
 Styles: {names}. Learned in this run: {", ".join(_plain(n) for n in figures["new_styles"])}.
 
@@ -34,12 +36,14 @@ Styles: {names}. Learned in this run: {", ".join(_plain(n) for n in figures["new
 
 ## Data
 
-Folder `{_plain(provenance["folder"])}`: {summary["files"]} files, {summary["used"]} used, {summary["rejected"]} rejected, \
+Folder `{_plain(provenance["folder"])}`: {summary["files"]} files, {summary["used"]} used,
+{summary["rejected"]} rejected, \
 {summary["near_duplicates"]} near-duplicates left out; {summary["notes"]:,} notes, {summary["hours"]} hours; {roles}. \
 Every file with its SHA-256, and why it was not used where it was not, is in `training/files.csv`.
 
 {("Not used:" + chr(10) + chr(10) + reasons) if reasons else ""}
-**Licence.** melodygen does not know the terms of these files. What a model learned from music under copyright may need the
+**Licence.** melodygen does not know the terms of these files. What a model learned from music under
+copyright may need the
 permission of its owners before it, or what it writes, is passed on. Add the terms here.
 
 ## Training
@@ -53,8 +57,10 @@ Begun {begun}; {provenance["steps"]} steps of {plan["rows"]} × {plan["length"]}
 {old}
 ## Limits
 
-The validation titles are a tenth of the folder, chosen by title; where the folder is small this figure is rough. The line on
-old styles is measured on music the old model wrote, since the corpus it learned from does not travel with it. A model that saw
+The validation titles are a tenth of the folder, chosen by title; where the folder is small this figure is
+rough. The line on
+old styles is measured on music the old model wrote, since the corpus it learned from does not travel with
+it. A model that saw
 few pieces may repeat parts of them: compare what it writes with the folder before you publish it.
 """
 
@@ -72,7 +78,11 @@ def plot_curves(path: Path, points: Sequence[Mapping[str, Any]]) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    for name, label in (("train", "training batches"), ("valid", "new music, validation"), ("old", "the old model's music")):
+    for name, label in (
+        ("train", "training batches"),
+        ("valid", "new music, validation"),
+        ("old", "the old model's music"),
+    ):
         found = [(p["step"], p[name]) for p in points if p[name] is not None]
         if found:
             axis.plot(*zip(*found, strict=True), label=label, marker="." if name != "train" else "")

@@ -53,7 +53,9 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"--device {name!r} is not known; known: auto, cpu, cuda, cuda:N, mps")
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}[kind]
     if not there:
-        raise UsageError(f"--device {name}: torch {torch.__version__} finds no such device here; --device cpu works")
+        raise UsageError(
+            f"--device {name}: torch {torch.__version__} finds no such device here; --device cpu works"
+        )
     if kind == "cuda" and "LOCAL_RANK" in os.environ and ":" not in name:
         name = f"cuda:{os.environ['LOCAL_RANK']}"
     return torch.device(name)
@@ -62,7 +64,7 @@ def choose_device(name: str) -> torch.device:
 def has_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is quick there."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     if device.type == "cpu":
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return False

@@ -1,7 +1,8 @@
 """Train a sequence net on token shards.
 
 Muon (orthogonalised momentum, Jordan 2024) for the hidden matrices, AdamW for the rest; cosine schedule with warm-up;
-exponential moving average of the weights, which is what is validated and shipped. Batches are a function of (seed, step),
+exponential moving average of the weights, which is what is validated and shipped. Batches are a function
+of (seed, step),
 so a resumed run sees what an unbroken one would have seen.
 """
 
@@ -103,7 +104,9 @@ def pad_examples(examples: Sequence[Example], score_header: bool = False) -> tup
 
 
 @torch.no_grad()
-def validation_loss(net: nn.Module, examples: Sequence[Example], rows: int = 8, bf16: bool = False) -> tuple[float, int]:
+def validation_loss(
+    net: nn.Module, examples: Sequence[Example], rows: int = 8, bf16: bool = False
+) -> tuple[float, int]:
     """(nats a token without the header, tokens)."""
     net.eval()
     device = next(net.parameters()).device
@@ -114,7 +117,8 @@ def validation_loss(net: nn.Module, examples: Sequence[Example], rows: int = 8, 
         ids, targets = ids.to(device), targets.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = net(ids)
-        loss = functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
+        flat = logits.float().flatten(0, 1)
+        loss = functional.cross_entropy(flat, targets.flatten(), ignore_index=-100, reduction="sum")
         total += float(loss)
         count += int((targets != -100).sum())
     return total / max(count, 1), count

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +34,9 @@ from melodygen.styles import Style
 from melodygen.tokens.vocabulary import STYLE_SLOTS, VOCABULARY
 from melodygen.training.card import generator_card, plot_curves
 from melodygen.training.distributed import Crew, has_bf16
-from melodygen.training.generator import GeneratorRecipe, save_state, validation_loss
+from melodygen.training.generator import GeneratorRecipe, validation_loss
 from melodygen.training.profile import StyleProfile
-from melodygen.training.tuning import Tuning, write_replay
+from melodygen.training.tuning import Tuning, Watcher, write_known
 
 RUN_VERSION = 1
 MIN_PIECES = 2
@@ -51,16 +51,6 @@ SIZES: dict[str, dict[str, dict[str, int]]] = {
     },
 }  # fmt: skip
 CONTEXT = 1024
-
-
-class Watcher(Protocol):
-    """Sees the run: shows it, logs it, or nothing."""
-
-    def stage(self, text: str, done: float) -> None: ...
-
-    def step(self, step: int, steps: int, loss: float, tokens_a_second: float, seconds_left: float) -> None: ...
-
-    def say(self, text: str) -> None: ...
 
 
 class Stopped(MelodygenError):
@@ -215,7 +205,8 @@ def take_in_corpus(
         check_style_name(name)
         if profile.count < MIN_PIECES:
             raise CorpusError(
-                f"{folder}: style {name!r} has one usable file of {len(census.rows)}; at least {MIN_PIECES} are needed (one is "
+                f"{folder}: style {name!r} has one usable file of {len(census.rows)}; at least {MIN_PIECES} "
+                f"are needed (one is "
                 "kept for validation, and a single piece would be copied, not learned)"
             )
     return census, profiles
@@ -261,19 +252,20 @@ def begin(
             "density_quantiles": config.get("density_quantiles", {}),
         }  # fmt: skip
         arguments = dict(config["net"])
-        styles = [*generator.style_info.values(), *(s for n, s in found.items() if n not in generator.style_info)]
+        styles = [
+            *generator.style_info.values(),
+            *(s for n, s in found.items() if n not in generator.style_info),
+        ]
         kept = [n for n in generator.style_info if n not in found]
         if plan.replay > 0 and kept:
-            pieces = []
-            requests = max(2, round(plan.replay_pieces / 8))
-            for index, name in enumerate(kept):
-                watcher.stage(f"writing replay: {name}", index / len(kept))
-                pieces += write_replay(generator, requests, -(-plan.replay_pieces // requests), plan.seed, name)
+            pieces = write_known(
+                generator, kept, plan.replay_pieces, plan.seed, work / "replay-midi", watcher
+            )
             save_shards(work / "replay", build_shards(pieces))
-            watcher.stage("writing replay", 1.0)
     if len(styles) > STYLE_SLOTS:
         raise UsageError(
-            f"{len(styles)} styles are more than the {STYLE_SLOTS} a model has room for: put sub-folders together, or name "
+            f"{len(styles)} styles are more than the {STYLE_SLOTS} a model has room for: put sub-folders "
+            f"together, or name "
             "one style for all with --style"
         )
     train_tokens = count_tokens(shards, "train")
@@ -285,7 +277,9 @@ def begin(
     has_muon = hasattr(torch.optim, "Muon")
     optimizer = plan.optimizer or ("muon" if arguments["type"] == "transformer" and has_muon else "adamw")
     if optimizer == "muon" and not has_muon:
-        raise UsageError(f"--optimizer muon needs torch 2.9 or newer, this is {torch.__version__}; adamw works")
+        raise UsageError(
+            f"--optimizer muon needs torch 2.9 or newer, this is {torch.__version__}; adamw works"
+        )
     rate = plan.learning_rate
     if rate is None:
         rate = (3e-3 if plan.fresh else 5e-4) * (1.0 if optimizer == "muon" else 0.4)
@@ -307,7 +301,11 @@ def begin(
 
 def count_tokens(shards: Shards, split: str) -> int:
     lengths = np.asarray(shards.arrays["lengths"]).sum(axis=1, dtype=np.int64)
-    return sum(int(lengths[p.first_bar : p.first_bar + p.num_bars].sum()) + p.num_bars for p in shards.pieces if p.split == split)
+    return sum(
+        int(lengths[p.first_bar : p.first_bar + p.num_bars].sum()) + p.num_bars
+        for p in shards.pieces
+        if p.split == split
+    )
 
 
 def prepare(work: Path, record: dict[str, Any], device: torch.device, crew: Crew) -> Prepared:
@@ -327,7 +325,9 @@ def prepare(work: Path, record: dict[str, Any], device: torch.device, crew: Crew
     if not plan.fresh:
         source = Path(record["base"]["path"])
         if checkpoints.weights_sha256(source) != record["base"]["sha256"]:
-            raise CheckpointError(f"checkpoint {source} has changed since the run began from it; start again with --force")
+            raise CheckpointError(
+                f"checkpoint {source} has changed since the run began from it; start again with --force"
+            )
         checkpoints.load_weights(source, net)
         old_net = copy.deepcopy(net)
         old_net.requires_grad_(False)
@@ -343,7 +343,18 @@ def prepare(work: Path, record: dict[str, Any], device: torch.device, crew: Crew
     shards = load_shards(work / "shards")
     replay = load_shards(work / "replay") if (work / "replay" / "pieces.json").is_file() else None
     return Prepared(
-        plan, record["steps"], recipe, shards, replay, order, tuple(record["new"]), styles, arguments, net, old_net, record
+        plan,
+        record["steps"],
+        recipe,
+        shards,
+        replay,
+        order,
+        tuple(record["new"]),
+        styles,
+        arguments,
+        net,
+        old_net,
+        record,
     )
 
 
@@ -388,7 +399,9 @@ def measure_pace(run: Prepared, steps: int = 2) -> float:
     """Seconds a step, the first (which warms up) left out. The run's net is left as it was."""
     tuning = make_tuning(replace(run, net=copy.deepcopy(run.net)), Crew())
     seconds = [r.seconds for r, _ in zip(tuning.run(), range(steps + 1), strict=False)]
-    return max(1e-3, (seconds[-1] - seconds[0]) / max(1, len(seconds) - 1)) if len(seconds) > 1 else seconds[0]
+    return (
+        max(1e-3, (seconds[-1] - seconds[0]) / max(1, len(seconds) - 1)) if len(seconds) > 1 else seconds[0]
+    )
 
 
 class Validator:
@@ -464,19 +477,11 @@ def _validate(validator: Validator, tuning: Tuning, progress: Progress) -> None:
         progress.waited += 1
 
 
-class _Saved:
-    """What ``save_state`` writes: the training's own state and the run's."""
-
-    def __init__(self, tuning: Tuning, progress: Progress) -> None:
-        self._tuning, self._progress = tuning, progress
-
-    def state(self) -> dict[str, Any]:
-        told = {**vars(self._progress), "curve": [asdict(p) for p in self._progress.curve]}
-        return {**self._tuning.state(), "progress": told}
-
-
 def save_progress(work: Path, tuning: Tuning, progress: Progress) -> None:
-    save_state(work / "state.pt", _Saved(tuning, progress))
+    """State and log, each whole or not at all."""
+    told = {**vars(progress), "curve": [asdict(p) for p in progress.curve]}
+    with atomic_path(work / "state.pt", overwrite=True) as temporary:
+        torch.save({**tuning.state(), "progress": told}, temporary)
     rows = "".join(json.dumps(asdict(p)) + "\n" for p in progress.curve)
     with atomic_path(work / "log.jsonl", overwrite=True) as temporary:
         temporary.write_text(rows, encoding="utf-8")
@@ -548,9 +553,13 @@ def working_folder(out: Path, resume: bool, force: bool) -> Iterator[Path]:
         done = " (it is finished)" if (out / checkpoints.CONFIG).is_file() else ""
         raise UsageError(f"--resume: no run to go on with in {out}{done}; leave out --resume to start one")
     if begun and not resume and not force:
-        raise OutputExistsError(f"{out} holds a run that did not finish: go on with --resume, or replace it with --force")
+        raise OutputExistsError(
+            f"{out} holds a run that did not finish: go on with --resume, or replace it with --force"
+        )
     if not resume and not force and (out / checkpoints.CONFIG).is_file():
-        raise OutputExistsError(f"{out} is already a checkpoint: choose another --out, or replace it with --force")
+        raise OutputExistsError(
+            f"{out} is already a checkpoint: choose another --out, or replace it with --force"
+        )
     if out.exists() and not out.is_dir():
         raise OutputExistsError(f"{out} is a file; give a folder with --out")
     if not resume:
@@ -571,7 +580,8 @@ def check_resumed(record: dict[str, Any], folder: Path, plan: Plan, given: set[s
     """The plan of the run to be resumed. Raises UsageError where data or options have changed."""
     if record.get("run_version") != RUN_VERSION or record.get("vocabulary_id") != VOCABULARY.vocabulary_id:
         raise CheckpointError(
-            f"the run was begun by melodygen {record.get('melodygen')} (vocabulary {record.get('vocabulary_id')}) and cannot be "
+            f"the run was begun by melodygen {record.get('melodygen')} (vocabulary "
+            f"{record.get('vocabulary_id')}) and cannot be "
             "resumed by this one; start again with --force"
         )
     before = Plan(**record["plan"])
@@ -579,7 +589,8 @@ def check_resumed(record: dict[str, Any], folder: Path, plan: Plan, given: set[s
         if getattr(plan, name) != getattr(before, name):
             option = {"source": "from"}.get(name, name).replace("_", "-")
             raise UsageError(
-                f"--resume with --{option} {getattr(plan, name)}: the run was begun with {getattr(before, name)}; leave the "
+                f"--resume with --{option} {getattr(plan, name)}: the run was begun with "
+                f"{getattr(before, name)}; leave the "
                 "option out, or start again with --force"
             )
     if record["processes"] != crew.size:

@@ -10,6 +10,11 @@ with all rows would, and a resumed run sees what an unbroken one would have seen
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,10 +27,24 @@ from melodygen.corpus.harmonise import harmonise
 from melodygen.corpus.shards import PieceInfo
 from melodygen.errors import MelodygenError
 from melodygen.generators.neural import NeuralGenerator
+from melodygen.io.midi import write_midi
+from melodygen.score import Score
 from melodygen.tokens.grid import Piece, score_to_piece
 from melodygen.tokens.vocabulary import PAD
 from melodygen.training.distributed import Crew
 from melodygen.training.generator import GeneratorRecipe, GeneratorTraining
+
+
+class Watcher(Protocol):
+    """Sees the run: shows it, logs it, or nothing."""
+
+    def stage(self, text: str, done: float) -> None: ...
+
+    def step(
+        self, step: int, steps: int, loss: float, tokens_a_second: float, seconds_left: float
+    ) -> None: ...
+
+    def say(self, text: str) -> None: ...
 
 
 class Tuning(GeneratorTraining):
@@ -73,21 +92,30 @@ class Tuning(GeneratorTraining):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
             logits = self.forward(inputs)
         log_probs = functional.log_softmax(logits.float(), dim=-1)
-        new = functional.nll_loss(log_probs[~replay].flatten(0, 1), targets[~replay].flatten(), ignore_index=PAD, reduction="sum")
+        new = functional.nll_loss(
+            log_probs[~replay].flatten(0, 1), targets[~replay].flatten(), ignore_index=PAD, reduction="sum"
+        )
         total = new
         if bool(replay.any()) and self._old is not None:
             with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):
                 said = functional.log_softmax(self._old(inputs[replay]).float(), dim=-1)
-            total = total + self._hold * functional.kl_div(log_probs[replay], said, reduction="sum", log_target=True)
+            total = total + self._hold * functional.kl_div(
+                log_probs[replay], said, reduction="sum", log_target=True
+            )
         return total / targets.numel()
 
 
 def write_replay(
-    generator: NeuralGenerator, requests: int, pieces: int, seed: int, style: str
+    generator: NeuralGenerator,
+    requests: int,
+    pieces: int,
+    seed: int,
+    style: str,
+    keep: Callable[[Score, str], None] = lambda score, split: None,
 ) -> list[tuple[Piece, PieceInfo]]:
     """``requests`` × ``pieces`` pieces in one style as this generator writes them, asked for in different ways.
 
-    One request in six (at least one) is for validation.
+    One request in six (at least one) is for validation. ``keep`` gets each score and its split.
     """
     usual = generator.style_info[style]
     found: list[tuple[Piece, PieceInfo]] = []
@@ -108,8 +136,47 @@ def write_replay(
                 piece = harmonise(score_to_piece(draft.score))
             except MelodygenError:
                 continue
+            keep(draft.score, split)
             name = f"{style}/replay/{index}-{number}"
             found.append(
-                (piece, PieceInfo(name, style, "replay", split, "piece", name, 0, len(piece.bars), piece.qpm, "", False))
+                (
+                    piece,
+                    PieceInfo(
+                        name, style, "replay", split, "piece", name, 0, len(piece.bars), piece.qpm, "", False
+                    ),
+                )
             )
     return found
+
+
+def write_known(
+    generator: NeuralGenerator, styles: Sequence[str], pieces: int, seed: int, folder: Path, watcher: Watcher
+) -> list[tuple[Piece, PieceInfo]]:
+    """``pieces`` pieces in each style as the generator writes them, for replay; also as MIDI below ``folder`` with a
+    manifest, for those who want to hear them."""
+    rows, found = ["path,style,split,title"], []
+    requests = max(2, round(pieces / 8))
+    for index, style in enumerate(styles):
+        watcher.stage(f"writing replay: {style}", index / len(styles))
+        kept = KnownWriter(folder, style)
+        found += write_replay(generator, requests, -(-pieces // requests), seed, style, kept)
+        rows += kept.rows
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return found
+
+
+class KnownWriter:
+    """Keeps replay as MIDI files; ``rows`` are their lines in a manifest."""
+
+    def __init__(self, folder: Path, style: str) -> None:
+        self._folder, self._style = folder, style
+        # a style may be called what a folder must not
+        self._name = hashlib.sha256(style.encode("utf-8", "backslashreplace")).hexdigest()[:12]
+        self.rows: list[str] = []
+
+    def __call__(self, score: Score, split: str) -> None:
+        name = f"{self._name}/{len(self.rows)}.mid"
+        (self._folder / self._name).mkdir(parents=True, exist_ok=True)
+        write_midi(self._folder / name, score, overwrite=True)
+        quoted = self._style.replace('"', '""')
+        self.rows.append(f'{name},"{quoted}",{split},{name}')

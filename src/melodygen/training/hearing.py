@@ -1,0 +1,479 @@
+"""Teaching the style CNN from folders: a new style beside those it knows, or labels of its own.
+
+A new style is heard against the known ones. The corpus behind those is not there, so they are renders of what the old
+generator wrote; the new ones are renders of the folder. All are views (see ``corpus.views``): arranged,
+instrumented and
+transposed anew, half of them as they are, so that what is told apart is notes and rhythm. The net begins as
+the known classifier, with a row more in its last layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from melodygen import __version__, checkpoints
+from melodygen.classifiers import CnnClassifier
+from melodygen.contracts import Renderer
+from melodygen.corpus.scan import MIDI_SUFFIXES, SUFFIXES, SourceFile, find_files, load_piece
+from melodygen.corpus.views import TRAINING, Source, View, ViewMaker, ViewStyle, read_source
+from melodygen.errors import AudioError, CheckpointError, CorpusError, MelodygenError, RenderError
+from melodygen.frontend import FrontEndConfig, mel_power, to_mono_at
+from melodygen.generators.neural import NeuralGenerator
+from melodygen.io.audiofile import read_audio
+from melodygen.io.midi import read_midi, write_midi
+from melodygen.nets.cnn import Residual, StyleCnn
+from melodygen.renderers.additive import AdditiveRenderer
+from melodygen.renderers.sampler import SamplerRenderer
+from melodygen.score import Score, Tempo, Track, note_array
+from melodygen.stylebook import STYLES
+from melodygen.training.classifier import (
+    ClassifierRecipe,
+    Mixer,
+    Progress,
+    fit_temperature,
+    logits_of,
+    plain_mix,
+    train,
+)
+from melodygen.training.run import Prepared
+from melodygen.training.tuning import Watcher, write_known
+from melodygen.training.viewstore import (
+    Entry,
+    Store,
+    StoreWriter,
+    frames_in,
+    levels_of,
+    open_store,
+    render_stems,
+)
+
+VIEWS_A_LABEL = 72
+VALID_VIEWS = 18
+TAUGHT_STEPS, ALONE_STEPS = 240, 600
+AUDIO_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"))
+ARRANGERS = tuple(s.name for s in STYLES)
+"""Styles that views know how to arrange in."""
+
+
+def teach_classifier(run: Prepared, folder: Path, work: Path, out: Path, watcher: Watcher) -> dict[str, Any]:
+    """Write ``out/classifier``: the known classifier, and the new styles of the run. Gives figures."""
+    base = run.record["base"].get("path")
+    known = Path(base) / "classifier" if base else Path()
+    try:
+        if not (known / checkpoints.CONFIG).is_file():
+            known = checkpoints.resolve("", checkpoints.DEFAULT_CLASSIFIER)
+        judge = CnnClassifier.from_folder(known)
+    except CheckpointError as error:
+        return {"told": f"none was taught: {error}"}
+    new = [n for n in run.new if n not in judge.labels]
+    if not new:
+        return {"told": f"the known one hears {', '.join(run.new)} already"}
+    split = {p.path: p.split for p in run.shards.pieces if p.kind != "drums"}
+    mine = [
+        replace(f, split=split[f.name])
+        for f in find_files(folder, run.plan.style)
+        if f.name in split and f.style in new
+    ]
+    replay = work / "replay-midi"
+    if not replay.is_dir():  # a fresh model has none; the shipped one writes it
+        writer = NeuralGenerator.from_folder(checkpoints.resolve("", checkpoints.DEFAULT_GENERATOR))
+        write_known(writer, writer.styles, run.plan.replay_pieces, run.plan.seed, replay, watcher)
+    theirs = [f for f in find_files(replay) if f.style in judge.labels and f.style not in new]
+    heard = {f.style for f in theirs}
+    labels = [label for label in judge.labels if label in heard] + new
+    if len(labels) < 2:
+        return {"told": "none was taught: there is nothing to tell the style apart from"}
+    sound = renderer()
+    arranger = {label: label for label in labels if label in ARRANGERS}
+    for label in labels:
+        if label not in arranger:
+            arranger[label] = nearest_arranger(
+                judge, sound, [f for f in mine + theirs if f.style == label], work
+            )
+    with_midi = [as_midi(f, work / "notation-midi") for f in mine]
+    files = [f for f in [*with_midi, *theirs] if f is not None]
+    config = judge.front_end
+    stores = {}
+    for part, count in (("train", VIEWS_A_LABEL), ("valid", VALID_VIEWS)):
+        store = work / f"views-{part}"
+        if not (store / "whole").is_file():
+            render_views(
+                store,
+                [f for f in files if f.split == part],
+                labels,
+                arranger,
+                count,
+                sound,
+                config,
+                watcher,
+                part,
+            )
+        stores[part] = open_store(store, config.n_mels, frames_in(TRAINING.seconds, config))
+    net: nn.Module = widened(known, judge, labels)
+    before = plain_logits(net, stores["valid"], config)
+    recipe = ClassifierRecipe(
+        steps=TAUGHT_STEPS,
+        rows=48,
+        learning_rate=8e-4,
+        average=0.98,
+        mixup=0.0,
+        bf16=run.recipe.bf16,
+        seed=run.plan.seed,
+    )
+    net = fit(net, stores["train"], labels, recipe, config, watcher)
+    config_json, figures = judged(net, stores["valid"], labels, new, config, before, known)
+    config_json["name"] = f"{out.resolve().name}-classifier"
+    config_json["summary"] = f"Hears {len(labels)} styles; learned {', '.join(new)}"
+    config_json["provenance"] |= {
+        "from": {"name": known.name, "sha256": checkpoints.weights_sha256(known)}, "data_id": run.record["data_id"],
+        "arranged_as": arranger, "recipe": asdict(recipe),
+    }  # fmt: skip
+    checkpoints.save_checkpoint(out / "classifier", net, config_json, card(config_json, figures))
+    return figures
+
+
+def renderer() -> Renderer:
+    try:
+        return SamplerRenderer(None)
+    except RenderError:
+        return AdditiveRenderer(None)
+
+
+def as_midi(file: SourceFile, folder: Path) -> SourceFile | None:
+    """The same piece in a format that views read, or None where that does not work."""
+    if file.path.suffix.lower() in MIDI_SUFFIXES:
+        return file
+    try:
+        score = load_piece(file)[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        path = (
+            folder / f"{hashlib.sha256(file.name.encode('utf-8', 'backslashreplace')).hexdigest()[:16]}.mid"
+        )
+        write_midi(path, score, overwrite=True)
+    except MelodygenError:
+        return None
+    return replace(file, path=path, number=None)
+
+
+def nearest_arranger(judge: CnnClassifier, sound: Renderer, files: Sequence[SourceFile], work: Path) -> str:
+    """The known style that a few of the files sound most like: in its manner views complete and instrument them."""
+    total = np.zeros(len(judge.labels))
+    for file in files[:: max(1, len(files) // 6)][:6]:
+        playable = as_midi(file, work / "notation-midi")
+        if playable is None:
+            continue
+        try:
+            total += judge.classify([sound.render(read_midi(playable.path), 22_050, "draft")])[
+                0
+            ].probabilities
+        except MelodygenError:
+            continue
+    known = [i for i, label in enumerate(judge.labels) if label in ARRANGERS]
+    return judge.labels[max(known, key=lambda i: total[i])] if known else "classical"
+
+
+def native_view(source: Source, rng: np.random.Generator, seconds: float) -> View | None:
+    """A stretch of the piece as it is: own voices, own instruments."""
+    length = seconds * source.qpm / 60.0
+    starts = [b.start for b in source.bars]
+    end = source.bars[-1].start + source.bars[-1].quarters
+    possible = [s for s in starts if s + 0.7 * length <= end] or starts[:1]
+    start = possible[int(rng.integers(len(possible)))]
+    tracks, stems = [], []
+    for voice in source.voices:
+        inside = (voice.rows[:, 0] >= start - 1e-6) & (voice.rows[:, 0] < start + length)
+        notes = [
+            (
+                round((on - start) * 480),
+                max(1, round(duration * 480)),
+                int(pitch),
+                int(np.clip(velocity, 20, 127)),
+            )
+            for on, duration, pitch, velocity in voice.rows[inside].tolist()
+        ]
+        if notes:
+            notes = [(max(0, on), duration, pitch, velocity) for on, duration, pitch, velocity in notes]
+            tracks.append(Track(note_array(notes), voice.program, voice.stem == "drums", "other", voice.stem))
+            stems.append(voice.stem)
+    if not set(stems) - {"drums"}:
+        return None
+    return View(Score(tuple(tracks), (Tempo(0, source.qpm),), ticks_per_quarter=480), tuple(stems))
+
+
+def render_views(
+    store: Path,
+    files: Sequence[SourceFile],
+    labels: Sequence[str],
+    arranger: dict[str, str],
+    count: int,
+    sound: Renderer,
+    config: FrontEndConfig,
+    watcher: Watcher,
+    part: str,
+) -> None:
+    """``count`` views of each label into a store, every other one as the piece is."""
+    for name in ("stems.u8", "index.jsonl"):  # of a run that was stopped here
+        (store / name).unlink(missing_ok=True)
+    own = ViewStyle(TRAINING.seconds)
+    by_label: dict[str, list[SourceFile]] = defaultdict(list)
+    for file in files:
+        by_label[file.style].append(file)
+    writer, maker = StoreWriter(store), ViewMaker()
+    for at, label in enumerate(labels):
+        if not by_label[label]:
+            continue
+        made = 0
+        for index in range(3 * count):
+            watcher.stage(f"rendering {part}: {label}"[:40], (at + made / count) / len(labels))
+            rng = np.random.default_rng([index, *label.encode("utf-8", "backslashreplace")])
+            file = by_label[label][int(rng.integers(len(by_label[label])))]
+            try:
+                source = read_source(replace(file, style=arranger[label]))
+                if source is None:
+                    continue
+                view = (
+                    native_view(source, rng, TRAINING.seconds) if index % 2 else maker.make(source, rng, own)
+                )
+                stems = render_stems(view, sound, rng, config, TRAINING.seconds) if view is not None else {}
+            except MelodygenError:
+                continue
+            if set(stems) - {"drums"}:
+                writer.add(
+                    stems, Entry(label, label, file.name, file.title, sound.renderer_id, 0, tuple(stems))
+                )
+                made += 1
+            if made == count:
+                break
+    (store / "whole").touch()
+
+
+def widened(folder: Path, judge: CnnClassifier, labels: Sequence[str]) -> StyleCnn:
+    """The known net with an output for each of ``labels``: rows of known ones kept, new ones their mean."""
+    spec = {k: v for k, v in checkpoints.read_config(folder, "classifier")["net"].items() if k != "type"}
+    old = StyleCnn(len(judge.labels), judge.front_end.num_bands, **spec)
+    checkpoints.load_weights(folder, old)
+    net = StyleCnn(len(labels), judge.front_end.num_bands, **spec)
+    state = {k: v for k, v in old.state_dict().items() if not k.startswith("head.")}
+    for name in ("head.weight", "head.bias"):
+        rows = old.state_dict()[name]
+        kept = {label: rows[i] for i, label in enumerate(judge.labels)}
+        state[name] = torch.stack([kept.get(label, rows.mean(dim=0)) for label in labels])
+    net.load_state_dict(state)
+    return net
+
+
+def fit(
+    net: nn.Module,
+    store: Store,
+    labels: Sequence[str],
+    recipe: ClassifierRecipe,
+    config: FrontEndConfig,
+    watcher: Watcher,
+) -> nn.Module:
+    def each(progress: Progress, average: nn.Module) -> None:
+        left = progress.seconds / progress.step * (recipe.steps - progress.step)
+        watcher.step(progress.step, recipe.steps, progress.loss, 0.0, left)
+
+    net = train(net, Mixer(store, labels, config, store.entries), recipe, each)
+    net.half().float()  # as it will be stored
+    return net
+
+
+def plain_logits(
+    net: nn.Module, store: Store, config: FrontEndConfig
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return logits_of(net, np.stack([plain_mix(store, e, config) for e in store.entries]))
+
+
+def judged(
+    net: nn.Module,
+    store: Store,
+    labels: Sequence[str],
+    new: Sequence[str],
+    config: FrontEndConfig,
+    before: np.ndarray[Any, np.dtype[np.float32]],
+    known: Path | None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(config of the checkpoint, figures on the views that were kept back)."""
+    logits = plain_logits(net, store, config)
+    targets = np.array([labels.index(e.style) for e in store.entries], dtype=np.int64)
+    right = logits.argmax(axis=1) == targets
+    is_new = np.isin(targets, [labels.index(n) for n in new])
+    old_rows = [i for i, label in enumerate(labels) if label not in new]
+    figures: dict[str, Any] = {"views": len(targets), "accuracy": round(float(right.mean()), 4)}
+    if is_new.any():
+        figures["new_recall"] = round(float(right[is_new].mean()), 4)
+    if known is not None and (~is_new).any():
+        was = np.array(old_rows)[before[:, old_rows].argmax(axis=1)] == targets
+        figures["known_recall_before"] = round(float(was[~is_new].mean()), 4)
+        figures["known_recall"] = round(float(right[~is_new].mean()), 4)
+    figures["recall"] = {
+        label: round(float(right[targets == i].mean()), 4)
+        for i, label in enumerate(labels)
+        if (targets == i).any()
+    }
+    told = f"right on {figures['accuracy']:.0%} of {figures['views']} held-out renders"
+    if "new_recall" in figures and known is not None:
+        told += f", {figures['new_recall']:.0%} of those of {', '.join(new)}"
+    if "known_recall" in figures:
+        told += f"; known styles {figures['known_recall_before']:.0%} -> {figures['known_recall']:.0%}"
+    figures["told"] = told
+    spec = {"widths": list(_widths(net)), "hidden": _hidden(net), "dropout": _dropout(net)}
+    record = {
+        "kind": "classifier", "net": {"type": "cnn", **spec}, "labels": list(labels), "front_end": config.to_dict(),
+        "temperature": fit_temperature(logits, targets), "provenance": {"melodygen": __version__, "figures": figures},
+    }  # fmt: skip
+    return record, figures
+
+
+def _widths(net: nn.Module) -> list[int]:
+    assert isinstance(net, StyleCnn)
+    blocks = [b for b in net.blocks if isinstance(b, Residual)]
+    return [net.entry.out_channels, *(b.first.out_channels for b in blocks)]
+
+
+def _hidden(net: nn.Module) -> int:
+    assert isinstance(net, StyleCnn)
+    return net.temporal.out_channels
+
+
+def _dropout(net: nn.Module) -> float:
+    assert isinstance(net, StyleCnn)
+    return float(net.dropout.p)
+
+
+def train_classifier(
+    folder: Path, out: Path, source: str, steps: int, seed: int, watcher: Watcher, work: Path
+) -> dict[str, Any]:
+    """A CNN on folders of audio or music files named by label; written to ``out``. ``source``: the classifier whose
+    ears it begins with, or ``none``. Raises CorpusError where there is too little."""
+    if not folder.is_dir():
+        raise CorpusError(f"{folder} is not a folder")
+    labels = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    config = FrontEndConfig()
+    judge = None
+    if source != "none":
+        known = checkpoints.resolve(source, checkpoints.DEFAULT_CLASSIFIER)
+        judge = CnnClassifier.from_folder(known)
+        config = judge.front_end
+    used: dict[str, set[str]] = {label: set() for label in labels}
+    rejected: list[dict[str, str]] = []
+    stores = {part: StoreWriter(work / part) for part in ("train", "valid")}
+    sound = renderer()
+    for at, label in enumerate(labels):
+        found = sorted(
+            p for p in (folder / label).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES | SUFFIXES
+        )
+        for number, path in enumerate(found):
+            watcher.stage(f"hearing {label}"[:40], (at + number / len(found)) / len(labels))
+            part = (
+                "valid" if number % 5 == 4 or (number == len(found) - 1 and 1 < len(found) < 5) else "train"
+            )
+            name = str(path.relative_to(folder))
+            file = SourceFile(path, name, label, split=part, title=path.stem)
+            try:
+                if hear(file, stores[part], sound, config, work, np.random.default_rng([seed, at, number])):
+                    used[label].add(part)
+                else:
+                    rejected.append({"file": name, "reason": "nothing to hear in it"})
+            except MelodygenError as error:
+                rejected.append({"file": name, "reason": str(error)})
+    short = [label for label in labels if used[label] != {"train", "valid"}]
+    if len(labels) < 2 or short:
+        reasons = "; ".join(f"{r['file']}: {r['reason']}" for r in rejected[:4])
+        what = (
+            f"{', '.join(short)} {'has' if len(short) == 1 else 'have'} fewer than 2 usable files"
+            if short
+            else ""
+        )
+        few = f"{len(labels)} folders named by label (at least 2 are needed)" if len(labels) < 2 else ""
+        raise CorpusError(f"{folder}: " + "; ".join(x for x in (few, what, reasons) if x))
+    opened = {
+        part: open_store(work / part, config.n_mels, frames_in(TRAINING.seconds, config)) for part in stores
+    }
+    if judge is not None:
+        net = widened(known, judge, labels)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = StyleCnn(len(labels), config.num_bands)
+    recipe = ClassifierRecipe(
+        steps=steps, rows=48, learning_rate=1e-3 if judge is not None else 2.5e-3, average=0.99, seed=seed
+    )
+    trained = fit(net, opened["train"], labels, recipe, config, watcher)
+    record, figures = judged(
+        trained, opened["valid"], labels, labels, config, np.zeros((0, 0), np.float32), None
+    )
+    record |= {"name": out.resolve().name, "summary": f"Hears {', '.join(labels)}"}
+    figures |= {"labels": labels, "rejected": rejected, "files": sum(1 for _ in opened["train"].entries)}
+    checkpoints.save_checkpoint(out, trained, record, card(record, figures))
+    return figures
+
+
+def hear(
+    file: SourceFile,
+    store: StoreWriter,
+    sound: Renderer,
+    config: FrontEndConfig,
+    work: Path,
+    rng: np.random.Generator,
+) -> bool:
+    """Stretches of a recording, or views of a piece, into the store; whether there was any."""
+    made = False
+    if file.path.suffix.lower() in AUDIO_SUFFIXES:
+        mono = to_mono_at(read_audio(file.path), config.sample_rate)
+        size = round(TRAINING.seconds * config.sample_rate)
+        if float(np.abs(mono).max()) < 1e-4:
+            raise AudioError("silence")
+        for start in list(range(0, max(1, len(mono) - size + 1), size))[:12]:
+            power = mel_power(np.resize(mono[start : start + size], size), config)
+            level = power.sum(axis=0).mean()
+            if level > 1e-9:
+                stems = {"melody": levels_of(power * np.float32(1000.0 / level))}
+                store.add(stems, Entry(file.style, file.style, file.name, file.title, "", 0, ("melody",)))
+                made = True
+        return made
+    playable = as_midi(file, work / "notation-midi")
+    source = read_source(playable) if playable is not None else None
+    for _ in range(4 if source is not None else 0):
+        view = native_view(source, rng, TRAINING.seconds) if source is not None else None
+        stems = render_stems(view, sound, rng, config, TRAINING.seconds) if view is not None else {}
+        if set(stems) - {"drums"}:
+            store.add(
+                stems,
+                Entry(file.style, file.style, file.name, file.title, sound.renderer_id, 0, tuple(stems)),
+            )
+            made = True
+    return made
+
+
+def card(record: dict[str, Any], figures: dict[str, Any]) -> str:
+    """The model card."""
+    rows = "".join(f"| {label} | {recall:.0%} |\n" for label, recall in figures["recall"].items())
+    return f"""# {record["name"]}
+
+{record["summary"]}. Written by melodygen {__version__}; this card is the program's, from what it measured.
+
+On renders of files it did not learn from: {figures["told"]}.
+
+| label | recall |
+|---|---|
+{rows}
+Temperature {record["temperature"]:.3f}, fitted on the same renders, so its probabilities are a little too
+sure of themselves.
+Styles it knew before are heard here in renders of music a model wrote, not in recordings.
+
+```json
+{json.dumps(record["provenance"], indent=1)}
+```
+"""
