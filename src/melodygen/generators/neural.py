@@ -160,7 +160,7 @@ class NeuralGenerator:
             arguments = dict(config["net"])
             net = NETS[arguments.pop("type")](VOCABULARY.size, **arguments)
             styles = {s["name"]: style_from_json(s) for s in config["styles"]}
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"checkpoint {folder}: config.json lacks or misstates {error}") from error
         checkpoints.load_weights(folder, net)
         model_id = f"{folder.resolve().name}@{checkpoints.weights_sha256(folder)[:12]}"

@@ -54,16 +54,20 @@ class Block(nn.Module):
             .view(batch, steps, 3, self.heads, width // self.heads)
             .permute(2, 0, 3, 1, 4)
         )
-        q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
-        if past is not None:
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
+        drop = self.dropout if self.training else 0.0
+        if past is None:
+            q, k = q.to(v.dtype), k.to(v.dtype)
+        else:
+            # the cache is float32: for one query torch's bfloat16 attention is several times slower than float32's
             keys, values = past
             keys[:, :, write_at : write_at + steps] = k
             values[:, :, write_at : write_at + steps] = v
             k, v = keys[:, :, : write_at + steps], values[:, :, : write_at + steps]
-        drop = self.dropout if self.training else 0.0
+            q = q.float()
         attended = functional.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=mask is None and steps > 1, dropout_p=drop
-        )
+        ).to(x.dtype)
         attended = attended.transpose(1, 2).reshape(batch, steps, width)
         x = x + functional.dropout(self.attention_out(attended), drop)
         hidden = functional.relu(self.mlp_in(self.norm_mlp(x))).square()
@@ -83,6 +87,8 @@ class Transformer(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if width % (2 * heads):
+            raise ValueError(f"width {width} for {heads} heads: it must be a multiple of {2 * heads}")
         self.context = context
         self.heads = heads
         self.width = width
@@ -117,14 +123,13 @@ class Transformer(nn.Module):
     def new_state(self, batch: int, capacity: int) -> KeyValues:
         """An empty cache for ``capacity`` steps."""
         size = (batch, self.heads, capacity, self.width // self.heads)
-        weight = self.embedding.weight
-        return [(weight.new_zeros(size), weight.new_zeros(size)) for _ in self.blocks]
+        return [(torch.zeros(size), torch.zeros(size)) for _ in self.blocks]
 
     def step(self, ids: Tensor, state: KeyValues, at: int, starts: Tensor | None = None) -> Tensor:
         """Logits (B, V) after feeding ids (B, T) into cache slots ``at`` .. ``at + T``; the cache is written in place.
 
-        ``starts`` (B,) is the first slot each row uses: rows of unequal length end in the same slot. T > 1 needs rows of
-        equal length.
+        ``starts`` (B,) is the first slot each row uses: rows of unequal length end in the same slot. T > 1 needs rows
+        of equal length.
         """
         steps = ids.shape[1]
         x = self.embedding(ids) * self.width**0.5

@@ -154,6 +154,8 @@ class Grammar:
                 mask[bar_token(self.bars_left)] = True
             else:
                 mask[END] = True
+        if role in self.limits.kept_roles:
+            return mask  # nothing is added to what is given
         if state in ("role", "note") and self._in_bar and role:
             assert self.meter is not None
             end = _OFFSET["position"] + meter_positions(self.meter)
@@ -209,6 +211,8 @@ def check(ids: Sequence[int], header: Header, bars: int, start: int) -> None:
     filling = False
     for at in range(start, len(ids)):
         token = ids[at]
+        if grammar.ended:
+            raise TokenError(f"position {at}: {_V.name(token)} after the end")
         if token == GAP and gap is None and grammar.is_between_bars:
             missing = _gap_bars(ids[at + 1 :], grammar.bars_left)
             gap = (grammar.bars_left, grammar.bars_left - missing, grammar.meter)

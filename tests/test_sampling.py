@@ -1,0 +1,117 @@
+"""Choosing tokens: options hold, the mask holds, and what is drawn follows the probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from melodygen.nets.lstm import Lstm
+from melodygen.sampling import SamplingOptions, Stepper, choose, write
+
+logit_rows = st.lists(st.floats(-50, 50), min_size=2, max_size=12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), logit_rows, st.floats(0.01, 10), st.floats(0.01, 1.0), st.integers(0, 12))
+def test_only_what_is_allowed_is_chosen(
+    data: st.DataObject, row: list[float], temperature: float, top_p: float, top_k: int
+) -> None:
+    mask = data.draw(st.lists(st.booleans(), min_size=len(row), max_size=len(row)).filter(any))
+    allowed = np.array(mask)
+    token, log_prob = choose(
+        np.array(row), allowed, SamplingOptions(temperature, top_k, top_p), np.random.default_rng(0)
+    )
+    assert allowed[token]
+    logits = np.where(allowed, np.array(row), -np.inf)
+    expected = logits[token] - logits.max() - np.log(np.exp(logits - logits.max()).sum())
+    assert log_prob == pytest.approx(expected, abs=1e-9)
+
+
+def drawn(options: SamplingOptions, count: int = 4000) -> NDArray[np.float64]:
+    logits = np.log(np.array([0.5, 0.25, 0.15, 0.1]))
+    rng = np.random.default_rng(4)
+    tokens = [choose(logits, np.ones(4, bool), options, rng)[0] for _ in range(count)]
+    return np.bincount(tokens, minlength=4) / count
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (SamplingOptions(), (0.5, 0.25, 0.15, 0.1)),
+        (SamplingOptions(top_k=2), (2 / 3, 1 / 3, 0, 0)),
+        (SamplingOptions(top_p=0.6), (2 / 3, 1 / 3, 0, 0)),
+        (SamplingOptions(top_p=0.01), (1, 0, 0, 0)),
+        (SamplingOptions(temperature=0.05), (1, 0, 0, 0)),
+        (SamplingOptions(temperature=0.5), (0.7246, 0.1812, 0.0652, 0.029)),
+    ],
+)
+def test_draws_follow_the_probabilities(options: SamplingOptions, expected: tuple[float, ...]) -> None:
+    np.testing.assert_allclose(drawn(options), expected, atol=0.025)
+
+
+def test_nothing_allowed_is_an_error() -> None:
+    with pytest.raises(ValueError, match="allows no token"):
+        choose(np.zeros(3), np.zeros(3, bool), SamplingOptions(), np.random.default_rng(0))
+
+
+@dataclass
+class Counted:
+    """A stream of ``length`` tokens that forces every third one."""
+
+    length: int
+    rng: np.random.Generator
+    done: bool = False
+    start: tuple[int, ...] = (1, 2)
+    ids: list[int] = field(default_factory=list)
+    drawn: int = 0
+
+    def prefix(self) -> list[int]:
+        return [*self.start, *self.ids][-6:]
+
+    def forced(self) -> int | None:
+        return 7 if len(self.ids) % 3 == 2 else None
+
+    def allowed(self) -> NDArray[np.bool_]:
+        return np.arange(10) < 5
+
+    def take(self, token: int, log_prob: float | None) -> None:
+        assert not self.done
+        self.drawn += log_prob is not None
+        self.ids.append(token)
+        self.done = len(self.ids) == self.length
+
+
+def net() -> Any:
+    torch.manual_seed(0)
+    return Lstm(10, width=8, hidden=8, layers=1, context=10).eval()
+
+
+def test_streams_of_any_length_end_beyond_the_cache() -> None:
+    streams = [Counted(n, np.random.default_rng(n)) for n in (1, 3, 30, 31, 55)]
+    write(net(), streams, SamplingOptions(), capacity=10)
+    assert [len(s.ids) for s in streams] == [1, 3, 30, 31, 55]
+    for stream in streams:
+        assert all((t == 7) == (i % 3 == 2) for i, t in enumerate(stream.ids))
+        assert stream.drawn == sum(i % 3 != 2 for i in range(stream.length))
+
+
+def test_what_a_stream_draws_does_not_depend_on_its_neighbours() -> None:
+    def run(others: int) -> list[int]:
+        stream = Counted(7, np.random.default_rng(5))
+        write(net(), [stream, *(Counted(7, np.random.default_rng(i)) for i in range(others))],
+              SamplingOptions(), capacity=20)  # fmt: skip
+        return stream.ids
+
+    assert run(0) == run(3)
+
+
+def test_a_prefix_that_does_not_fit_says_so() -> None:
+    with pytest.raises(ValueError, match="prefix of 5 tokens does not fit into a cache of 4"):
+        Stepper(net(), 4).start([[1, 2, 3, 4, 5], [1]])
