@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from melodygen.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
 from melodygen.tokens.codec import Header
-from melodygen.tokens.grid import GRID_ROLES, GridBar, GridNote, Piece, canonical_notes, end_with_notes, meter_positions
+from melodygen.tokens.grid import (
+    GRID_ROLES,
+    GridBar,
+    GridNote,
+    Piece,
+    canonical_notes,
+    end_with_notes,
+    meter_positions,
+)
 from melodygen.tokens.vocabulary import (
     CHORD_QUALITY_NAMES,
     DRUM_VELOCITIES,
@@ -86,7 +94,7 @@ def headers(draw: st.DrawFn, piece: Piece | None = None) -> Header:
 
 @st.composite
 def rough_scores(draw: st.DrawFn) -> Score:
-    """A score as files hold it: off the grid, meters that change in mid-bar, overlapping notes, several tracks a role."""
+    """A score as files hold it: off the grid, meters that change in mid-bar, overlaps, several tracks a role."""
     ticks_per_quarter = draw(st.sampled_from((24, 96, 120, 220, 480, 960)))
     ticks = st.integers(0, 14 * ticks_per_quarter)
     note = st.tuples(ticks, st.integers(1, 6 * ticks_per_quarter), st.integers(0, 127), st.integers(1, 127))

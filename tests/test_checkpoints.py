@@ -98,10 +98,10 @@ def test_broken_files_are_named(folder: Path) -> None:
     whole = (folder / WEIGHTS).read_bytes()
     for data in (whole[: len(whole) // 2], whole[:4], b"", b"\xff" * 64, whole[:-1], b"{}" * 40):
         (folder / WEIGHTS).write_bytes(data)
-        with pytest.raises(CheckpointError, match=r"model.safetensors is missing or broken"):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors is missing or broken"):
             NeuralGenerator.from_folder(folder)
     (folder / WEIGHTS).unlink()
-    with pytest.raises(CheckpointError, match=r"model.safetensors is missing or broken"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is missing or broken"):
         NeuralGenerator.from_folder(folder)
     with pytest.raises(CheckpointError, match="cannot be read"):
         checkpoints.weights_sha256(folder)
@@ -110,7 +110,7 @@ def test_broken_files_are_named(folder: Path) -> None:
         with pytest.raises(CheckpointError, match=CONFIG):
             read_config(folder)
     (folder / CONFIG).unlink()
-    with pytest.raises(CheckpointError, match="it has no config.json"):
+    with pytest.raises(CheckpointError, match=r"it has no config\.json"):
         read_config(folder)
 
 

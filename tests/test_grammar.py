@@ -100,13 +100,13 @@ def test_check_refuses_what_is_out_of_order() -> None:
     wrong = {
         "a bar is missing": ids[: bars[1]] + ids[bars[2] :],
         "a bar too many": ids[:-1] + ids[bars[-1] :],
-        "the gap is filled half": ids[: bars[-1]] + [END],
-        "the gap is not filled": ids[:fill] + [END],
-        "filled twice": ids[:-1] + [FILL] + ids[fill + 1 :],
-        "two gaps": ids[: ids.index(GAP)] + [GAP] + ids[ids.index(GAP) :],
-        "a gap in mid-note": ids[: bars[0] + 3] + [GAP] + ids[ids.index(GAP) + 1 :],
+        "the gap is filled half": [*ids[:bars[-1]], END],
+        "the gap is not filled": [*ids[:fill], END],
+        "filled twice": [*ids[:-1], FILL, *ids[fill + 1:]],
+        "two gaps": [*ids[:ids.index(GAP)], GAP, *ids[ids.index(GAP):]],
+        "a gap in mid-note": [*ids[:bars[0] + 3], GAP, *ids[ids.index(GAP) + 1:]],
         "roles in another order": encode(piece, Header(meter=(4, 4), roles=("bass", "melody", "chordline"))),
-        "end before the end": ids[: bars[1]] + [END],
+        "end before the end": [*ids[:bars[1]], END],
         "more after the end": [*ids, END],
     }
     check(ids, header, 6, start)

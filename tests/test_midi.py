@@ -122,8 +122,8 @@ def test_small_files_by_hand(tmp_path: Path) -> None:
     assert list(plain.tracks[0]) == [Note(0, 96, 60, 80)]
     riff = b"RIFF\0\0\0\0RMIDdata\0\0\0\0" + midi_bytes(NOTE + END)
     assert read(tmp_path, riff) == plain
-    odd = midi_bytes(b"\x00\xff\x58\x04\x00\x02\x18\x08\x00\xff\x58\x04\x04\x07\x18\x08\x00\xff\x51\x03\x00\x00\x00" + NOTE + END)
-    score = read(tmp_path, odd)
+    meters = b"\x00\xff\x58\x04\x00\x02\x18\x08\x00\xff\x58\x04\x04\x07\x18\x08"
+    score = read(tmp_path, midi_bytes(meters + b"\x00\xff\x51\x03\x00\x00\x00" + NOTE + END))
     assert (str(score.time_signatures[0]), score.qpm) == ("4/4", 120.0)  # 0/4, 4/128 and no tempo at all are dropped
 
 

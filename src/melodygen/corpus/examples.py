@@ -44,7 +44,7 @@ DEFAULT_STYLE_WEIGHTS: dict[str, float] = {
     "ragtime": 0.7, "hymn": 0.7, "game": 1.2, "drums": 0.6,
 }  # fmt: skip
 _MELODY, _CHORDS, _BASS, _DRUMS, _OTHER = 1, 2, 3, 4, 5
-_SILENT_KEY = None
+_IS_NOTE = np.array([kind in ("pitch", "drum") for kind in VOCABULARY.kinds])
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,6 @@ class ExampleSampler:
         shift = int(rng.integers(-6, 6)) if views.transpose and info.kind == "piece" else 0
         kept_pitched = [i for i in order if i in (_MELODY, _CHORDS, _BASS, _OTHER)]
         quarters = float(sum(METERS[m][0] * 4 / METERS[m][1] for m in meters.tolist()))
-        count = int(notes[:, [i for i in order if i > 0]].sum())
         density = None
         if kept_pitched:
             density = density_level(float(notes[:, kept_pitched].sum()) / quarters / len(kept_pitched))
@@ -260,7 +259,7 @@ class ExampleSampler:
         ids = self._assemble(head, body, meters, header.meter, bars_after, fill, end=not endless)
         if shift:
             ids = VOCABULARY.transpositions[12 + shift][ids]
-        return Example(ids, style or "any", count, len(head), roles)
+        return Example(ids, style or "any", int(_IS_NOTE[ids].sum()), len(head), roles)
 
     def _assemble(
         self,

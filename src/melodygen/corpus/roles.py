@@ -17,7 +17,8 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ("drums", r"drum|percussion|^perc"),
     ("melody", r"^melody|melodi|^lead|soprano|cantus|canto|vocal|vox|^voice$|sing|solo|violin ?(1|i)\b|violon$|discant"
                r"|piano right|right hand|^upper|^up$|upvoice|superius|tune|theme"),
-    ("bass", r"bass\b|bassus|basso|^bas$|^base$|contrabass|double ?bass|violoncello|cello|continuo|tuba|bassoon|upright"),
+    ("bass", r"bass\b|bassus|basso|^bas$|^base$|contrabass|double ?bass|violoncello|cello|continuo|tuba|bassoon"
+             r"|upright"),
     ("chords", r"chord|piano left|left hand|^lower|^down$|downvoice|comp|strum|pad\b|rhythm|accomp|harmony|^piano$"
                r"|alto|altus|tenor|viola\b|violin ?(2|ii)\b|organ|strings"),
     ("other", r"bridge|counter|second"),

@@ -1,7 +1,7 @@
 """Score -> MusicXML, for notation programs.
 
-Written with music21: one part a track, chord symbols over the first pitched part, drums on a percussion staff. What sounds together
-and lasts equally long is one chord; lines that overlap become voices.
+Written with music21: one part a track, chord symbols over the first pitched part, drums on a percussion staff. What
+sounds together and lasts equally long is one chord; lines that overlap become voices. Every part has every bar.
 """
 
 from __future__ import annotations
@@ -47,12 +47,13 @@ def write_musicxml(path: str | Path, score: Score, overwrite: bool = False) -> N
 
 
 def _part(score: Score, track: Track, with_chords: bool) -> Any:
-    from music21 import chord, harmony, instrument, key, meter, note, stream, tempo
+    from music21 import chord, clef, harmony, instrument, key, meter, note, percussion, stream, tempo
 
     part = stream.Part(id=track.name or track.role)
     part.partName = track.name or track.role
     if track.is_drum:
         part.insert(0, instrument.UnpitchedPercussion())
+        part.insert(0, clef.PercussionClef())
     else:
         try:
             part.insert(0, instrument.instrumentFromMidiProgram(track.program))
@@ -62,6 +63,7 @@ def _part(score: Score, track: Track, with_chords: bool) -> Any:
     def quarters(ticks: int) -> Fraction:
         return Fraction(round(Fraction(ticks * 12, score.ticks_per_quarter)), 12)
 
+    end = quarters(score.bar_ticks()[-1])
     for signature in score.time_signatures:
         part.insert(quarters(signature.tick), meter.TimeSignature(str(signature)))
     for sign in score.key_signatures:
@@ -71,8 +73,8 @@ def _part(score: Score, track: Track, with_chords: bool) -> Any:
         for change in score.tempos:
             part.insert(quarters(change.tick), tempo.MetronomeMark(number=round(change.qpm, 1)))
         for change_of in score.chords:
-            parsed = parse_chord(change_of.label)
-            if parsed is not None:
+            parsed = _parsed(change_of.label)
+            if parsed is not None and quarters(change_of.tick) < end:
                 figure = _ROOTS[parsed[0]] + _CHORD_KINDS[parsed[1]]
                 part.insert(quarters(change_of.tick), harmony.ChordSymbol(figure))
     groups: dict[tuple[int, int], list[int]] = {}
@@ -86,7 +88,9 @@ def _part(score: Score, track: Track, with_chords: bool) -> Any:
         length = step if track.is_drum else max(Fraction(1, 12), quarters(duration))
         element: Any
         if track.is_drum:
-            element = note.Unpitched(displayName=_STAFF.get(pitches[0], "E4"))
+            places = sorted({_STAFF.get(p, "E4") for p in pitches})
+            hits = [note.Unpitched(displayName=place) for place in places]
+            element = hits[0] if len(hits) == 1 else percussion.PercussionChord(hits)
             element.duration.quarterLength = length
         elif len(pitches) == 1:
             element = note.Note(pitches[0], quarterLength=length)
@@ -94,4 +98,14 @@ def _part(score: Score, track: Track, with_chords: bool) -> Any:
             element = chord.Chord(sorted(pitches), quarterLength=length)
         element.volume.velocity = velocities[onset, duration]
         part.insert(quarters(onset), element)
-    return part.makeMeasures().makeTies() if track.is_drum else part.makeNotation()
+    last = part.highestTime
+    if last < end:
+        part.insert(last, note.Rest(quarterLength=end - last))
+    return part.makeNotation()
+
+
+def _parsed(label: str) -> tuple[int, str] | None:
+    try:
+        return parse_chord(label)
+    except ScoreError:
+        return None  # a symbol that nobody can read is left out

@@ -1,9 +1,10 @@
 """One table of token kinds from which ids, encoder, decoder and grammar derive.
 
 A sequence is ``bos``, a header, ``header_end``, bars, ``end``. Each bar is a countdown token (``bar:1`` is the last
-one), a meter where it changes, then one segment a role in the header's order; a silent role has no segment. In a segment a
-position (12 to a quarter) opens a group; velocity and duration are said only where they change and hold to the end of
-the segment, so that a run of eighths costs two tokens a note. Drum tokens carry instrument and loudness at once.
+one), a meter where it changes, then one segment a role in the header's order; a silent role has no segment. In a
+segment a position (12 to a quarter) opens a group; velocity and duration are said only where they change and hold
+to the end of the segment, so that a run of eighths costs two tokens a note. Drum tokens carry instrument and
+loudness at once.
 
 Infill: the missing bars are replaced by ``gap``, and follow the whole piece after ``fill``.
 """
