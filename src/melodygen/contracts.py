@@ -35,8 +35,8 @@ class Request:
     given_roles: tuple[str, ...] = ()
     fill: tuple[int, int] | None = None
     density: float | None = None
-    temperature: float = 1.0
-    top_p: float = 0.97
+    temperature: float = 0.9
+    top_p: float = 0.95
     top_k: int = 0
 
 

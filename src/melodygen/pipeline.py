@@ -16,6 +16,7 @@ import numpy as np
 from melodygen.asking import check_loop, check_request, check_style
 from melodygen.audio import Audio
 from melodygen.contracts import Draft, Generator, Renderer, Request, StyleClassifier
+from melodygen.craft import craft
 from melodygen.errors import ClassifierError, MelodygenError
 from melodygen.registry import nearest
 from melodygen.score import Score
@@ -36,13 +37,15 @@ MAX_WAITING_SAMPLES = 12_000_000
 @dataclass(frozen=True)
 class CandidateRecord:
     """One piece the generator wrote. ``flaw`` says why it cannot be chosen whatever its style; else empty.
-    ``style_probability`` is that of the style asked for, 0 for silence. ``round`` counts from 1."""
+    ``style_probability`` is that of the style asked for, 0 for silence. ``round`` counts from 1.
+    ``craft`` (0-1) says how well made it is apart from its style: see :mod:`melodygen.craft`."""
 
     seed: int
     round: int
     style_probability: float
     log_prob_per_token: float
     flaw: str = ""
+    craft: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +95,10 @@ class _Heard:
     record: CandidateRecord
     style_scores: StyleScores | None
 
-    @property
-    def rank(self) -> tuple[bool, float, float]:
-        return (not self.record.flaw, self.record.style_probability, self.record.log_prob_per_token)
+    def rank(self, min_style: float) -> tuple[bool, float, float, float]:
+        """Style up to the threshold, then craft: of candidates that sound like the style the better made one is kept."""
+        record = self.record
+        return (not record.flaw, min(record.style_probability, min_style), record.craft, record.style_probability)
 
 
 def compose(
@@ -113,7 +117,8 @@ def compose(
 ) -> Composition:
     """Write ``candidates`` pieces a round until one reaches ``min_style`` or ``max_rounds`` are over.
 
-    The best of all rounds is chosen: the one without a flaw that has the highest style probability.
+    Chosen is, of those without a flaw: where some reach ``min_style``, the best made of them (``craft``); where none
+    does, the one with the highest style probability.
     ``should_stop`` is asked between the steps; when it says so, the best so far is returned.
     Raises UsageError for an impossible request, ClassifierError if the classifier does not know the style,
     MelodygenError if nothing playable was written.
@@ -135,7 +140,7 @@ def compose(
         if stop():
             break
         heard += _round(request, generator, renderer, classifier, seed, number, candidates, report, stop)
-        best = max(heard, key=lambda h: h.rank, default=None)
+        best = max(heard, key=lambda h: h.rank(min_style), default=None)
         if best is not None and not best.record.flaw and best.record.style_probability >= min_style:
             break
     if best is None or best.record.flaw or best.style_scores is None:
@@ -219,6 +224,7 @@ def _round(
             style_probability=0.0 if scores is None else scores[request.style],
             log_prob_per_token=draft.log_prob_per_token,
             flaw=flaw,
+            craft=craft(draft.score),
         )
         heard.append(_Heard(draft, record, scores))
     return heard

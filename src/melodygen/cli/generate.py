@@ -77,10 +77,10 @@ def generate(
     ] = None,
     temperature: Annotated[
         float, typer.Option(help="Above 1 bolder, below 1 safer.", rich_help_panel=_ASK)
-    ] = 1.0,
+    ] = 0.9,
     top_p: Annotated[
         float, typer.Option(help="Sample from this share of probability.", rich_help_panel=_ASK)
-    ] = 0.97,
+    ] = 0.95,
     top_k: Annotated[
         int, typer.Option(help="Sample from the k likeliest; 0 is all.", rich_help_panel=_ASK)
     ] = 0,

@@ -41,6 +41,7 @@ def report_of(
                 "round": c.round,
                 "style_probability": c.style_probability,
                 "log_prob_per_token": c.log_prob_per_token,
+                "craft": c.craft,
                 "flaw": c.flaw or None,
             }
             for c in piece.candidates
@@ -60,7 +61,7 @@ def describe(report: dict[str, Any]) -> str:
     """The same for people."""
     listed = [
         ("* " if c["seed"] == report["chosen_seed"] else "  ")
-        + f"{c['style_probability']:.2f}  round {c['round']}  seed {c['seed']}"
+        + f"{c['style_probability']:.2f}  craft {c['craft']:.2f}  round {c['round']}  seed {c['seed']}"
         + (f"  turned down: {c['flaw']}" if c["flaw"] else "")
         for c in report["candidates"]
     ]

@@ -65,6 +65,9 @@ PROMPT_SHARE = 0.46
 FULL_SHARE = 0.78
 """A longer prefix is shortened: what follows it needs room."""
 MAX_TOKENS_A_BAR = 300
+USUAL_TONICS = (0, 5, 10, 3, 7, 2, 9, 8, 4)
+"""Pitch classes a key is drawn from when none is asked for: those with up to four sharps or flats."""
+USUAL_MODE_SHARE = 0.8
 
 
 @dataclass
@@ -288,7 +291,7 @@ class _Plan:
         single = {r: 1 for r in roles if is_single_line(r, self.programs.get(r, 0))}
         self._single = frozenset(single)
         self.limits = Limits(ranges, False, single, self._kept)
-        self._head = encode_header(self.header)
+        encode_header(self.header)  # refuses what a header cannot say, before anything is written
         self._context, self._first_left, self._stop_at = self._build_context()
         self._forced = self._build_forced(chords)
 
@@ -396,14 +399,27 @@ class _Plan:
             forced.append(ids)
         return forced
 
+    def _header_for(self, seed: int) -> Header:
+        """The header of one draft. Where no key is asked for or implied, one is drawn: a piece that knows its key keeps to
+        it and comes home."""
+        implied = self._given is not None or self._prompt is not None or self.request.chords is not None
+        if self.request.key is not None or implied or not set(self.header.roles) - {"drums"}:
+            return self.header
+        rng = np.random.default_rng([seed, 21])
+        other = "minor" if self.style.mode == "major" else "major"
+        mode = self.style.mode if rng.random() < USUAL_MODE_SHARE else other
+        tonic = USUAL_TONICS[int(rng.integers(len(USUAL_TONICS)))]
+        return replace(self.header, key=(tonic, mode))
+
     def stream(self, seed: int) -> _PieceStream:
-        grammar = Grammar(self.header, self._first_left, self.limits)
+        header = self._header_for(seed)
+        grammar = Grammar(header, self._first_left, self.limits)
         grammar.meter = self._meter_before
         return _PieceStream(
             grammar,
             np.random.default_rng([seed, 20]),
-            list(self._head),
-            encode_header(replace(self.header, from_start=False)),
+            encode_header(header),
+            encode_header(replace(header, from_start=False)),
             list(self._context),
             self._forced,
             self._stop_at,
@@ -415,7 +431,7 @@ class _Plan:
         head = encode_header(replace(self.header, meter=self._meter_before))
         written = decode([*head, *(t for bar in stream.bars for t in bar)]).bars
         bars, new = written, range(len(written))
-        key = self.request.key
+        key = stream.grammar.header.key
         if self._fill is not None and self._given is not None:
             first, count = self._fill
             bars = (*self._given.bars[:first], *written, *self._given.bars[first + count :])

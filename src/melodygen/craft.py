@@ -1,0 +1,95 @@
+"""How well made a piece is, apart from its style: in its key, tune on the chords, a tune that is there, an ending that ends.
+
+The classifier hears style; it does not mind a wrong note or a piece that stops in mid-air. Among candidates that sound
+like the style, the loop prefers the better made one. The measure is plain arithmetic on the notes, known in advance,
+and no judge of beauty.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.harmony import chord_pitch_classes
+from melodygen.score import Score, Track
+
+_MAJOR = frozenset((0, 2, 4, 5, 7, 9, 11))
+_MINOR = frozenset((0, 2, 3, 5, 7, 8, 10, 11))  # natural, and the leading note
+TUNE_SHARE = 0.75
+"""A tune that sounds in this share of the bars is full; more is no better, phrases breathe."""
+
+
+def craft(score: Score) -> float:
+    """0.0 to 1.0: the mean of those of key, chords, tune and ending that can be said of the piece; 0 without notes."""
+    pitched = [t for t in score.tracks if not t.is_drum and len(t)]
+    if not score.num_notes:
+        return 0.0
+    parts = []
+    if pitched and score.key_signatures:
+        parts.append(_in_key(score, pitched))
+        parts.append(_ending(score))
+    if pitched and score.chords:
+        parts.append(_on_chords(score))
+    melody = score.track_by_role("melody")
+    if melody is not None:
+        parts.append(min(1.0, _sounding_bars(score, melody) / TUNE_SHARE))
+    known = [p for p in parts if p is not None]
+    return float(np.mean(known)) if known else 0.5
+
+
+def _scale(score: Score) -> frozenset[int]:
+    key = score.key_signatures[0]
+    steps = _MAJOR if key.mode == "major" else _MINOR
+    return frozenset((key.tonic + s) % 12 for s in steps)
+
+
+def _in_key(score: Score, tracks: list[Track]) -> float:
+    """Share of the notes in the scale of the key."""
+    scale = _scale(score)
+    classes = np.concatenate([t.notes["pitch"] for t in tracks]) % 12
+    return float(np.isin(classes, list(scale)).mean())
+
+
+def _bars(score: Score) -> NDArray[np.int64]:
+    return np.asarray(score.bar_ticks(), dtype=np.int64)
+
+
+def _on_chords(score: Score) -> float | None:
+    """Share of melody and bass notes on bar lines that belong to the chord in force."""
+    bars = set(_bars(score).tolist())
+    ticks = np.asarray([c.tick for c in score.chords])
+    hits = total = 0
+    for role in ("melody", "bass"):
+        track = score.track_by_role(role)
+        for note in track or ():
+            at = int(np.searchsorted(ticks, note.onset_tick, side="right")) - 1
+            if note.onset_tick in bars and at >= 0:
+                classes = chord_pitch_classes(score.chords[at].label)
+                if classes:
+                    total += 1
+                    hits += note.pitch % 12 in classes
+    return hits / total if total else None
+
+
+def _ending(score: Score) -> float | None:
+    """The lowest voice on the tonic, the melody in the tonic triad, in the last bar: half each."""
+    key = score.key_signatures[0]
+    third = 4 if key.mode == "major" else 3
+    triad = {key.tonic, (key.tonic + third) % 12, (key.tonic + 7) % 12}
+    bars = _bars(score)
+    last = int(bars[-2]) if len(bars) > 1 else 0
+    marks = []
+    for role, accepted in (("bass", {key.tonic}), ("melody", triad)):
+        track = score.track_by_role(role)
+        if track is None or not len(track):
+            continue
+        final = track.notes[-1]
+        marks.append(float(int(final["pitch"]) % 12 in accepted and int(final["onset_tick"]) >= last))
+    return float(np.mean(marks)) if marks else None
+
+
+def _sounding_bars(score: Score, track: Track) -> float:
+    """Share of the bars in which the track begins a note."""
+    bars = _bars(score)
+    index = np.searchsorted(bars, track.notes["onset_tick"], side="right")
+    return len(np.unique(index)) / max(1, len(bars) - 1)
