@@ -81,12 +81,12 @@ def render(arguments: argparse.Namespace) -> None:
     renderers: list[Renderer] = [SamplerRenderer(Path(f)) for f in arguments.font]
     renderers.append(AdditiveRenderer())
     share = np.array([1.0] * len(arguments.font) + [0.25])
-    config = FrontEndConfig()
+    config, styles = FrontEndConfig(), arguments.style or LABELS
     writer = StoreWriter(arguments.store)
     begun, made = time.monotonic(), 0
     for index in range(arguments.first, arguments.first + arguments.count):
         rng = np.random.default_rng([arguments.seed, index])
-        style = LABELS[index % len(LABELS)]
+        style = styles[index % len(styles)]
         file = draw_file(groups[style], rng)
         renderer = renderers[int(rng.choice(len(renderers), p=share / share.sum()))]
         try:
@@ -125,7 +125,9 @@ def train_shipped(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     config = FrontEndConfig()
     store = open_store(arguments.store, config.num_bands, frames_in(TRAINING.seconds, config))
-    recipe = ClassifierRecipe(steps=arguments.steps, seed=arguments.seed, learning_rate=arguments.rate)
+    recipe = ClassifierRecipe(
+        steps=arguments.steps, seed=arguments.seed, learning_rate=arguments.rate, workers=arguments.workers
+    )
     mixer = Mixer(store, LABELS, config, store.entries)
     test = np.load(arguments.tests / "known.npz") if arguments.tests else None
     losses: list[float] = []
@@ -196,7 +198,9 @@ def leave_out(arguments: argparse.Namespace) -> None:
     results = {}
     for number, left in enumerate(fold_lists(store)):
         begun = time.monotonic()
-        recipe = ClassifierRecipe(steps=arguments.steps, seed=arguments.seed + number)
+        recipe = ClassifierRecipe(
+            steps=arguments.steps, seed=arguments.seed + number, workers=arguments.workers
+        )
         inside = [e for e in store.entries if e.collection not in left]
         net = train(new_net(recipe.seed, config), Mixer(store, LABELS, config, inside), recipe)
         for collection in left:
@@ -228,6 +232,7 @@ def main() -> None:
     one.add_argument("--count", type=int, default=16_000)
     one.add_argument("--first", type=int, default=0)
     one.add_argument("--seed", type=int, default=1)
+    one.add_argument("--style", action="append", default=[])
     one.add_argument("--font", action="append", default=[])
     one.set_defaults(run=render)
     two = commands.add_parser("train")
@@ -238,14 +243,16 @@ def main() -> None:
     two.add_argument("--every", type=int, default=500)
     two.add_argument("--rate", type=float, default=2.5e-3)
     two.add_argument("--seed", type=int, default=1)
-    two.add_argument("--threads", type=int, default=2)
+    two.add_argument("--threads", type=int, default=1)
+    two.add_argument("--workers", type=int, default=1)
     two.set_defaults(run=train_shipped)
     three = commands.add_parser("folds")
     three.add_argument("store", type=Path)
     three.add_argument("--steps", type=int, default=500)
     three.add_argument("--seed", type=int, default=101)
-    three.add_argument("--threads", type=int, default=2)
+    three.add_argument("--threads", type=int, default=1)
     three.add_argument("--json", type=Path)
+    three.add_argument("--workers", type=int, default=1)
     three.set_defaults(run=leave_out)
     arguments = parser.parse_args()
     arguments.run(arguments)

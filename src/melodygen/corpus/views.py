@@ -295,7 +295,7 @@ class ViewMaker:
             made = bass_line(style, harmony, rng)
             if len(made):
                 voices.append(Voice("bass", 32, made))
-        elif comped and style == "jazz" and rng.random() < 0.3:
+        elif comped and style in ("jazz", "blues") and rng.random() < (0.3 if style == "jazz" else 0.6):
             made = bass_line(style, harmony, rng)
             voices = [v for v in voices if v.stem != "bass"] + [Voice("bass", 32, made)]
         melody = [v for v in voices if v.stem == "melody"]
@@ -316,7 +316,7 @@ class ViewMaker:
     def _drums(self, style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
         four = all(b.meter == (4, 4) for b in bars)
         sources = [s for s in _DRUMS_FOR[style] if self.takes.get(s)]
-        if not four or not sources or rng.random() < 0.45:
+        if not four or not sources or rng.random() < (0.75 if style == "blues" else 0.45):
             return drum_pattern(style, bars, rng)
         takes = self.takes[sources[int(rng.integers(len(sources)))]]
         take = takes[int(rng.integers(len(takes)))]
@@ -497,7 +497,7 @@ def _extra(style: str, bars: list[Bar], melody: list[Voice], rng: np.random.Gene
 def bass_line(style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
     """A bass from chord symbols: walking, two-beat, eighths or held, as the style has it."""
     manners = {
-        "jazz": ("walk", "walk", "walk", "two", "bossa"), "blues": ("walk", "walk", "shuffle", "eighths"),
+        "jazz": ("walk", "walk", "walk", "two", "bossa"), "blues": ("walk", "shuffle", "shuffle", "eighths"),
         "pop": ("hold", "eighths", "push", "push", "two"), "rock": ("eighths", "eighths", "push"),
         "game": ("eighths", "octaves", "hold", "two"), "folk": ("two", "two", "hold"), "ragtime": ("two",),
     }.get(style, ("hold", "two"))  # fmt: skip
@@ -576,7 +576,7 @@ def drum_pattern(style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
     three = meter[0] == 3 and meter[1] in (2, 4, 8)
     compound = meter[1] == 8 and meter[0] % 3 == 0 and meter[0] > 3
     manners = {
-        "jazz": ("swing", "swing", "swing", "bossa"), "blues": ("shuffle", "shuffle", "swing", "rock"),
+        "jazz": ("swing", "swing", "swing", "bossa"), "blues": ("shuffle", "shuffle", "shuffle", "rock"),
         "pop": ("rock", "pop", "pop", "dance", "bossa"), "rock": ("rock", "rock", "dance"),
         "game": ("rock", "pop", "dance"), "folk": ("hand", "hand", "rock", "march"), "ragtime": ("march", "swing"),
     }.get(style, ("sparse", "sparse", "sparse", "hand", "rock", "pop", "swing"))  # fmt: skip
@@ -588,7 +588,9 @@ def drum_pattern(style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
         size = bar.quarters
         hits: list[tuple[float, int, float]] = []
         if manner == "sparse":  # an orchestra's: a stroke on some downbeats
-            hits += [(0.0, int(rng.choice((36, 49, 35, 57))), 80)] if number == 0 or rng.random() < 0.4 else []
+            hits += (
+                [(0.0, int(rng.choice((36, 49, 35, 57))), 80)] if number == 0 or rng.random() < 0.4 else []
+            )
             hits += [(size - 0.5 + i / 8, 38, 60 + 5 * i) for i in range(4)] if rng.random() < 0.1 else []
         elif compound or (manner == "hand" and not three):
             unit = 0.5 if compound else 0.25
@@ -656,6 +658,8 @@ def _instrumented(style: str, voices: list[Voice], rng: np.random.Generator, how
         plan = "keyboard"
     if style in ("hymn", "baroque", "game") and plan == "typical" and rng.random() < 0.4:
         plan = "one typical"  # an organ, a harpsichord, a chip
+    if style == "game" and not how.held_out_programs and rng.random() < 0.4:
+        return _chip(voices, rng)
     keyboard = int(rng.choice(_KEYBOARDS))
     chosen: dict[tuple[str, int], int] = {}
     result = []
@@ -681,6 +685,32 @@ def _instrumented(style: str, voices: list[Voice], rng: np.random.Generator, how
         if program in HELD_OUT_PROGRAMS and not how.held_out_programs:
             program = int(rng.choice([p for p in _ANY[voice.stem] if p not in HELD_OUT_PROGRAMS]))
         result.append(replace(voice, program=program))
+    return result
+
+
+def _chip(voices: list[Voice], rng: np.random.Generator) -> list[Voice]:
+    """As a console of the 1980s plays: two or three single lines of square and saw waves, and noise."""
+    lead = int(rng.choice((80, 80, 81, 82, 87)))
+    seats = {"melody": 1, "harmony": 1, "bass": 1, "drums": 1, "extra": int(rng.integers(0, 2))}
+    result = []
+    for voice in sorted(voices, key=lambda v: -len(v.rows)):
+        if seats[voice.stem] == 0:
+            continue
+        seats[voice.stem] -= 1
+        if voice.stem == "drums":
+            result.append(voice)
+            continue
+        order = np.lexsort(
+            (voice.rows[:, 2] * (1 if voice.stem == "bass" else -1), np.round(voice.rows[:, 0], 2))
+        )
+        rows = voice.rows[order]
+        first = np.ones(len(rows), dtype=bool)
+        first[1:] = np.diff(np.round(rows[:, 0], 2)) > 0
+        rows = rows[first]
+        gap = np.append(np.diff(rows[:, 0]), rows[-1, 1])
+        rows[:, 1] = np.minimum(rows[:, 1], np.maximum(gap, 0.05))
+        bass = voice.stem == "bass" and rng.random() < 0.5
+        result.append(replace(voice, program=38 if bass else lead, rows=rows))
     return result
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 
 from melodygen.errors import CorpusError
 from melodygen.frontend import Features, FrontEndConfig, log_levels
@@ -43,6 +44,8 @@ class ClassifierRecipe:
     warmup: float = 0.06
     distort: float = 1.0
     bf16: bool = True
+    workers: int = 0
+    """Processes that mix while the net learns; the batches do not depend on it."""
     seed: int = 1
 
 
@@ -169,8 +172,14 @@ def train(
         pct_start=recipe.warmup,
         final_div_factor=1e3,
     )
+    loader = DataLoader(
+        _Steps(mixer, recipe),
+        batch_size=None,
+        num_workers=recipe.workers,
+        prefetch_factor=8 if recipe.workers else None,
+    )
     begun = time.monotonic()
-    for step, (levels, styles, mixed_styles, share) in enumerate(_batches(mixer, recipe)):
+    for step, (levels, styles, mixed_styles, share) in enumerate(loader):
         net.train()
         torch.manual_seed(recipe.seed * 1_000_003 + step)
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
@@ -199,10 +208,19 @@ def train(
     return average
 
 
-def _batches(mixer: Mixer, recipe: ClassifierRecipe) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    for step in range(recipe.steps):
+class _Steps(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
+    """The batch of each step: levels, styles, styles mixed in, share of the first. The same whoever makes it."""
+
+    def __init__(self, mixer: Mixer, recipe: ClassifierRecipe) -> None:
+        self._mixer, self._recipe = mixer, recipe
+
+    def __len__(self) -> int:
+        return self._recipe.steps
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        recipe = self._recipe
         rng = np.random.default_rng([recipe.seed, step])
-        levels, styles = mixer.draw(rng, recipe.rows, recipe.distort)
+        levels, styles = self._mixer.draw(rng, recipe.rows, recipe.distort)
         share = np.ones(recipe.rows, dtype=np.float32)
         if recipe.mixup > 0:
             some = rng.random(recipe.rows) < 0.5
@@ -210,12 +228,8 @@ def _batches(mixer: Mixer, recipe: ClassifierRecipe) -> Iterator[tuple[Tensor, T
             share = np.where(some, np.maximum(drawn, 1 - drawn), 1.0).astype(np.float32)
         other = rng.permutation(recipe.rows)
         mixed = share[:, None, None] * levels + (1 - share[:, None, None]) * levels[other]
-        yield (
-            torch.from_numpy(mixed),
-            torch.from_numpy(styles),
-            torch.from_numpy(styles[other]),
-            torch.from_numpy(share),
-        )
+        parts = (mixed, styles, styles[other], share)
+        return tuple(torch.from_numpy(p) for p in parts)  # type: ignore[return-value]
 
 
 @torch.inference_mode()
