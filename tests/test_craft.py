@@ -40,7 +40,7 @@ def test_wrong_notes_cost() -> None:
             score.tracks[1],
         ),
     )
-    assert craft(sour) < craft(score) - 0.2
+    assert craft(sour) < craft(score) - 0.1
 
 
 def test_a_tune_that_stops_costs() -> None:
