@@ -2,7 +2,8 @@
 
 Lead sheets and transcribed solos write their harmony as one held block a chord symbol. Nobody plays that, and a
 model that learns it writes music that stands still. ``Comper`` plays the same symbols in the manner of the style,
-voice-led, so that what is learned is chord symbol -> playable comping. Patterns are common practice, written for this project.
+voice-led, so that what is learned is chord symbol -> playable comping. Patterns are common practice, written for
+this project.
 """
 
 from __future__ import annotations
