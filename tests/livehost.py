@@ -100,7 +100,8 @@ class Host:
             samples -= room
             if wraps and self.loop is not None:
                 start, end = self.loop
-                self.position = max(start, start + (self.position - end) % (end - start) if self.position > end else start)
+                over = self.position - end
+                self.position = start + over % (end - start) if over > 0 else start
 
 
 def unbalanced(events: Iterable[tuple[int, MidiBytes]]) -> set[tuple[int, int]]:

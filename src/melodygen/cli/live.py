@@ -64,6 +64,10 @@ def live(
     wait: Annotated[
         bool, typer.Option("--wait", help="Do not start until the space bar.", rich_help_panel=_TIME)
     ] = False,
+    realtime: Annotated[
+        bool,
+        typer.Option("--realtime/--no-realtime", help="Real-time priority where granted.", rich_help_panel=_TIME),
+    ] = True,
     port: Annotated[
         list[str] | None,
         typer.Option(
@@ -214,7 +218,7 @@ def live(
             line.say(f"{style} to {output.name}" + (f", following {inputs[0].name}" if sync else ""))
             if sync is None and not wait:
                 session.start_when(lambda: mode == "answer" or engine.is_ready)
-            session.run(lambda: line.say_all(engine.notices()))
+            session.run(lambda: line.say_all(engine.notices()), realtime)
         if record is not None:
             count = recorder.save(record, overwrite=force)
             line.say(f"{record}: {count} notes")

@@ -20,6 +20,10 @@ def play(
     tempo_factor: Annotated[float, typer.Option(help="2 is twice as fast.")] = 1.0,
     clock_out: Annotated[bool, typer.Option("--clock-out", help="Send MIDI clock, Start and Stop.")] = False,
     latency: Annotated[float, typer.Option(help="Milliseconds by which everything goes out earlier.")] = 0.0,
+    realtime: Annotated[
+        bool,
+        typer.Option("--realtime/--no-realtime", help="Real-time priority, where it is granted."),
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.")] = False,
 ) -> None:
     """Play a MIDI file in time: from any bar, in a loop, slower or faster. The space bar pauses."""
@@ -77,7 +81,7 @@ def play(
             watch_ports(opened, session, player, line.say)
             line.say(f"playing {midi.name} to {output.name}")
             clock.seek(0.0, position)
-            session.start()
-            session.run()
+            session.start_when(lambda: True)
+            session.run(realtime=realtime)
     finally:
         output.close()

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from melodygen.engine.phrase import Phrase
 from melodygen.engine.writer import Order, Writer
 from melodygen.errors import MelodygenError
+from melodygen.live.priority import ordinary
 
 NICENESS = 5
 """The one who plays goes first."""
@@ -117,6 +118,7 @@ def _plain(error: Exception) -> Exception:
 def serve() -> None:
     """Be the child: read orders from stdin, write phrases to stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
+    ordinary()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     answers = os.fdopen(os.dup(1), "wb")

@@ -23,6 +23,7 @@ SPIN_SECONDS = 0.0004
 LATE_SECONDS = 0.03
 MAX_NOTE_SECONDS = 30.0
 ECHO_SECONDS = 0.25
+BURST, BURST_SECONDS = 16, 0.003
 LATENESS_BIN = 1e-4
 NUM_BINS = 1_000
 
@@ -46,6 +47,7 @@ class Player:
         output: Output,
         *,
         now: Callable[[], float] = time.perf_counter,
+        wait: Callable[[float], object] | None = None,
         late_seconds: float = LATE_SECONDS,
         max_note_seconds: float = MAX_NOTE_SECONDS,
     ) -> None:
@@ -60,6 +62,8 @@ class Player:
         self._channels: set[int] = set()
         self._recent: deque[tuple[float, MidiBytes]] = deque(maxlen=256)
         self._wakeup = threading.Event()
+        self._wait = wait or self._wakeup.wait
+        self._pause = wait or time.sleep
         self._bins = [0] * NUM_BINS
         self._dropped = 0
         self._worst = 0.0
@@ -86,7 +90,7 @@ class Player:
                 self._wakeup.clear()
                 break
             if until - now > SPIN_SECONDS:
-                self._wakeup.wait(until - now - SPIN_SECONDS)
+                self._wait(until - now - SPIN_SECONDS)
             else:
                 while self._now() < until:
                     pass
@@ -115,14 +119,19 @@ class Player:
     def silence(self) -> None:
         """End everything in order: note-offs, pedals up, all notes off on the channels that were used."""
         self.cut()
-        for message in silence(self._channels):
-            self._output.send(message)
+        self._send_paced(silence(self._channels))
 
     def panic(self) -> None:
-        """Everything that may end a sound, on all channels."""
+        """Everything that may end a sound, on all channels. Takes about half a second."""
         self.cut()
-        for message in panic():
+        self._send_paced(panic())
+
+    def _send_paced(self, messages: list[MidiBytes]) -> None:
+        """JACK drops what does not fit into a period: 40 messages in one of 128 samples."""
+        for index, message in enumerate(messages, 1):
             self._output.send(message)
+            if index % BURST == 0:
+                self._pause(BURST_SECONDS)
 
     def is_echo(self, message: MidiBytes, now: float) -> bool:
         """Whether an incoming message is one of our own that came back; told once for each sent."""

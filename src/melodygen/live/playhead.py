@@ -90,10 +90,13 @@ class Playhead:
         per_quarter = transport.samples_per_quarter(self._sample_rate)
         grain = SAMPLE_TOLERANCE / per_quarter
         position = transport.position_quarters
-        if self._done is None or abs(position - self.expected) > 2.0 / per_quarter:
+        near = 2.0 / per_quarter
+        loop = transport.loop if transport.loop is not None and transport.loop[0] < transport.loop[1] else None
+        if loop is not None and abs(position - loop[1]) < near and abs(self.expected - loop[0]) < near:
+            position = self.expected  # the host's rounding has not gone back yet, ours has
+        if self._done is None or abs(position - self.expected) > near:
             self.release(first)
             self._done = position - grain
-        loop = transport.loop if transport.loop is not None and transport.loop[0] < transport.loop[1] else None
         at = first
         while at < stop:
             room, wraps = stop - at, False

@@ -61,6 +61,29 @@ def _listed(function: str) -> list[str]:
         raise PortError(f"MIDI ports cannot be listed: {_first_line(error)}; {_no_system()}") from error
 
 
+class Roster:
+    """Names of the ports there are, asked again and again. One client is kept: making one holds up every thread
+    of Python for up to a quarter of a second (measured with JACK), which would be heard."""
+
+    def __init__(self, outputs: bool) -> None:
+        backend = load_backend()
+        self._list = list_outputs if outputs else list_inputs
+        self._client: Any = None
+        if backend.backend.name == "mido.backends.rtmidi":
+            import rtmidi
+
+            api = backend.backend.api
+            chosen = rtmidi.API_UNSPECIFIED if api is None else getattr(rtmidi, f"API_{api}")
+            self._client = (rtmidi.MidiOut if outputs else rtmidi.MidiIn)(chosen, f"{CLIENT} roster")
+
+    def names(self) -> list[str]:
+        """Empty where the system has gone."""
+        try:
+            return self._list() if self._client is None else list(self._client.get_ports())
+        except Exception:  # rtmidi raises its own kinds
+            return []
+
+
 def _no_system() -> str:
     if platform.system() == "Linux":
         return (
@@ -137,6 +160,7 @@ class PortOutput:
         self._watch_seconds = watch_seconds
         self._watcher = threading.Thread(target=self._watch, name="melodygen-port", daemon=True)
         if not virtual:
+            self._roster = Roster(outputs=True)
             self._watcher.start()
 
     @property
@@ -166,10 +190,7 @@ class PortOutput:
 
     def _watch(self) -> None:
         while not self._closing.wait(self._watch_seconds):
-            try:
-                there = self.name in list_outputs()
-            except PortError:
-                there = False
+            there = self.name in self._roster.names()
             if there and self._port is None:
                 self._reopen()
             elif not there and self._port is not None:
@@ -203,6 +224,7 @@ class PortInput:
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="melodygen-input", daemon=True)
         if not virtual:
+            self._roster = Roster(outputs=False)
             self._watcher.start()
 
     def close(self) -> None:
@@ -219,7 +241,7 @@ class PortInput:
     def _watch(self) -> None:
         while not self._closing.wait(WATCH_SECONDS):
             try:
-                there = self.name in list_inputs()
+                there = self.name in self._roster.names()
                 if there and self._port is None:
                     self._port = open_port(self._backend, "open_input", self.name, False, self._take)
                 elif not there and self._port is not None:

@@ -25,6 +25,7 @@ from melodygen.live.clock import (
     InternalClock,
 )
 from melodygen.live.player import Player
+from melodygen.live.priority import punctual
 from melodygen.live.recorder import Recorder
 from melodygen.live.transport import (
     CONTROL_CHANGE,
@@ -47,6 +48,7 @@ AHEAD_SECONDS = 0.008
 START_LEAD_SECONDS = 0.012
 START_GAP_SECONDS = 0.002
 """From Start to the first tick: slaves need a moment (MIDI 1.0 says 1 ms)."""
+ROUNDING = 1e-9
 SLEPT_SECONDS = 1.0
 IDLE_SECONDS = 0.05
 CLICK_CHANNEL, CLICK_PITCHES, CLICK_SECONDS = 9, (76, 77), 0.05
@@ -100,6 +102,8 @@ class Session:
         self._qpm = clock.qpm
         self._ticked: int | None = None
         """The last tick sent, None when Start is due."""
+        self._clicked: int | None = None
+        """The last beat of the count-in that was clicked."""
         self._heard: list[MidiEvent] = []
         self.notices: list[str] = []
         self.on_notice: Callable[[str], None] = self.notices.append
@@ -157,21 +161,22 @@ class Session:
         """Start our own clock as soon as there is something to play."""
         self._waiting = is_ready
 
-    def run(self, each: Callable[[], object] = lambda: None) -> None:
+    def run(self, each: Callable[[], object] = lambda: None, realtime: bool = True) -> None:
         """Play until stopped or at the end. Always ends in silence. ``each`` is called some times a second,
-        in this thread: it must be quick."""
+        in this thread: it must be quick. ``realtime``: take real-time priority where it is granted."""
         try:
-            self._next = self._now()
-            again = 0.0
-            while not self._stopping:
-                self._step()
-                if self._next >= again:
-                    again = self._next + IDLE_SECONDS
-                    each()
+            with punctual(realtime):
+                self._next = self._now()
+                again = 0.0
+                while not self._stopping:
+                    self._step()
+                    if self._next >= again:
+                        again = self._next + IDLE_SECONDS
+                        each()
         finally:
-            self._player.silence()
             if self._clock_out and self._ticked is not None:
                 self._player.send_now((STOP,))
+            self._player.silence()
 
     # the thread
 
@@ -225,7 +230,7 @@ class Session:
         self._player.cut()
         if self._clock_out and self._ticked is not None:
             self._player.send_now((STOP,))
-        self._ticked = None
+        self._ticked = self._clicked = None
         if clock.is_running:
             # exactly where the epoch began, so that a note on its first tick is played
             self._next = clock.epoch_time + max(0.0, -self._latency)
@@ -236,7 +241,7 @@ class Session:
     def _block(self) -> None:
         begin, end = self._next, self._next + BLOCK_SECONDS
         heard, self._heard = tuple(self._heard), []
-        transport = Transport(self._position, min(max(self._qpm, MIN_QPM), MAX_QPM), False, self.loop, self.meter)
+        transport = Transport(self._position, self._qpm, False, self.loop, self.meter)
         if not self._clock.is_running:
             self._emit(begin, self._processor.process(transport, Block(BLOCK_SAMPLES, heard)))
             self._next = end
@@ -244,14 +249,14 @@ class Session:
         least, most = (q / 60.0 * BLOCK_SECONDS for q in (MIN_QPM, MAX_QPM))
         step = self._clock.position(end + self._latency) - self._position
         step = min(max(step, least), most)
-        self._qpm = step / BLOCK_SECONDS * 60.0
+        self._qpm = min(max(step / BLOCK_SECONDS * 60.0, MIN_QPM), MAX_QPM)
         first = self._position
         playing = Transport(first, self._qpm, True, self.loop, self.meter)
         if first >= 0:
             events = self._processor.process(playing, Block(BLOCK_SAMPLES, heard))
         else:
             events = self._count(first, step, begin, playing, heard)
-        self._emit(begin, events)
+        self._emit(begin, events, begin + (self._until - first) / step * BLOCK_SECONDS - 1e-6)
         if self._clock_out:
             self._send_ticks(first, step, begin)
         if self._recorder is not None:
@@ -265,8 +270,8 @@ class Session:
         before = self._position
         self._position += step
         loop = self.loop
-        if loop is not None and before < loop[1] <= self._position and loop[0] < loop[1]:
-            self._position -= loop[1] - loop[0]
+        if loop is not None and before < loop[1] <= self._position + ROUNDING and loop[0] < loop[1]:
+            self._position = max(loop[0], self._position + loop[0] - loop[1])
             if isinstance(self._clock, InternalClock):
                 self._clock.shift(self._next, loop[0] - loop[1])
 
@@ -276,7 +281,8 @@ class Session:
         """A block of the count-in: the music begins inside it when it reaches 0."""
         beat = 4.0 / self.meter[1]
         number = math.ceil(first / beat - 1e-9)
-        if number * beat < min(0.0, first + step):
+        if number * beat < min(0.0, first + step) and number != self._clicked:
+            self._clicked = number
             at = begin + (number * beat - first) / step * BLOCK_SECONDS
             pitch = CLICK_PITCHES[number % self.meter[0] != 0]
             self._player.schedule(at, (NOTE_ON | CLICK_CHANNEL, pitch, 100))
@@ -310,8 +316,10 @@ class Session:
         self._player.schedule(at - 2 * START_GAP_SECONDS, pointer)
         self._player.schedule(at - START_GAP_SECONDS, (CONTINUE,))
 
-    def _emit(self, begin: float, events: list[MidiEvent]) -> None:
+    def _emit(self, begin: float, events: list[MidiEvent], until: float = math.inf) -> None:
         for offset, message in events:
+            if message[0] & 0xF0 == NOTE_ON and begin + offset / SAMPLE_RATE >= until:
+                continue
             self._player.schedule(begin + offset / SAMPLE_RATE, message)
 
     def _take_in(self) -> None:
