@@ -177,18 +177,17 @@ def train_shipped(arguments: argparse.Namespace) -> None:
     print(json.dumps({"temperature": temperature, "out": str(arguments.out)}))
 
 
-def fold_lists(store: Store) -> list[list[str]]:
-    """Collections to leave out, fold by fold: of each style that has two or more of some size, one a fold."""
+def fold_lists(store: Store, count: int = 5, least: int = 7) -> list[list[str]]:
+    """Collections to leave out, fold by fold, of each style that has two or more of ``least`` pieces."""
     pieces: dict[tuple[str, str], set[str]] = defaultdict(set)
     for entry in store.entries:
         pieces[entry.style, entry.collection].add(entry.path)
     by_style: dict[str, list[str]] = defaultdict(list)
     for (style, collection), paths in sorted(pieces.items()):
-        if len(paths) >= 5:
+        if len(paths) >= least:
             by_style[style].append(collection)
     several = {s: c for s, c in by_style.items() if len(c) > 1}
-    count = max(len(c) for c in several.values())
-    return [[c[fold] for c in several.values() if fold < len(c)] for fold in range(count)]
+    return [[name for c in several.values() for name in c[fold::count]] for fold in range(count)]
 
 
 def leave_out(arguments: argparse.Namespace) -> None:
@@ -241,7 +240,7 @@ def main() -> None:
     two.add_argument("--out", type=Path, required=True)
     two.add_argument("--steps", type=int, default=3000)
     two.add_argument("--every", type=int, default=500)
-    two.add_argument("--rate", type=float, default=2.5e-3)
+    two.add_argument("--rate", type=float, default=3.5e-3)
     two.add_argument("--seed", type=int, default=1)
     two.add_argument("--threads", type=int, default=1)
     two.add_argument("--workers", type=int, default=1)

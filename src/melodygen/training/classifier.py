@@ -36,7 +36,7 @@ class ClassifierRecipe:
 
     steps: int = 3000
     rows: int = 64
-    learning_rate: float = 2.5e-3
+    learning_rate: float = 3.5e-3
     weight_decay: float = 0.05
     label_smoothing: float = 0.06
     mixup: float = 0.3
