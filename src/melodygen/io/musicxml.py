@@ -30,30 +30,35 @@ def write_musicxml(path: str | Path, score: Score, overwrite: bool = False) -> N
 
     Raises ScoreError for a score without notes, OutputExistsError for a file that is there.
     """
-    from music21 import metadata, stream
-    from music21.musicxml.m21ToXml import GeneralObjectExporter
-
+    m21 = _music21()
     if not score.num_notes:
         raise ScoreError("a score without notes cannot be engraved")
-    sheet = stream.Score()
-    sheet.metadata = metadata.Metadata(title=score.title or "untitled", composer="melodygen")
+    sheet = m21.stream.Score()
+    sheet.metadata = m21.metadata.Metadata(title=score.title or "untitled", composer="melodygen")
     symbols = next((t for t in score.tracks if not t.is_drum and len(t)), None)
     for track in score.tracks:
         if len(track):
             sheet.append(_part(score, track, with_chords=track is symbols))
-    data = GeneralObjectExporter(sheet).parse()
+    data = m21.musicxml.m21ToXml.GeneralObjectExporter(sheet).parse()
     with atomic_path(Path(path), overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
 
 
-def _part(score: Score, track: Track, with_chords: bool) -> Any:
-    from music21 import chord, clef, harmony, instrument, key, meter, note, percussion, stream, tempo
+def _music21() -> Any:
+    """music21, half of whose functions have no types, imported when a sheet is written: it is slow to load."""
+    import music21
 
-    part = stream.Part(id=track.name or track.role)
+    return music21
+
+
+def _part(score: Score, track: Track, with_chords: bool) -> Any:
+    m21 = _music21()
+    instrument, note = m21.instrument, m21.note
+    part = m21.stream.Part(id=track.name or track.role)
     part.partName = track.name or track.role
     if track.is_drum:
         part.insert(0, instrument.UnpitchedPercussion())
-        part.insert(0, clef.PercussionClef())
+        part.insert(0, m21.clef.PercussionClef())
     else:
         try:
             part.insert(0, instrument.instrumentFromMidiProgram(track.program))
@@ -65,18 +70,18 @@ def _part(score: Score, track: Track, with_chords: bool) -> Any:
 
     end = quarters(score.bar_ticks()[-1])
     for signature in score.time_signatures:
-        part.insert(quarters(signature.tick), meter.TimeSignature(str(signature)))
+        part.insert(quarters(signature.tick), m21.meter.TimeSignature(str(signature)))
     for sign in score.key_signatures:
         tonic = _ROOTS[sign.tonic]
-        part.insert(quarters(sign.tick), key.Key(tonic if sign.mode == "major" else tonic.lower()))
+        part.insert(quarters(sign.tick), m21.key.Key(tonic if sign.mode == "major" else tonic.lower()))
     if with_chords:
         for change in score.tempos:
-            part.insert(quarters(change.tick), tempo.MetronomeMark(number=round(change.qpm, 1)))
+            part.insert(quarters(change.tick), m21.tempo.MetronomeMark(number=round(change.qpm, 1)))
         for change_of in score.chords:
             parsed = _parsed(change_of.label)
             if parsed is not None and quarters(change_of.tick) < end:
                 figure = _ROOTS[parsed[0]] + _CHORD_KINDS[parsed[1]]
-                part.insert(quarters(change_of.tick), harmony.ChordSymbol(figure))
+                part.insert(quarters(change_of.tick), m21.harmony.ChordSymbol(figure))
     groups: dict[tuple[int, int], list[int]] = {}
     velocities: dict[tuple[int, int], int] = {}
     for single in track:
@@ -90,12 +95,12 @@ def _part(score: Score, track: Track, with_chords: bool) -> Any:
         if track.is_drum:
             places = sorted({_STAFF.get(p, "E4") for p in pitches})
             hits = [note.Unpitched(displayName=place) for place in places]
-            element = hits[0] if len(hits) == 1 else percussion.PercussionChord(hits)
+            element = hits[0] if len(hits) == 1 else m21.percussion.PercussionChord(hits)
             element.duration.quarterLength = length
         elif len(pitches) == 1:
             element = note.Note(pitches[0], quarterLength=length)
         else:
-            element = chord.Chord(sorted(pitches), quarterLength=length)
+            element = m21.chord.Chord(sorted(pitches), quarterLength=length)
         element.volume.velocity = velocities[onset, duration]
         part.insert(quarters(onset), element)
     last = part.highestTime
