@@ -16,6 +16,7 @@ from melodygen.audio import Audio
 from melodygen.contracts import Generator, Renderer, Request, StyleClassifier
 from melodygen.errors import RenderError
 from melodygen.pipeline import Composition, Progress, compose
+from melodygen.resources import models_dir
 from melodygen.score import Score
 from melodygen.styles import Style
 
@@ -33,6 +34,14 @@ def load_generator(model: str | os.PathLike[str] | None = None) -> Generator:
 def load_classifier(classifier: str | os.PathLike[str] | None = None) -> StyleClassifier:
     """A classifier by the name of a checkpoint or plug-in, or by its folder; None is the shipped one."""
     return cast(StyleClassifier, _load_model("classifiers", classifier))
+
+
+def classifier_of(model: str | os.PathLike[str] | None) -> Path | None:
+    """The classifier that was trained with a model and lies in its folder; None where there is none."""
+    for folder in () if model is None else (Path(model), models_dir() / Path(model).name):
+        if (folder / "classifier" / "config.json").is_file():
+            return folder / "classifier"
+    return None
 
 
 def load_renderer(name: str | None = None, soundfont: str | os.PathLike[str] | None = None) -> Renderer:
@@ -90,6 +99,9 @@ def generate(
     :func:`~melodygen.pipeline.compose`.
     """
     writer = load_generator(model) if model is None or isinstance(model, str) else model
+    if classifier is None and isinstance(model, str):
+        trained = classifier_of(model)
+        classifier = None if trained is None else str(trained)
     usual = style_of(style, writer)
     request = Request(
         style=style,

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from melodygen import __version__
-from melodygen.cli import corpus, doctor, generate, live, models, panic, play, ports, render, styles, train
+from melodygen.cli import corpus, doctor, export, generate, live, models, panic, play, ports, render, styles, train
 from melodygen.errors import MelodygenError
 
 _REASONS = {
@@ -66,6 +66,7 @@ def _melodygen(
 app.command("generate")(generate.generate)
 app.command("corpus")(corpus.corpus)
 app.add_typer(train.app, name="train")
+app.command("export")(export.export)
 app.command("render")(render.render)
 app.command("styles")(styles.styles)
 app.command("models")(models.models)

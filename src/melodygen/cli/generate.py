@@ -196,7 +196,7 @@ def generate(
         progress("loading", 0.0)
         generator = generator or api.load_generator(model)
         sound = api.load_renderer(renderer, soundfont)
-        judge = api.load_classifier(classifier)
+        judge = api.load_classifier(classifier or api.classifier_of(model))
         progress("loading", 1.0)
         for piece_seed, paths in zip(seeds, planned, strict=True):
             piece = compose(

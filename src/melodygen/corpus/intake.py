@@ -66,7 +66,9 @@ def take_in(file: SourceFile) -> Intake:
         if len(piece.bars) < 2:
             return Intake(file, "less than two bars", sha256)
         if int(np.median(encoded["lengths"].sum(axis=1))) > MAX_TOKENS_A_BAR:
-            return Intake(file, f"too dense: half of its bars need more than {MAX_TOKENS_A_BAR} tokens", sha256)
+            return Intake(
+                file, f"too dense: half of its bars need more than {MAX_TOKENS_A_BAR} tokens", sha256
+            )
     except MelodygenError as error:
         return Intake(file, reason_of(error, file), sha256)
     except Exception as error:  # one strange file must not end the run
@@ -158,7 +160,11 @@ class Census:
             if not values:
                 return {}
             low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
-            return {"p5": round(float(low), 1), "median": round(float(middle), 1), "p95": round(float(high), 1)}
+            return {
+                "p5": round(float(low), 1),
+                "median": round(float(middle), 1),
+                "p95": round(float(high), 1),
+            }
 
         return {
             "files": len(self.rows), "used": self.used, "rejected": len(self.rejects),
@@ -180,10 +186,17 @@ def kind_of(reason: str) -> str:
 
 def write_report(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """A CSV of every file: used, or why not."""
-    with atomic_path(path, overwrite=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        atomic_path(path, overwrite=True) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
         writer = csv.writer(stream)
-        writer.writerow(("file", "style", "used", "reason", "notes", "roles", "meter", "key", "bars", "seconds", "sha256"))
+        writer.writerow(
+            ("file", "style", "used", "reason", "notes", "roles", "meter", "key", "bars", "seconds", "sha256")
+        )
         for row in rows:
             # surrogates are bytes of a file name that are no UTF-8
             values = [" ".join(v) if isinstance(v, list) else v for v in row.values()]
-            writer.writerow([v.encode("utf-8", "backslashreplace").decode() if isinstance(v, str) else v for v in values])
+            writer.writerow(
+                [v.encode("utf-8", "backslashreplace").decode() if isinstance(v, str) else v for v in values]
+            )

@@ -34,5 +34,7 @@ def _bars(axis: Any, counts: Counter[str], title: str) -> None:
     listed = counts.most_common(14)[::-1]
     axis.barh(range(len(listed)), [n for _, n in listed], color="#3d7ea6")
     # "$" would begin a formula
-    axis.set_yticks(range(len(listed)), [name[:34].replace("$", r"\$") or "?" for name, _ in listed], fontsize=7)
+    axis.set_yticks(
+        range(len(listed)), [name[:34].replace("$", r"\$") or "?" for name, _ in listed], fontsize=7
+    )
     axis.set_title(title, fontsize=10)

@@ -45,7 +45,11 @@ def read_notation(path: str | Path, number: int | None = None) -> Score:
 
     try:
         parsed = converter.parse(
-            path, number=number, format=_FORMATS.get(path.suffix.lower(), "musicxml"), forceSource=True, storePickle=False
+            path,
+            number=number,
+            format=_FORMATS.get(path.suffix.lower(), "musicxml"),
+            forceSource=True,
+            storePickle=False,
         )
         return _convert(parsed, path)
     except MelodygenError:
@@ -59,7 +63,9 @@ def read_notation(path: str | Path, number: int | None = None) -> Score:
 def _convert(parsed: Any, path: Path) -> Score:
     if "Opus" in parsed.classes:
         if len(parsed.scores) != 1:
-            raise MidiReadError(f"{path.name}: {len(parsed.scores)} pieces in one file; name one by its number")
+            raise MidiReadError(
+                f"{path.name}: {len(parsed.scores)} pieces in one file; name one by its number"
+            )
         parsed = parsed.scores[0]
     parts = list(parsed.parts) if hasattr(parsed, "parts") and len(parsed.parts) else [parsed]
     tracks, chords = [], []
@@ -97,7 +103,10 @@ def _convert(parsed: Any, path: Path) -> Score:
     keys = []
     for signature in flat.getElementsByClass("KeySignature"):
         key = signature if hasattr(signature, "tonic") else signature.asKey("major")
-        if hasattr(signature, "tonic") and key.mode in ("major", "minor"):  # a bare signature does not say the mode
+        if hasattr(signature, "tonic") and key.mode in (
+            "major",
+            "minor",
+        ):  # a bare signature does not say the mode
             keys.append(KeySignature(_ticks(signature.offset, shift), key.tonic.pitchClass, key.mode))
     title = str(parsed.metadata.title) if parsed.metadata is not None and parsed.metadata.title else path.stem
     return Score(

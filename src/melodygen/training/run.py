@@ -8,6 +8,7 @@ validation are fixed when the run begins and do not depend on the clock, so a re
 from __future__ import annotations
 
 import copy
+import errno
 import hashlib
 import json
 import shutil
@@ -480,11 +481,22 @@ def _validate(validator: Validator, tuning: Tuning, progress: Progress) -> None:
 def save_progress(work: Path, tuning: Tuning, progress: Progress) -> None:
     """State and log, each whole or not at all."""
     told = {**vars(progress), "curve": [asdict(p) for p in progress.curve]}
-    with atomic_path(work / "state.pt", overwrite=True) as temporary:
+    with atomic_path(work / "state.pt", overwrite=True) as temporary, _disk_errors(work):
         torch.save({**tuning.state(), "progress": told}, temporary)
     rows = "".join(json.dumps(asdict(p)) + "\n" for p in progress.curve)
     with atomic_path(work / "log.jsonl", overwrite=True) as temporary:
         temporary.write_text(rows, encoding="utf-8")
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """torch and safetensors report a full disk as errors of their own."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        raise OSError(errno.ENOSPC, str(error), str(folder)) from error
 
 
 def load_progress(work: Path, tuning: Tuning) -> Progress | None:
@@ -540,7 +552,8 @@ def finish(run: Prepared, work: Path, out: Path, progress: Progress) -> dict[str
             shutil.copyfile(work / name, temporary)
     plot_curves(out / "training" / "curves.png", [asdict(p) for p in progress.curve])
     card = generator_card(config, figures)
-    checkpoints.save_checkpoint(out, run.net, config, card)
+    with _disk_errors(out):
+        checkpoints.save_checkpoint(out, run.net, config, card)
     return figures
 
 

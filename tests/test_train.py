@@ -1,0 +1,399 @@
+"""Training on a folder: the same result after a stop as without, old styles kept, files and messages."""
+
+from __future__ import annotations
+
+import errno
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_folder import tune, write_folder, write_model
+
+from melodygen import api
+from melodygen.checkpoints import load_generator, read_config
+from melodygen.contracts import Request
+from melodygen.corpus.shards import load_shards
+from melodygen.errors import CheckpointError, CorpusError, MelodygenError, OutputExistsError, UsageError
+from melodygen.io.midi import write_midi
+from melodygen.training import run as training
+from melodygen.training.distributed import Crew
+from melodygen.training.run import Plan
+from melodygen.training.tuning import Tuning
+
+CPU = torch.device("cpu")
+SMALL = Plan(source="none", size="tiny", steps=10, rows=2, length=128, classifier=False)
+
+
+class Silent:
+    def stage(self, text: str, done: float) -> None: ...
+
+    def step(
+        self, step: int, steps: int, loss: float, tokens_a_second: float, seconds_left: float
+    ) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("music"), "rising", 5)
+
+
+def begin(folder: Path, work: Path, plan: Plan = SMALL) -> dict:
+    work.mkdir(parents=True, exist_ok=True)
+    return training.begin(folder, work, plan, CPU, Crew(), 1, Silent())
+
+
+def finish(record: dict, work: Path, out: Path, stop_after: int | None = None) -> bytes:
+    """Learn to the end, or stop; the weights that were written."""
+    run = training.prepare(work, record, CPU, Crew())
+    steps = iter(range(1, 1000))
+    stop = (lambda: next(steps) >= stop_after) if stop_after else (lambda: False)
+    progress = training.learn(run, work, Crew(), Silent(), stop=stop)
+    training.finish(run, work, out, progress)
+    return (out / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def unbroken(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, bytes]:
+    out = tmp_path_factory.mktemp("unbroken")
+    work = out / "w"
+    return out, work, finish(begin(folder, work), work, out)
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    folder: Path, tmp_path: Path, unbroken: tuple[Path, Path, bytes]
+) -> None:
+    work = tmp_path / "w"
+    record = begin(folder, work)
+    with pytest.raises(training.Stopped, match="step 4 of 10; go on with --resume"):
+        finish(record, work, tmp_path, stop_after=4)
+    assert not (tmp_path / "model.safetensors").exists()
+    assert finish(json.loads((work / "run.json").read_text()), work, tmp_path) == unbroken[2]
+
+
+def test_learning_changes_the_weights_and_lowers_the_loss(unbroken: tuple[Path, Path, bytes]) -> None:
+    points = [json.loads(line) for line in (unbroken[0] / "training" / "log.jsonl").read_text().splitlines()]
+    assert [p["step"] for p in points] == [0, 5, 10]
+    assert points[-1]["valid"] < points[0]["valid"] - 0.2
+
+
+def test_what_is_written(unbroken: tuple[Path, Path, bytes], folder: Path) -> None:
+    out = unbroken[0]
+    config = read_config(out, "generator")
+    assert [s["name"] for s in config["styles"]] == ["rising"]
+    style = config["styles"][0]
+    assert (style["meter"], style["tracks"], style["programs"]) == ([4, 4], ["melody"], {"melody": 73})
+    assert config["provenance"]["data_id"] == training.data_id(training.find_files(folder))
+    files = (out / "training" / "files.csv").read_text().splitlines()
+    assert len(files) == 6 and all(len(line.rsplit(",", 1)[1]) == 64 for line in files[1:])
+    card = (out / "README.md").read_text()
+    assert "5 files, 5 used" in card and "Licence" in card and "None" not in card
+    assert (out / "training" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    drafts = load_generator(str(out)).generate(Request("rising", 2, tracks=("melody",)), [1])
+    assert drafts[0].score.tracks
+
+
+def command(folder: Path, out: Path, *more: str) -> list[str]:
+    small = (
+        "--from",
+        "none",
+        "--size",
+        "tiny",
+        "--steps",
+        "10",
+        "--rows",
+        "2",
+        "--length",
+        "128",
+        "--no-classifier",
+    )
+    return [
+        sys.executable,
+        "-m",
+        "melodygen",
+        "train",
+        "generator",
+        str(folder),
+        "-o",
+        str(out),
+        *small,
+        *more,
+    ]
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(
+    folder: Path, tmp_path: Path, env: dict[str, str], unbroken: tuple[Path, Path, bytes]
+) -> None:
+    out = tmp_path / "killed"
+    words = command(folder, out, "--workers", "1", "--save-minutes", "0")
+    process = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until = time.monotonic() + 300
+    while not (out / ".work" / "state.pt").exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and not (out / "config.json").exists()
+    again = subprocess.run([*words, "--resume"], env=env, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert (out / "model.safetensors").read_bytes() == unbroken[2]
+    assert not (out / ".work").exists()
+
+
+def test_a_full_disk_is_said_and_leaves_no_torn_file(
+    folder: Path, tmp_path: Path, env: dict[str, str]
+) -> None:
+    out = tmp_path / "full"
+
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
+
+    done = subprocess.run(
+        command(folder, out, "--workers", "1"),
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        preexec_fn=little_room,
+    )
+    assert done.returncode == 1
+    assert "disk is full" in done.stderr and "Traceback" not in done.stderr
+    assert not (out / "config.json").exists() and not list(out.rglob("*.part*"))
+
+
+def test_resume_refuses_other_data_and_other_options(folder: Path, tmp_path: Path) -> None:
+    mine = write_folder(tmp_path, "rising", 3)
+    record = begin(mine, tmp_path / "w")
+    assert training.check_resumed(record, mine, SMALL, {"steps"}, Crew()) == SMALL
+    with pytest.raises(UsageError, match="--steps 99: the run was begun with 10"):
+        training.check_resumed(record, mine, replace(SMALL, steps=99), {"steps"}, Crew())
+    with pytest.raises(CheckpointError, match="cannot be resumed"):
+        training.check_resumed({**record, "vocabulary_id": "other"}, mine, SMALL, set(), Crew())
+    write_midi(mine / "rising" / "rising-a.mid", tune(99, True), overwrite=True)
+    with pytest.raises(CorpusError, match="not those the run was begun with"):
+        training.check_resumed(record, mine, SMALL, set(), Crew())
+
+
+def test_a_broken_state_is_said(folder: Path, tmp_path: Path) -> None:
+    record = begin(folder, tmp_path / "w")
+    (tmp_path / "w" / "state.pt").write_bytes(b"not a state")
+    with pytest.raises(CheckpointError, match="start again with --force"):
+        finish(record, tmp_path / "w", tmp_path)
+
+
+def test_the_folder_that_is_there_is_not_overwritten(
+    tmp_path: Path, unbroken: tuple[Path, Path, bytes]
+) -> None:
+    with (
+        pytest.raises(OutputExistsError, match="--force"),
+        training.working_folder(unbroken[0], False, False),
+    ):
+        pass
+    with (
+        pytest.raises(UsageError, match="no run to go on with"),
+        training.working_folder(tmp_path, True, False),
+    ):
+        pass
+    with training.working_folder(tmp_path / "a" / "b", False, False):
+        pass
+    assert not (tmp_path / "a").exists()  # nothing began: nothing is left
+    with training.working_folder(tmp_path / "c", False, False) as work:
+        (work / "run.json").write_text("{}")
+    with (
+        pytest.raises(OutputExistsError, match="--resume"),
+        training.working_folder(tmp_path / "c", False, False),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (Plan(net="rnn"), "rnn"), (Plan(size="huge"), "huge"), (Plan(steps=3, minutes=3.0), "give one"),
+        (Plan(rows=0), "--rows 0"), (Plan(accumulate=9), "--accumulate 9"), (Plan(style="a/b"), "cannot be a name"),
+        (Plan(replay=1.0), "--replay 1"),
+    ],
+)  # fmt: skip
+def test_a_plan_that_cannot_be(plan: Plan, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        training.check_plan(plan)
+
+
+def test_one_file_and_no_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="one usable file"):
+        begin(write_folder(tmp_path / "one", "rising", 1), tmp_path / "w")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError, match="no file ends in"):
+        begin(tmp_path / "empty", tmp_path / "w")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "letter.mid").write_text("dear reader")
+    with pytest.raises(CorpusError, match="none of 1 files can be used: 1 × not a MIDI file"):
+        begin(tmp_path / "text", tmp_path / "w")
+
+
+def test_every_style_has_something_to_validate_on(tmp_path: Path) -> None:
+    write_folder(tmp_path / "m", "rising", 2)
+    write_folder(tmp_path / "m", "falling", 3, up=False, seed=50)
+    begin(tmp_path / "m", tmp_path / "w")
+    splits = {(p.style, p.split) for p in load_shards(tmp_path / "w" / "shards").pieces}
+    assert splits == {(s, p) for s in ("rising", "falling") for p in ("train", "valid")}
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, Path]:
+    """A run begun from a model of two styles, with replay."""
+    root = tmp_path_factory.mktemp("tuned")
+    base = write_model(root / "base")
+    music = write_folder(root / "music", "falling", 4, up=False)
+    plan = replace(SMALL, source=str(base), replay_pieces=2, learning_rate=3e-3, steps=20)
+    return base, begin(music, root / "w", plan), root / "w"
+
+
+def test_replay_keeps_what_the_old_model_said(tuned: tuple[Path, dict, Path]) -> None:
+    """The same steps with and without replay: with it the old model's music stays likely, and the new is learned."""
+    change = {}
+    for share in (0.5, 0.0):
+        record = {**tuned[1], "plan": {**tuned[1]["plan"], "replay": share}}
+        run = training.prepare(tuned[2], record, CPU, Crew())
+        tuning = training.make_tuning(run, Crew())
+        check = training.Validator(run)
+        before = check(tuning.average)
+        for _ in tuning.run():
+            pass
+        after = check(run.net.state_dict())
+        assert before[1] is not None and after[1] is not None
+        change[share] = abs(after[1] / before[1] - 1), after[0] / before[0] - 1
+    assert change[0.5][0] < 0.5 * change[0.0][0]
+    assert change[0.5][1] < -0.1
+
+
+def test_a_new_style_takes_the_next_slot(tuned: tuple[Path, dict, Path]) -> None:
+    assert [s["name"] for s in tuned[1]["styles"]] == ["jazz", "folk", "falling"]
+    run = training.prepare(tuned[2], tuned[1], CPU, Crew())
+    table = run.net.get_parameter("embedding.weight")
+    first = training.VOCABULARY.offsets["style"] + 1
+    assert torch.allclose(table[first + 2], table[first : first + 2].mean(dim=0))
+    assert run.old_net is not None and not any(p.requires_grad for p in run.old_net.parameters())
+
+
+def test_a_base_of_another_vocabulary_or_that_changed_is_refused(
+    tuned: tuple[Path, dict, Path], tmp_path: Path
+) -> None:
+    other = write_model(tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "vocabulary_id": "0123"}))
+    music = write_folder(tmp_path / "music", "falling", 2, up=False)
+    with pytest.raises(CheckpointError, match="speaks vocabulary 0123"):
+        begin(music, tmp_path / "w", replace(SMALL, source=str(other)))
+    changed = write_model(tmp_path / "changed", seed=5)
+    with pytest.raises(CheckpointError, match="has changed"):
+        training.prepare(
+            tuned[2], {**tuned[1], "base": {**tuned[1]["base"], "path": str(changed)}}, CPU, Crew()
+        )
+
+
+def test_rows_of_two_processes_are_those_of_one(tuned: tuple[Path, dict, Path]) -> None:
+    run = training.prepare(tuned[2], tuned[1], CPU, Crew())
+    whole = training.make_tuning(replace(run, recipe=replace(run.recipe, rows=4)), Crew())
+
+    class Half(Crew):
+        def wrap(self, net: torch.nn.Module) -> torch.nn.Module:
+            return net
+
+    parts = [training.make_tuning(run, Half(rank, 2)) for rank in (0, 1)]
+    assert np.array_equal(np.concatenate([p.batch(3) for p in parts]), whole.batch(3))
+    assert [whole.is_replay(r) for r in range(4)] == [False, True, False, True]
+    tokens = torch.from_numpy(whole.batch(3).astype(np.int64))
+    mean = (parts[0].loss(tokens[:2], 0).item() + parts[1].loss(tokens[2:], 0).item()) / 2
+    assert whole.loss(tokens, 0).item() == pytest.approx(mean, rel=1e-5)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tuned: tuple[Path, dict, Path]) -> None:
+    run = training.prepare(tuned[2], {**tuned[1], "dropout": 0.0, "bf16": False}, CPU, Crew())
+
+    def gradients(accumulate: int) -> torch.Tensor:
+        tuning: Tuning = training.make_tuning(
+            replace(run, recipe=replace(run.recipe, rows=4, accumulate=accumulate)), Crew()
+        )
+        run.net.zero_grad()
+        tuning.learn(torch.from_numpy(tuning.batch(0).astype(np.int64)))
+        return torch.cat([p.grad.flatten() for p in run.net.parameters() if p.grad is not None])
+
+    assert torch.allclose(gradients(1), gradients(3), atol=1e-6)
+
+
+def test_two_processes_learn_as_one_with_twice_the_batch(
+    folder: Path, tmp_path: Path, env: dict[str, str], unbroken: tuple[Path, Path, bytes]
+) -> None:
+    out = tmp_path / "two"
+    options = (
+        "--from none --size tiny --steps 10 --rows 1 --length 128 --dropout 0 --no-classifier --workers 1"
+    )
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    words = [
+        *launch,
+        "melodygen.train",
+        "generator",
+        str(folder),
+        "-o",
+        str(out),
+        *options.split(),
+        "--device",
+        "cpu",
+    ]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    work = tmp_path / "w"
+    finish(begin(folder, work, replace(SMALL, dropout=0.0)), work, tmp_path / "one")
+    losses = [
+        [
+            json.loads(line)["valid"]
+            for line in (tmp_path / n / "training" / "log.jsonl").read_text().splitlines()
+        ]
+        for n in ("one", "two")
+    ]
+    assert losses[0] == pytest.approx(
+        losses[1], abs=2e-3
+    )  # bfloat16, where there is any, rounds sums of other order
+    assert losses[0][-1] < losses[0][0] - 0.2
+
+
+def test_the_classifier_of_a_model_is_found(tmp_path: Path) -> None:
+    assert api.classifier_of(None) is None and api.classifier_of(str(tmp_path)) is None
+    (tmp_path / "classifier").mkdir()
+    (tmp_path / "classifier" / "config.json").write_text("{}")
+    assert api.classifier_of(str(tmp_path)) == tmp_path / "classifier"
+
+
+def test_a_lstm_can_be_trained_too(folder: Path, tmp_path: Path) -> None:
+    plan = replace(SMALL, net="lstm", steps=5)
+    record = begin(folder, tmp_path / "w", plan)
+    assert record["optimizer"] == "adamw"
+    finish(record, tmp_path / "w", tmp_path / "out")
+    assert load_generator(str(tmp_path / "out")).styles == ("rising",)
+
+
+def test_device_that_is_not_there() -> None:
+    from melodygen.training.distributed import choose_device
+
+    assert choose_device("cpu").type == "cpu"
+    with pytest.raises(UsageError, match="known: auto"):
+        choose_device("abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="no such device"):
+            choose_device("cuda")
+
+
+def test_an_error_of_torch_while_saving_is_a_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, training._disk_errors(tmp_path):
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+    assert caught.value.errno == errno.ENOSPC
+    assert issubclass(training.Stopped, MelodygenError) and training.Stopped("").exit_code == 130
