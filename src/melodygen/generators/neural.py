@@ -179,8 +179,8 @@ class NeuralGenerator:
 
         With ``prompt`` a draft holds the bars that follow it; with ``given`` the given roles (all of them where none
         are named) and those written, at least as many bars as the given piece has; with ``fill`` the whole piece, its
-        gap filled. Given music stays as it is on the grid of the tokens (twelfths of a quarter), its meter with it. Raises
-        UsageError for what the net cannot say.
+        gap filled. Given music stays as it is on the grid of the tokens (twelfths of a quarter), its meter with it.
+        Raises UsageError for what the net cannot say.
         """
         if request.style not in self.style_info:
             raise UsageError(
@@ -400,8 +400,8 @@ class _Plan:
         return forced
 
     def _header_for(self, seed: int) -> Header:
-        """The header of one draft. Where no key is asked for or implied, one is drawn: a piece that knows its key keeps to
-        it and comes home."""
+        """The header of one draft. Where no key is asked for or implied, one is drawn: a piece that knows its key
+        keeps to it and comes home."""
         implied = self._given is not None or self._prompt is not None or self.request.chords is not None
         if self.request.key is not None or implied or not set(self.header.roles) - {"drums"}:
             return self.header
