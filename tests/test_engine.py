@@ -353,6 +353,16 @@ def test_call_and_response() -> None:
     assert answer[0][0] == pytest.approx(8.0, abs=0.01)  # 6.4 + 1 quarter of rest, then the next quarter
 
 
+def test_what_was_played_before_answering_was_asked_for_is_no_call() -> None:
+    stage = Stage(Scribe())
+    stage.bars(1, call(0.5, (60, 62, 64)))
+    stage.engine.set_parameter("mode", "answer")
+    stage.bars(2, call(5.0, (65, 67)))
+    stage.written()
+    prompts = [o.request.prompt for o in stage.writer.orders if o.purpose.startswith("answer")]
+    assert [[n.pitch for n in p.tracks[0]] for p in prompts if p is not None] == [[65, 67]]
+
+
 def test_playing_on_takes_the_answer_back() -> None:
     stage = Stage(Scribe(), mode="answer")
     stage.bars(1)

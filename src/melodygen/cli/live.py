@@ -125,6 +125,7 @@ def live(
     from melodygen.engine.stage import Stage
     from melodygen.errors import UsageError
     from melodygen.live.clock import ClockFollower, InternalClock
+    from melodygen.live.guard import Guard
     from melodygen.live.moves import Controls
     from melodygen.live.player import Player
     from melodygen.live.ports import PortInput
@@ -159,6 +160,7 @@ def live(
     )
 
     output, opened = open_outputs(port or [], VIRTUAL_NAME if virtual else None, to_channel)
+    guard = Guard([o.name for o in opened if not o.is_virtual])
     inputs: list[Any] = []
     engine = None
     try:
@@ -228,6 +230,7 @@ def live(
         for source in inputs:
             source.close()
         output.close()
+        guard.close()
         if engine is not None:
             engine.close()
 

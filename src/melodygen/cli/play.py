@@ -32,6 +32,7 @@ def play(
     from melodygen.errors import UsageError
     from melodygen.io.midi import read_midi
     from melodygen.live.clock import InternalClock
+    from melodygen.live.guard import Guard
     from melodygen.live.player import Player
     from melodygen.live.scoreplay import ScoreProcessor
     from melodygen.live.session import Session
@@ -55,6 +56,7 @@ def play(
         position = max(position, looped[0]) if start > 1 else looped[0]
     meter = score.time_signatures[0]
     output, opened = open_outputs(port or [], VIRTUAL_NAME if virtual else None, {})
+    guard = Guard([o.name for o in opened if not o.is_virtual])
     clock = InternalClock(tempos=processor.tempos, factor=tempo_factor)
     player = Player(output)
     session = Session(
@@ -85,3 +87,4 @@ def play(
             session.run(realtime=realtime)
     finally:
         output.close()
+        guard.close()

@@ -560,6 +560,8 @@ class Engine(Source):
         for offset, message in block.midi_in:
             if first <= offset < stop or (offset >= stop == block.num_samples):
                 self._listener.hear(transport.position_quarters + (offset - first) / per_quarter, message)
+        if mode != "answer":
+            self._listener.drop_call()
         if mode != "answer" or not transport.is_playing:
             return
         end = transport.position_quarters + (stop - first) / per_quarter
@@ -580,6 +582,7 @@ class Engine(Source):
         request = replace(
             base, bars=call.num_bars(transport.bar_quarters), prompt=call.score(transport), key=call.key() or base.key
         )
+        self._num_orders -= 1  # the one the request was taken from
         return self._dressed(request, f"answer{call.number}")
 
     def _answer_if_due(self, cursor: float, sample: SampleOf, transport: Transport) -> None:

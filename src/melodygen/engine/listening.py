@@ -117,6 +117,11 @@ class Listener:
         if status == NOTE_ON and message[2] > 0:
             self._held[key] = (position, message[2])
 
+    def drop_call(self) -> None:
+        """What was played is not a call: nobody is to answer."""
+        self._notes.clear()
+        self._drafted, self._finish = 0, False
+
     def finish(self) -> None:
         """The call is over now, without waiting for a rest."""
         self._finish = bool(self._notes)

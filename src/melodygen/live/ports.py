@@ -153,6 +153,7 @@ class PortOutput:
         self._virtual = virtual
         self._from_bytes = self._backend.Message.from_bytes
         self.name = name if virtual else find_port(name, list_outputs())
+        self.is_virtual = virtual
         self._lock = threading.Lock()
         self._port: Any = open_port(self._backend, "open_output", self.name, virtual)
         self.on_change = on_change
