@@ -20,14 +20,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from train_classifier import LABELS, grouped, read_takes
+from train_classifier import LABELS, calibration_half, grouped, read_takes
 
+from melodygen.atomic import atomic_path
 from melodygen.audio import Audio
 from melodygen.classifiers import CnnClassifier
 from melodygen.corpus.scan import find_files, prepare_score
 from melodygen.corpus.views import PLAIN, UNKNOWN_INSTRUMENTS, ViewMaker, ViewStyle, read_source
 from melodygen.errors import MelodygenError
-from melodygen.evaluation.classifier import mean_by_group, plot_confusion, report, softmax
+from melodygen.evaluation.classifier import calibration_error, mean_by_group, plot_confusion, report, softmax
 from melodygen.frontend import FrontEndConfig, features
 from melodygen.io.midi import read_midi
 from melodygen.renderers.sampler import SamplerRenderer
@@ -187,10 +188,16 @@ def measure(arguments: argparse.Namespace) -> None:
         path = arguments.cache / f"{name}.npz"
         if not path.is_file():
             continue
-        windows, item, targets, _ = load_set(path)
+        windows, item, targets, extra = load_set(path)
         raw = classifier.window_logits(windows)
         by_window = report(softmax(raw / classifier.temperature), targets[item], LABELS)
         mean = mean_by_group(raw, item)
+        # The temperature was fitted on one half of the validation titles: calibration is told on the other.
+        other = (
+            ~calibration_half(extra["name"].tolist())
+            if name in ("known", "unknown")
+            else np.ones(len(mean), bool)
+        )
         whole = report(softmax(mean / classifier.temperature), targets, LABELS)
         some = report(softmax(restricted(mean, targets) / classifier.temperature), targets, LABELS)
         figures[name] = {
@@ -201,7 +208,9 @@ def measure(arguments: argparse.Namespace) -> None:
             "interval": [round(v, 3) for v in whole.interval],
             "balanced_accuracy": round(whole.balanced_accuracy, 4),
             "macro_f1": round(whole.macro_f1, 4),
-            "calibration_error": round(whole.calibration_error, 4),
+            "calibration_error": round(
+                calibration_error(softmax(mean[other] / classifier.temperature), targets[other]), 4
+            ),
             "accuracy_among_its_labels": round(some.accuracy, 4),
             "balanced_accuracy_among_its_labels": round(some.balanced_accuracy, 4),
             "styles": {
@@ -226,8 +235,54 @@ def measure(arguments: argparse.Namespace) -> None:
         brief = {k: v for k, v in figures[name].items() if k != "styles"}
         print(name, json.dumps(brief))
         print("   recall", {k: v["recall"] for k, v in figures[name]["styles"].items()})
+    if arguments.out is not None:
+        write_figures(arguments.out / "classifier.md", figures)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+BEGIN, END = "<!-- figures: written by scripts/evaluate_classifier.py -->", "<!-- end of figures -->"
+
+
+def figures_text(figures: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    lines = [
+        f"Measured for `{figures['classifier']}`.", "",
+        "| set | items | windows right | items right | 95 % interval | balanced | macro F1 "
+        "| among its own styles | calibration error |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for name in [s for s in SETS if s in figures]:
+        f = figures[name]
+        lines.append(
+            f"| {name} | {f['items']} | {f['window_accuracy']:.1%} | {f['accuracy']:.1%} | "
+            f"{f['interval'][0]:.1%}–{f['interval'][1]:.1%} | {f['balanced_accuracy']:.1%} | {f['macro_f1']:.3f} | "
+            f"{f['accuracy_among_its_labels']:.1%} | {f['calibration_error']:.3f} |"
+        )
+    for name in [s for s in SETS if s in figures]:
+        lines += [
+            "",
+            f"**{name}**",
+            "",
+            "| style | items | precision | recall | F1 |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {style} | {v['n']} | {v['precision']:.2f} | {v['recall']:.2f} | {v['f1']:.2f} |"
+            for style, v in figures[name]["styles"].items()
+        ]
+        lines += ["", f"![confusion matrix, {name}](images/confusion_{name}.png)"]
+    return "\n".join(lines)
+
+
+def write_figures(page: Path, figures: dict[str, Any]) -> None:
+    """Replace what lies between the marks in ``page``."""
+    text = page.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN, 1)
+    with atomic_path(page, overwrite=True) as temporary:
+        temporary.write_text(
+            f"{before}{BEGIN}\n\n{figures_text(figures)}\n\n{END}{rest.split(END, 1)[1]}", encoding="utf-8"
+        )
 
 
 def main() -> None:
