@@ -42,7 +42,8 @@ class _Traceable(nn.Module):
 def export_onnx(model: str, target: Path, overwrite: bool = False) -> dict[str, Any]:
     """Write ``target``; both axes of a generator's ids and the batch of a classifier are free.
 
-    Raises PluginError without the ``onnx`` extra, CheckpointError where the result differs from torch by more than 1e-4.
+    Raises PluginError without the ``onnx`` extra, CheckpointError where the result differs from torch by more than
+    1e-4.
     """
     try:
         import onnx  # noqa: F401
@@ -81,8 +82,8 @@ def export_onnx(model: str, target: Path, overwrite: bool = False) -> dict[str, 
             difference = max(difference, float(np.abs(found - expected).max()))
         if not difference <= LARGEST_DIFFERENCE:
             raise CheckpointError(
-                f"{model} as ONNX differs from torch by {difference:.1e} (at most {LARGEST_DIFFERENCE:.0e} is allowed); "
-                "nothing was written"
+                f"{model} as ONNX differs from torch by {difference:.1e} (at most {LARGEST_DIFFERENCE:.0e} is "
+                "allowed); nothing was written"
             )
         size = temporary.stat().st_size
     return {"model": model, "out": str(target), "kind": kind, "difference": difference, "bytes": size, "opset": OPSET}
