@@ -432,7 +432,7 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=2)
     parser.add_argument("--models", nargs="*", default=[], help="options for the live command in kills")
     options = parser.parse_args()
-    signal.signal(signal.SIGINT, lambda number, frame: sys.exit(130))  # a shell's background jobs, and their children, ignore it
+    signal.signal(signal.SIGINT, lambda number, frame: sys.exit(130))
     if options.what == "_play":
         player, count = options.rest[0], int(options.rest[1])
         import mido
