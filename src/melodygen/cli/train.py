@@ -75,7 +75,8 @@ def generator(
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.", rich_help_panel=_HOW)] = None,
     optimizer: Annotated[str | None, typer.Option(help="muon or adamw.", rich_help_panel=_HOW)] = None,
     dropout: Annotated[
-        float | None, typer.Option(help="Default: 0.1 for small folders.", rich_help_panel=_HOW)
+        float | None,
+        typer.Option(help="Default: 0, or 0.1 from nothing on small folders.", rich_help_panel=_HOW),
     ] = None,
     weight_decay: Annotated[float, typer.Option(help="Of the matrices.", rich_help_panel=_HOW)] = 0.05,
     transpose: Annotated[

@@ -274,7 +274,9 @@ def begin(
     passes, least, most = (30, 300, 20_000) if plan.fresh else (12, 150, 2_000)
     a_step = plan.rows * crew.size * plan.length * new_share
     steps = plan.steps or int(np.clip(passes * train_tokens / a_step, least, most))
-    dropout = plan.dropout if plan.dropout is not None else (0.1 if train_tokens < 5_000_000 else 0.0)
+    # a net that learned without dropout forgets while it gets used to it; validation stops it in time anyway
+    small = plan.fresh and train_tokens < 5_000_000
+    dropout = plan.dropout if plan.dropout is not None else (0.1 if small else 0.0)
     has_muon = hasattr(torch.optim, "Muon")
     optimizer = plan.optimizer or ("muon" if arguments["type"] == "transformer" and has_muon else "adamw")
     if optimizer == "muon" and not has_muon:
@@ -283,7 +285,7 @@ def begin(
         )
     rate = plan.learning_rate
     if rate is None:
-        rate = (3e-3 if plan.fresh else 5e-4) * (1.0 if optimizer == "muon" else 0.4)
+        rate = (3e-3 if plan.fresh else 2e-4) * (1.0 if optimizer == "muon" else 0.4)
     record: dict[str, Any] = {
         "run_version": RUN_VERSION, "melodygen": __version__, "vocabulary_id": VOCABULARY.vocabulary_id,
         "plan": asdict(plan), "folder": folder_name, "data_id": data_id(files), "processes": crew.size,
