@@ -14,6 +14,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from melodygen import __version__, checkpoints
+from melodygen import checkpoints
 from melodygen.classifiers import CnnClassifier
 from melodygen.contracts import Renderer
 from melodygen.corpus.scan import MIDI_SUFFIXES, SUFFIXES, SourceFile, find_files, load_piece
@@ -331,7 +332,8 @@ def judged(
     spec = {"widths": list(_widths(net)), "hidden": _hidden(net), "dropout": _dropout(net)}
     record = {
         "kind": "classifier", "net": {"type": "cnn", **spec}, "labels": list(labels), "front_end": config.to_dict(),
-        "temperature": fit_temperature(logits, targets), "provenance": {"melodygen": __version__, "figures": figures},
+        "temperature": fit_temperature(logits, targets),
+        "provenance": {"melodygen": version("melodygen"), "figures": figures},
     }  # fmt: skip
     return record, figures
 
@@ -462,7 +464,7 @@ def card(record: dict[str, Any], figures: dict[str, Any]) -> str:
     rows = "".join(f"| {label} | {recall:.0%} |\n" for label, recall in figures["recall"].items())
     return f"""# {record["name"]}
 
-{record["summary"]}. Written by melodygen {__version__}; this card is the program's, from what it measured.
+{record["summary"]}. Written by melodygen {version("melodygen")}; this card is the program's, from what it measured.
 
 On renders of files it did not learn from: {figures["told"]}.
 

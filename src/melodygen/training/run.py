@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from melodygen import __version__, checkpoints
+from melodygen import checkpoints
 from melodygen.atomic import atomic_path
 from melodygen.corpus.examples import PLAIN, Example, ExampleSampler, Views
 from melodygen.corpus.intake import Census, take_in_folder, write_report
@@ -287,7 +288,7 @@ def begin(
     if rate is None:
         rate = (3e-3 if plan.fresh else 2e-4) * (1.0 if optimizer == "muon" else 0.4)
     record: dict[str, Any] = {
-        "run_version": RUN_VERSION, "melodygen": __version__, "vocabulary_id": VOCABULARY.vocabulary_id,
+        "run_version": RUN_VERSION, "melodygen": version("melodygen"), "vocabulary_id": VOCABULARY.vocabulary_id,
         "plan": asdict(plan), "folder": folder_name, "data_id": data_id(files), "processes": crew.size,
         "base": base, "net": arguments, "styles": [style_to_json(s) for s in styles], "new": list(found),
         "steps": steps, "dropout": dropout, "optimizer": optimizer, "learning_rate": rate,
@@ -542,7 +543,7 @@ def finish(run: Prepared, work: Path, out: Path, progress: Progress) -> dict[str
         "net": run.net_arguments, "vocabulary_id": VOCABULARY.vocabulary_id,
         "styles": [style_to_json(s) for s in run.styles], "density_quantiles": quantiles,
         "provenance": {
-            "melodygen": __version__, "folder": record["folder"], "data_id": record["data_id"],
+            "melodygen": version("melodygen"), "folder": record["folder"], "data_id": record["data_id"],
             "files": "training/files.csv", "files_sha256": hashlib.sha256(files_csv).hexdigest(),
             "from": {k: record["base"][k] for k in ("model_id", "sha256") if k in record["base"]} or None,
             "plan": record["plan"], "steps": progress.curve[-1].step, "summary": record["summary"], "figures": figures,
