@@ -108,7 +108,8 @@ def test_programmed_drums_stay_in_their_bars(meter: tuple[int, int]) -> None:
     bars = [Bar(i * size, meter, ()) for i in range(4)]
     for style in ("jazz", "rock", "folk", "hymn"):
         rows = drum_pattern(style, bars, np.random.default_rng(1))
-        assert len(rows) >= (1 if style == "hymn" else 4) and rows[:, 0].min() >= 0 and rows[:, 0].max() < 4 * size + 0.5
+        assert len(rows) >= (1 if style == "hymn" else 4)
+        assert rows[:, 0].min() >= 0 and rows[:, 0].max() < 4 * size + 0.5
 
 
 def test_levels_keep_power_within_a_quarter_of_a_decibel() -> None:

@@ -1,4 +1,4 @@
-"""How well made a piece is, apart from its style: in its key, tune on the chords, a tune that is there, an ending that ends.
+"""How well made a piece is, apart from its style: in its key, on its chords, a tune that is there, a real ending.
 
 The classifier hears style; it does not mind a wrong note or a piece that stops in mid-air. Among candidates that sound
 like the style, the loop prefers the better made one. The measure is plain arithmetic on the notes, known in advance,
@@ -24,7 +24,7 @@ def craft(score: Score) -> float:
     pitched = [t for t in score.tracks if not t.is_drum and len(t)]
     if not score.num_notes:
         return 0.0
-    parts = []
+    parts: list[float | None] = []
     if pitched and score.key_signatures:
         parts.append(_in_key(score, pitched))
         parts.append(_ending(score))

@@ -96,7 +96,7 @@ class _Heard:
     style_scores: StyleScores | None
 
     def rank(self, min_style: float) -> tuple[bool, float, float, float]:
-        """Style up to the threshold, then craft: of candidates that sound like the style the better made one is kept."""
+        """Style up to the threshold, then craft: of those that sound like the style the better made is kept."""
         record = self.record
         return (not record.flaw, min(record.style_probability, min_style), record.craft, record.style_probability)
 

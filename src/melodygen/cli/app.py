@@ -10,7 +10,20 @@ import typer
 from typer.core import TyperGroup
 
 from melodygen import __version__
-from melodygen.cli import corpus, doctor, export, generate, live, models, panic, play, ports, render, styles, train
+from melodygen.cli import (
+    corpus,
+    doctor,
+    export,
+    generate,
+    live,
+    models,
+    panic,
+    play,
+    ports,
+    render,
+    styles,
+    train,
+)
 from melodygen.errors import MelodygenError
 
 _REASONS = {

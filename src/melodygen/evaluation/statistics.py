@@ -126,7 +126,8 @@ def rhythm_histogram(piece: Piece, role: str = "melody") -> Histogram:
     for bar in piece.bars:
         onsets += [at + position for position in sorted({n[0] for n in bar.parts.get(role, ())})]
         at += bar.num_positions
-    counts = np.bincount(np.minimum(np.diff(onsets), MAX_INTERVAL), minlength=MAX_INTERVAL + 1)[1:].astype(float)
+    intervals = np.minimum(np.diff(np.asarray(onsets, dtype=np.int64)), MAX_INTERVAL)
+    counts = np.bincount(intervals, minlength=MAX_INTERVAL + 1)[1:].astype(float)
     return counts / counts.sum() if counts.sum() else counts
 
 
