@@ -270,6 +270,8 @@ def test_stopped_in_mid_generation(
         env={**env, "FAKEBAND_MARK": str(mark)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # a test run that a shell has put in the background inherits an ignored SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,  # noqa: PLW1509
     )
     deadline = time.monotonic() + 60
     while not mark.exists() and time.monotonic() < deadline:
