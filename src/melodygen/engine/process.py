@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from melodygen.engine.phrase import Phrase
@@ -50,13 +51,12 @@ class ProcessWriter:
         """End the child; what it is writing is lost."""
         self._closed = True
         self._child.kill()
-        self._child.wait(timeout=10)
+        with suppress(subprocess.TimeoutExpired):  # on a machine that is busy; it will end
+            self._child.wait(timeout=10)
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe is not None:
-                try:
+                with suppress(OSError):
                     pipe.close()
-                except OSError:
-                    continue
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {"OMP_NUM_THREADS": "1", **os.environ}

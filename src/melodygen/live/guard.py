@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 from melodygen.errors import PortError
 
@@ -34,7 +35,8 @@ class Guard:
             self._process.stdin.close()
         except OSError:
             return  # it was killed before us
-        self._process.wait(timeout=10)
+        with suppress(subprocess.TimeoutExpired):  # on a machine that is busy; it will end
+            self._process.wait(timeout=10)
 
 
 def main(names: list[str]) -> None:
