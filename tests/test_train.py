@@ -397,3 +397,22 @@ def test_an_error_of_torch_while_saving_is_a_full_disk(tmp_path: Path) -> None:
         raise RuntimeError("PytorchStreamWriter failed writing file")
     assert caught.value.errno == errno.ENOSPC
     assert issubclass(training.Stopped, MelodygenError) and training.Stopped("").exit_code == 130
+
+
+@pytest.mark.parametrize("net", ["transformer", "lstm"])
+def test_onnx_is_what_torch_computes(folder: Path, tmp_path: Path, net: str) -> None:
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    from melodygen.training.export import export_onnx
+
+    if net == "transformer":
+        model = write_model(tmp_path / "m")
+    else:
+        model = tmp_path / "m"
+        finish(begin(folder, tmp_path / "w", replace(SMALL, net=net, steps=1)), tmp_path / "w", model)
+    report = export_onnx(str(model), tmp_path / "m.onnx")
+    assert report["difference"] <= 1e-4
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"))
+    assert session.run(None, {"ids": np.ones((2, 37), np.int64)})[0].shape == (2, 37, training.VOCABULARY.size)
+    with pytest.raises(OutputExistsError):
+        export_onnx(str(model), tmp_path / "m.onnx")

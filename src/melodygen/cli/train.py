@@ -172,6 +172,40 @@ def generator(
         print(_described(report))
 
 
+@app.command("classifier")
+def classifier(
+    folder: Annotated[
+        Path, typer.Argument(help="A folder of folders named by label, with audio or music files.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint folder to write.")],
+    source: Annotated[
+        str, typer.Option("--from", help="Classifier to begin from: name or folder; 'none' starts fresh.")
+    ] = "",
+    steps: Annotated[int, typer.Option(help="How long.")] = 600,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is in --out.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
+) -> None:
+    """Train the CNN alone: it learns to tell the folders apart by ear."""
+    from melodygen.asking import check_range
+    from melodygen.errors import OutputExistsError
+
+    check_range("steps", steps, 1, 1_000_000)
+    if not force and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputExistsError(f"{out} is already there: choose another --out, or replace it with --force")
+    from melodygen.training.hearing import train_classifier
+
+    with _display(not quiet) as watcher, tempfile.TemporaryDirectory() as scratch:
+        figures = train_classifier(folder, out, source, steps, seed, watcher, Path(scratch))
+    if json_:
+        print(json.dumps({"out": str(out), **figures}))
+    elif not quiet:
+        print(f"{out}: {figures['told']}; {len(figures['rejected'])} files were not used")
+        for row in figures["rejected"]:
+            print(f"  {row['file']}: {row['reason']}".encode("utf-8", "backslashreplace").decode())
+
+
 def _lead(
     work: Path, out: Path, folder: Path, record: dict[str, Any], device: torch.device, crew: Crew, save_minutes: float,
     tensorboard: bool, watcher: _Watcher,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,32 @@ from melodygen import checkpoints
 from melodygen.atomic import atomic_path
 from melodygen.classifiers import CnnClassifier
 from melodygen.errors import CheckpointError, PluginError
-from melodygen.generators.neural import NeuralGenerator
+from melodygen.generators.neural import NETS, NeuralGenerator
 from melodygen.nets.transformer import Transformer
 from melodygen.tokens.vocabulary import VOCABULARY
 
 LARGEST_DIFFERENCE = 1e-4
 OPSET = 17
+
+
+class _RmsNorm(nn.Module):
+    """RMS norm in operations that ONNX has."""
+
+    def __init__(self, norm: nn.RMSNorm) -> None:
+        super().__init__()
+        self.weight, self.eps = norm.weight, norm.eps or 1e-6
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + self.eps) * self.weight
+
+
+def _with_plain_norms(net: nn.Module) -> nn.Module:
+    copied = copy.deepcopy(net)
+    for module in list(copied.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.RMSNorm):
+                setattr(module, name, _RmsNorm(child))
+    return copied
 
 
 class _Traceable(nn.Module):
@@ -55,7 +76,10 @@ def export_onnx(model: str, target: Path, overwrite: bool = False) -> dict[str, 
     rng = np.random.default_rng(1)
     net: nn.Module
     if kind == "generator":
-        net = NeuralGenerator.from_folder(folder).net
+        NeuralGenerator.from_folder(folder)  # checks vocabulary and config; it may hold the net in another precision
+        arguments = dict(checkpoints.read_config(folder)["net"])
+        net = NETS[arguments.pop("type")](VOCABULARY.size, **arguments)
+        checkpoints.load_weights(folder, net)
         name, axes = "ids", {0: "batch", 1: "steps"}
         inputs = [torch.from_numpy(rng.integers(0, VOCABULARY.size, shape)) for shape in ((2, 24), (1, 1), (3, 130))]
     else:
@@ -65,7 +89,8 @@ def export_onnx(model: str, target: Path, overwrite: bool = False) -> dict[str, 
         shape = (judge.front_end.num_bands, judge.front_end.num_frames)
         inputs = [torch.from_numpy(rng.normal(size=(n, *shape)).astype(np.float32)) for n in (2, 1, 5)]
     net = net.eval()
-    traced = _Traceable(net).eval() if isinstance(net, Transformer) else net
+    plain = _with_plain_norms(net)
+    traced = _Traceable(plain).eval() if isinstance(plain, Transformer) else plain
     with atomic_path(target, overwrite) as temporary:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

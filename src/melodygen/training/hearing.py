@@ -58,9 +58,9 @@ from melodygen.training.viewstore import (
     render_stems,
 )
 
-VIEWS_A_LABEL = 48
-VALID_VIEWS = 12
-TAUGHT_STEPS, ALONE_STEPS = 160, 600
+VIEWS_A_LABEL = 72
+VALID_VIEWS = 18
+TAUGHT_STEPS, ALONE_STEPS = 320, 600
 AUDIO_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"))
 ARRANGERS = tuple(s.name for s in STYLES)
 """Styles that views know how to arrange in."""
