@@ -5,7 +5,8 @@ Each stream has its own random generator, so what it draws does not depend on th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -127,6 +128,18 @@ def choose(
     return int(tokens[order[index]]), float(log_probs[order[index]])
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread inside the block: sampling is many small operations; on a busy machine more threads spin."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 @torch.inference_mode()
 def write(
     net: SequenceNet,

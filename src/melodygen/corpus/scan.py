@@ -343,26 +343,9 @@ def _read_apart(
     ]
 
 
-def near_duplicates(pieces: Sequence[tuple[Piece, PieceInfo]]) -> dict[str, str]:
-    """path -> path of an earlier piece that has the same notes (transposition and tempo aside).
-
-    Fingerprint: the melody's (or first role's) first 64 (interval, onset distance) pairs.
-    """
-    seen: dict[int, str] = {}
-    doubles: dict[str, str] = {}
-    for piece, info in pieces:
-        fingerprint = fingerprint_of(piece)
-        if fingerprint is None:
-            continue
-        if fingerprint in seen:
-            doubles[info.path] = seen[fingerprint]
-        else:
-            seen[fingerprint] = info.path
-    return doubles
-
-
 def fingerprint_of(piece: Piece) -> int | None:
-    """Equal for near-duplicates (see above); None for pieces too short to tell."""
+    """Equal for near-duplicates, transposition and tempo aside: the melody's (or first role's) first 64
+    (onset distance, interval) pairs. None for pieces too short to tell."""
     role = next((r for r in ("melody", "other", "chords", "bass", "drums") if r in piece.roles), None)
     if role is None:
         return None
@@ -382,6 +365,6 @@ def fingerprint_of(piece: Piece) -> int | None:
 
 
 __all__ = [
-    "Reading", "SourceFile", "find_files", "fingerprint_of", "load_piece", "near_duplicates", "prepare_score",
+    "Reading", "SourceFile", "find_files", "fingerprint_of", "load_piece", "prepare_score",
     "read_folder", "read_piece",
 ]  # fmt: skip

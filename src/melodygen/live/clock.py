@@ -140,11 +140,6 @@ class ClockFollower:
     def qpm(self) -> float:
         return min(max(self._rate * 60.0 / TICKS_PER_QUARTER, SLOWEST_QPM), FASTEST_QPM)
 
-    @property
-    def is_ticking(self) -> bool:
-        """Ticks come, whether or not the song runs."""
-        return self._last is not None and not self.is_lost
-
     def join(self) -> None:
         """Run from the next tick on, though no Start was heard: the clock was there before us."""
         if not self.is_running:

@@ -164,10 +164,6 @@ class PortOutput:
             self._roster = Roster(outputs=True)
             self._watcher.start()
 
-    @property
-    def is_there(self) -> bool:
-        return self._port is not None
-
     def send(self, message: MidiBytes) -> bool:
         with self._lock:
             if self._port is None:

@@ -15,7 +15,6 @@ import io
 import mmap
 import struct
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -231,11 +230,6 @@ class SoundFont:
                 if all(low <= high for low, high in ranges):
                     zones.append(Zone(ranges[0], ranges[1], sample, gens))
         return zones
-
-    @cached_property
-    def is_compressed(self) -> bool:
-        """SF3: samples are Ogg Vorbis streams."""
-        return bool((self.tables["shdr"]["type"] & SF3_COMPRESSED).any())
 
     def loop(self, sample: int) -> tuple[int, int]:
         """First frame of the loop and the frame after its last, counted from the sample's start."""

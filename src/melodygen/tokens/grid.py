@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from melodygen.errors import ScoreError, TokenError
-from melodygen.harmony import PITCH_CLASS_NAMES, chord_label, estimate_key, parse_chord
+from melodygen.harmony import chord_label, estimate_key, parse_chord
 from melodygen.score import (
     Chord,
     KeySignature,
@@ -35,7 +35,6 @@ from melodygen.tokens.vocabulary import (
     DURATION_INDEX,
     DURATIONS,
     MAX_POLYPHONY,
-    MAX_POSITIONS,
     METERS,
     POSITIONS_PER_QUARTER,
     VELOCITIES,
@@ -279,7 +278,7 @@ def piece_to_score(
 
 
 __all__ = [
-    "GRID_ROLES", "MAX_POSITIONS", "PITCHED_ROLES", "PITCH_CLASS_NAMES", "GridBar", "GridNote", "Piece",
+    "GRID_ROLES", "PITCHED_ROLES", "GridBar", "GridNote", "Piece",
     "canonical_notes", "end_with_notes", "estimate_piece_key", "fitting_duration", "meter_positions", "piece_to_score",
     "score_to_piece",
 ]  # fmt: skip

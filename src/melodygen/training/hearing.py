@@ -60,7 +60,7 @@ from melodygen.training.viewstore import (
 
 VIEWS_A_LABEL = 72
 VALID_VIEWS = 18
-TAUGHT_STEPS, ALONE_STEPS = 320, 600
+TAUGHT_STEPS = 320
 AUDIO_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"))
 ARRANGERS = tuple(s.name for s in STYLES)
 """Styles that views know how to arrange in."""

@@ -155,15 +155,12 @@ def write_known(
     """``pieces`` pieces in each style as the generator writes them, for replay; also as MIDI below ``folder`` with a
     manifest, for those who want to hear them."""
     rows, found = ["path,style,split,title"], []
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sampling is many small operations: on a busy machine more threads only spin
     requests = max(2, round(pieces / 8))
     for index, style in enumerate(styles):
         watcher.stage(f"writing replay: {style}", index / len(styles))
         kept = KnownWriter(folder, style)
         found += write_replay(generator, requests, -(-pieces // requests), seed, style, kept)
         rows += kept.rows
-    torch.set_num_threads(threads)
     (folder / "manifest.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return found
 
