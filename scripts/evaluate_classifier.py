@@ -4,9 +4,10 @@
         --font A.sf2 --font B.sf2 --unseen-font C.sf2
     python scripts/evaluate_classifier.py measure CACHE models/style-cnn --out docs
 
-Sets: `known` (validation titles, training soundfonts), `unknown` (the same titles, a soundfont and instruments never
-trained on), `foreign` (MIDI from elsewhere), `recordings` (labelled clips). A cached set is an .npz of windows
-(W, F, T) as float16, with the item, label, group and collection of each window.
+Sets: `as_is` (validation titles as they are written, shipped soundfont), `known` (the same, arranged and instrumented
+as the product would, training soundfonts), `unknown` (arranged, a soundfont and instruments never trained on),
+`foreign` (MIDI from elsewhere), `recordings` (labelled clips). A cached set is an .npz of windows (W, F, T) as float16,
+with the item, label, group and collection of each window.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from melodygen.atomic import atomic_path
 from melodygen.audio import Audio
 from melodygen.classifiers import CnnClassifier
 from melodygen.corpus.scan import find_files, prepare_score
-from melodygen.corpus.views import PLAIN, UNKNOWN_INSTRUMENTS, ViewMaker, ViewStyle, read_source
+from melodygen.corpus.source import read_source
+from melodygen.corpus.views import AS_IS, PLAIN, UNKNOWN_INSTRUMENTS, ViewMaker, ViewStyle
 from melodygen.errors import MelodygenError
 from melodygen.evaluation.classifier import calibration_error, mean_by_group, plot_confusion, report, softmax
 from melodygen.frontend import FrontEndConfig, features
@@ -36,7 +38,7 @@ from melodygen.score import Score, Tempo, Track, note_array
 
 PIECES_A_STYLE = 40
 FOREIGN_SECONDS = 60.0
-SETS = ("known", "unknown", "foreign", "recordings")
+SETS = ("as_is", "known", "unknown", "foreign", "recordings")
 
 
 def save_set(path: Path, items: list[tuple[NDArray[np.float32], str, str, str]]) -> None:
@@ -57,7 +59,7 @@ def prepare_views(path: Path, arguments: argparse.Namespace, how: ViewStyle, fon
     files = find_files(arguments.corpus)
     groups = grouped(files, "valid")
     maker = ViewMaker(read_takes(files, "valid"))
-    renderers = [SamplerRenderer(f) for f in fonts]
+    renderers = [SamplerRenderer(f) for f in fonts] or [SamplerRenderer()]
     config = FrontEndConfig()
     items = []
     for number, style in enumerate(LABELS):
@@ -153,6 +155,8 @@ def prepare(arguments: argparse.Namespace) -> None:
     wanted = arguments.sets or SETS
     if "recordings" in wanted and arguments.recordings:
         prepare_recordings(arguments.cache / "recordings.npz", arguments.recordings)
+    if "as_is" in wanted:
+        prepare_views(arguments.cache / "as_is.npz", arguments, AS_IS, [])
     if "known" in wanted:
         prepare_views(arguments.cache / "known.npz", arguments, PLAIN, arguments.font)
     if "unknown" in wanted:
@@ -195,7 +199,7 @@ def measure(arguments: argparse.Namespace) -> None:
         # The temperature was fitted on one half of the validation titles: calibration is told on the other.
         other = (
             ~calibration_half(extra["name"].tolist())
-            if name in ("known", "unknown")
+            if name in ("as_is", "known", "unknown")
             else np.ones(len(mean), bool)
         )
         whole = report(softmax(mean / classifier.temperature), targets, LABELS)
@@ -228,7 +232,8 @@ def measure(arguments: argparse.Namespace) -> None:
         }
         if arguments.out is not None:
             shown = {
-                "known": "validation titles, known soundfonts",
+                "as_is": "validation titles as written",
+                "known": "validation titles arranged, known soundfonts",
                 "unknown": "unknown soundfont and instruments",
             }
             plot_confusion(arguments.out / "images" / f"confusion_{name}.png", whole, shown.get(name, name))

@@ -19,12 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
-from melodygen.checkpoints import save_checkpoint
+from melodygen.checkpoints import CONFIG, WEIGHTS, save_checkpoint
 from melodygen.contracts import Renderer
 from melodygen.corpus.scan import SourceFile, find_files
-from melodygen.corpus.views import TRAINING, Source, ViewMaker, read_source
+from melodygen.corpus.source import Source, read_source
+from melodygen.corpus.views import TRAINING, ViewMaker
 from melodygen.errors import MelodygenError
 from melodygen.evaluation.classifier import mean_by_group
 from melodygen.frontend import FrontEndConfig
@@ -107,13 +109,13 @@ def render(arguments: argparse.Namespace) -> None:
             print(json.dumps({"views": made, "seconds": round(time.monotonic() - begun, 1)}), flush=True)
 
 
-WIDTHS, HIDDEN, DROPOUT = (24, 48, 72, 112), 192, 0.3
+WIDTHS, HIDDEN, DROPOUT, CONTEXT = (24, 48, 72, 112), 192, 0.3, 3
 
 
 def new_net(seed: int, config: FrontEndConfig) -> StyleCnn:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return StyleCnn(len(LABELS), config.num_bands, WIDTHS, HIDDEN, DROPOUT)
+        return StyleCnn(len(LABELS), config.num_bands, WIDTHS, HIDDEN, DROPOUT, CONTEXT)
 
 
 def calibration_half(names: list[str]) -> np.ndarray:
@@ -126,7 +128,11 @@ def train_shipped(arguments: argparse.Namespace) -> None:
     config = FrontEndConfig()
     store = open_store(arguments.store, config.num_bands, frames_in(TRAINING.seconds, config))
     recipe = ClassifierRecipe(
-        steps=arguments.steps, seed=arguments.seed, learning_rate=arguments.rate, workers=arguments.workers
+        steps=arguments.steps,
+        seed=arguments.seed,
+        learning_rate=arguments.rate,
+        ease=0.25,
+        workers=arguments.workers,
     )
     mixer = Mixer(store, LABELS, config, store.entries)
     test = np.load(arguments.tests / "known.npz") if arguments.tests else None
@@ -146,19 +152,34 @@ def train_shipped(arguments: argparse.Namespace) -> None:
                 line["known_window_accuracy"] = round(float((found.argmax(axis=1) == target).mean()), 4)
             print(json.dumps(line), flush=True)
 
-    net = train(new_net(recipe.seed, config), mixer, recipe, each)
+    net = new_net(recipe.seed, config)
+    if arguments.start is not None:  # what the older net lacks begins as it does in a new one: as nothing
+        missing = net.load_state_dict(load_file(arguments.start / WEIGHTS), strict=False)
+        print(json.dumps({"start": str(arguments.start.name), "new": len(missing.missing_keys)}), flush=True)
+    net = train(net, mixer, recipe, each)
     temperature = 1.0
-    if test is not None:
+    if arguments.tests:
         net.half().float()  # as it will be stored
-        mean = mean_by_group(logits_of(net, test["windows"].astype(np.float32)), test["item"])
-        target = np.array([LABELS.index(x) for x in test["label"]])
-        half = calibration_half(test["name"].tolist())
-        temperature = fit_temperature(mean[half].astype(np.float32), target[half])
+        means, targets = [], []
+        for name in ("as_is", "known"):
+            held = np.load(arguments.tests / f"{name}.npz")
+            half = calibration_half(held["name"].tolist())
+            means.append(
+                mean_by_group(logits_of(net, held["windows"].astype(np.float32)), held["item"])[half]
+            )
+            targets.append(np.array([LABELS.index(x) for x in held["label"]])[half])
+        temperature = fit_temperature(np.concatenate(means).astype(np.float32), np.concatenate(targets))
     record = {
         "kind": "classifier",
         "name": "style-cnn",
         "summary": "Hears one of ten styles in ten seconds of sound (renders of openly licensed music)",
-        "net": {"type": "cnn", "widths": list(WIDTHS), "hidden": HIDDEN, "dropout": DROPOUT},
+        "net": {
+            "type": "cnn",
+            "widths": list(WIDTHS),
+            "hidden": HIDDEN,
+            "dropout": DROPOUT,
+            "context": CONTEXT,
+        },
         "labels": list(LABELS),
         "front_end": config.to_dict(),
         "temperature": temperature,
@@ -167,6 +188,9 @@ def train_shipped(arguments: argparse.Namespace) -> None:
             "views": len(store.entries),
             "collections": sorted({e.collection for e in store.entries}),
             "soundfonts": sorted({e.font for e in store.entries}),
+            "started_from": None
+            if arguments.start is None
+            else json.loads((arguments.start / CONFIG).read_text())["provenance"],
             "final_loss": round(float(np.mean(losses[-100:])), 4),
         },
     }
@@ -238,6 +262,7 @@ def main() -> None:
     two.add_argument("store", type=Path)
     two.add_argument("--tests", type=Path)
     two.add_argument("--out", type=Path, required=True)
+    two.add_argument("--start", type=Path, help="a checkpoint to go on from")
     two.add_argument("--steps", type=int, default=3000)
     two.add_argument("--every", type=int, default=500)
     two.add_argument("--rate", type=float, default=3.5e-3)

@@ -7,18 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from melodygen.corpus.backing import bass_line, drum_pattern
+from melodygen.corpus.orchestration import HELD_OUT_PROGRAMS
 from melodygen.corpus.scan import SourceFile
-from melodygen.corpus.views import (
-    HELD_OUT_PROGRAMS,
-    TRAINING,
-    UNKNOWN_INSTRUMENTS,
-    Bar,
-    Source,
-    ViewMaker,
-    bass_line,
-    drum_pattern,
-    read_source,
-)
+from melodygen.corpus.source import Bar, Source, read_source
+from melodygen.corpus.views import TRAINING, UNKNOWN_INSTRUMENTS, ViewMaker
 from melodygen.errors import CorpusError
 from melodygen.frontend import FrontEndConfig
 from melodygen.harmony import CHORD_QUALITIES

@@ -34,8 +34,21 @@ class Residual(nn.Module):
         return functional.relu(y + self.shortcut_norm(self.shortcut(x)))
 
 
+class Context(nn.Module):
+    """A dilated temporal convolution beside a shortcut; it begins as the shortcut alone."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
+        self.norm = nn.BatchNorm1d(channels)
+        nn.init.zeros_(self.norm.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.norm(self.convolution(x)))
+
+
 class StyleCnn(nn.Module):
-    """(B, F, T) of scaled log-mel -> logits (B, classes)."""
+    """(B, F, T) of scaled log-mel -> logits (B, classes). ``context``: dilated convolutions that follow."""
 
     def __init__(
         self,
@@ -44,6 +57,7 @@ class StyleCnn(nn.Module):
         widths: Sequence[int] = (24, 48, 72, 112),
         hidden: int = 192,
         dropout: float = 0.3,
+        context: int = 0,
     ) -> None:
         super().__init__()
         self.entry = nn.Conv2d(1, widths[0], 5, 2, 2, bias=False)
@@ -56,6 +70,7 @@ class StyleCnn(nn.Module):
         bands = -(-num_bands // 16)
         self.temporal = nn.Conv1d(widths[3] * bands, hidden, 3, padding=1, bias=False)
         self.temporal_norm = nn.BatchNorm1d(hidden)
+        self.context = nn.Sequential(*(Context(hidden, 2 ** (i + 1)) for i in range(context)))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(2 * hidden, num_classes)
 
@@ -63,7 +78,7 @@ class StyleCnn(nn.Module):
         """(B, F, T) -> (B, 2 hidden): what the net makes of a window before it names a style."""
         y = functional.relu(self.entry_norm(self.entry(x.unsqueeze(1))))
         y = self.blocks(y).flatten(1, 2)
-        y = functional.relu(self.temporal_norm(self.temporal(y)))
+        y = self.context(functional.relu(self.temporal_norm(self.temporal(y))))
         return torch.cat((y.mean(dim=2), y.amax(dim=2)), dim=1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -28,11 +28,14 @@ from melodygen.training.viewstore import Entry, Store, power_table
 
 STEM_DB = {"melody": 0.0, "harmony": -4.0, "bass": -2.0, "drums": -3.0, "extra": -6.0}
 KEEP_STEM = {"melody": 0.9, "harmony": 0.85, "bass": 0.85, "drums": 0.78, "extra": 0.6}
+KEEP_WHOLE = 0.35
+"""How often a view is heard with all its stems, near their usual loudness."""
 
 
 @dataclass(frozen=True)
 class ClassifierRecipe:
-    """``mixup``: Beta's parameter; ``average``: decay of the weight average; ``distort``: 0 leaves the sound plain."""
+    """``mixup``: Beta's parameter; ``average``: decay of the weight average; ``distort``: 0 leaves the sound plain;
+    ``ease``: over this last share of the steps distortion falls to half and mixup to nothing, towards real use."""
 
     steps: int = 3000
     rows: int = 64
@@ -43,6 +46,7 @@ class ClassifierRecipe:
     average: float = 0.997
     warmup: float = 0.06
     distort: float = 1.0
+    ease: float = 0.0
     bf16: bool = True
     workers: int = 0
     """Processes that mix while the net learns; the batches do not depend on it."""
@@ -81,7 +85,8 @@ class Mixer:
         return entries[int(rng.integers(len(entries)))]
 
     def _mixed(self, entry: Entry, rng: np.random.Generator) -> Features:
-        kept = [s for s in entry.stems if rng.random() < KEEP_STEM[s]]
+        whole = rng.random() < KEEP_WHOLE
+        kept = [s for s in entry.stems if whole or rng.random() < KEEP_STEM[s]]
         if not set(kept) - {"drums"}:
             kept = list(entry.stems)
         frames = self._store.levels.shape[2]
@@ -91,7 +96,7 @@ class Mixer:
         index = np.rint(first + np.arange(need) * pace).astype(np.int64)
         total = np.zeros((self._store.levels.shape[1], need), dtype=np.float32)
         for name in kept:
-            gain = 10 ** ((STEM_DB[name] + rng.normal(0, 3.5)) / 10)
+            gain = 10 ** ((STEM_DB[name] + rng.normal(0, 2.0 if whole else 3.5)) / 10)
             stem = self._table[self._store.levels[entry.first + entry.stems.index(name)]]
             total += np.float32(gain) * stem[:, index]
         return total
@@ -220,10 +225,11 @@ class _Steps(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
     def __getitem__(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         recipe = self._recipe
         rng = np.random.default_rng([recipe.seed, step])
-        levels, styles = self._mixer.draw(rng, recipe.rows, recipe.distort)
+        left = min(1.0, (recipe.steps - step) / max(recipe.ease * recipe.steps, 1e-9))  # 1, then falling to 0
+        levels, styles = self._mixer.draw(rng, recipe.rows, recipe.distort * (0.5 + 0.5 * left))
         share = np.ones(recipe.rows, dtype=np.float32)
         if recipe.mixup > 0:
-            some = rng.random(recipe.rows) < 0.5
+            some = rng.random(recipe.rows) < 0.5 * left
             drawn = rng.beta(recipe.mixup, recipe.mixup, recipe.rows)
             share = np.where(some, np.maximum(drawn, 1 - drawn), 1.0).astype(np.float32)
         other = rng.permutation(recipe.rows)

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from melodygen.contracts import Renderer
-from melodygen.corpus.views import STEMS, View
+from melodygen.corpus.source import STEMS
+from melodygen.corpus.views import View
 from melodygen.errors import CorpusError
 from melodygen.frontend import Features, FrontEndConfig, mel_power, to_mono_at
 
