@@ -20,13 +20,19 @@ from training_folder import tune, write_folder, write_model
 from melodygen import api
 from melodygen.checkpoints import load_generator, read_config
 from melodygen.contracts import Request
+from melodygen.corpus.scan import find_files
 from melodygen.corpus.shards import load_shards
 from melodygen.errors import CheckpointError, CorpusError, MelodygenError, OutputExistsError, UsageError
 from melodygen.io.midi import write_midi
-from melodygen.training import run as training
+from melodygen.tokens.vocabulary import VOCABULARY
+from melodygen.training.begin import begin, check_resumed, data_id
 from melodygen.training.distributed import Crew
-from melodygen.training.run import Plan
+from melodygen.training.outcome import finish
+from melodygen.training.plan import Plan, check_plan
+from melodygen.training.run import Stopped, Validator, learn, make_tuning, prepare
+from melodygen.training.state import disk_errors
 from melodygen.training.tuning import Tuning
+from melodygen.training.workfolder import working_folder
 
 CPU = torch.device("cpu")
 SMALL = Plan(source="none", size="tiny", steps=10, rows=2, length=128, classifier=False)
@@ -47,18 +53,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("music"), "rising", 5)
 
 
-def begin(folder: Path, work: Path, plan: Plan = SMALL) -> dict:
+def begun(folder: Path, work: Path, plan: Plan = SMALL) -> dict:
     work.mkdir(parents=True, exist_ok=True)
-    return training.begin(folder, work, plan, CPU, Crew(), 1, Silent())
+    return begin(folder, work, plan, CPU, Crew(), 1, Silent())
 
 
-def finish(record: dict, work: Path, out: Path, stop_after: int | None = None) -> bytes:
+def ended(record: dict, work: Path, out: Path, stop_after: int | None = None) -> bytes:
     """Learn to the end, or stop; the weights that were written."""
-    run = training.prepare(work, record, CPU, Crew())
+    run = prepare(work, record, CPU, Crew())
     steps = iter(range(1, 1000))
     stop = (lambda: next(steps) >= stop_after) if stop_after else (lambda: False)
-    progress = training.learn(run, work, Crew(), Silent(), stop=stop)
-    training.finish(run, work, out, progress)
+    progress = learn(run, work, Crew(), Silent(), stop=stop)
+    finish(run, work, out, progress)
     return (out / "model.safetensors").read_bytes()
 
 
@@ -66,18 +72,18 @@ def finish(record: dict, work: Path, out: Path, stop_after: int | None = None) -
 def unbroken(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, bytes]:
     out = tmp_path_factory.mktemp("unbroken")
     work = out / "w"
-    return out, work, finish(begin(folder, work), work, out)
+    return out, work, ended(begun(folder, work), work, out)
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(
     folder: Path, tmp_path: Path, unbroken: tuple[Path, Path, bytes]
 ) -> None:
     work = tmp_path / "w"
-    record = begin(folder, work)
-    with pytest.raises(training.Stopped, match="step 4 of 10; go on with --resume"):
-        finish(record, work, tmp_path, stop_after=4)
+    record = begun(folder, work)
+    with pytest.raises(Stopped, match="step 4 of 10; go on with --resume"):
+        ended(record, work, tmp_path, stop_after=4)
     assert not (tmp_path / "model.safetensors").exists()
-    assert finish(json.loads((work / "run.json").read_text()), work, tmp_path) == unbroken[2]
+    assert ended(json.loads((work / "run.json").read_text()), work, tmp_path) == unbroken[2]
 
 
 def test_learning_changes_the_weights_and_lowers_the_loss(unbroken: tuple[Path, Path, bytes]) -> None:
@@ -92,7 +98,7 @@ def test_what_is_written(unbroken: tuple[Path, Path, bytes], folder: Path) -> No
     assert [s["name"] for s in config["styles"]] == ["rising"]
     style = config["styles"][0]
     assert (style["meter"], style["tracks"], style["programs"]) == ([4, 4], ["melody"], {"melody": 73})
-    assert config["provenance"]["data_id"] == training.data_id(training.find_files(folder))
+    assert config["provenance"]["data_id"] == data_id(find_files(folder))
     files = (out / "training" / "files.csv").read_text().splitlines()
     assert len(files) == 6 and all(len(line.rsplit(",", 1)[1]) == 64 for line in files[1:])
     card = (out / "README.md").read_text()
@@ -171,22 +177,22 @@ def test_a_full_disk_is_said_and_leaves_no_torn_file(
 
 def test_resume_refuses_other_data_and_other_options(folder: Path, tmp_path: Path) -> None:
     mine = write_folder(tmp_path, "rising", 3)
-    record = begin(mine, tmp_path / "w")
-    assert training.check_resumed(record, mine, SMALL, {"steps"}, Crew()) == SMALL
+    record = begun(mine, tmp_path / "w")
+    assert check_resumed(record, mine, SMALL, {"steps"}, Crew()) == SMALL
     with pytest.raises(UsageError, match="--steps 99: the run was begun with 10"):
-        training.check_resumed(record, mine, replace(SMALL, steps=99), {"steps"}, Crew())
+        check_resumed(record, mine, replace(SMALL, steps=99), {"steps"}, Crew())
     with pytest.raises(CheckpointError, match="cannot be resumed"):
-        training.check_resumed({**record, "vocabulary_id": "other"}, mine, SMALL, set(), Crew())
+        check_resumed({**record, "vocabulary_id": "other"}, mine, SMALL, set(), Crew())
     write_midi(mine / "rising" / "rising-a.mid", tune(99, True), overwrite=True)
     with pytest.raises(CorpusError, match="not those the run was begun with"):
-        training.check_resumed(record, mine, SMALL, set(), Crew())
+        check_resumed(record, mine, SMALL, set(), Crew())
 
 
 def test_a_broken_state_is_said(folder: Path, tmp_path: Path) -> None:
-    record = begin(folder, tmp_path / "w")
+    record = begun(folder, tmp_path / "w")
     (tmp_path / "w" / "state.pt").write_bytes(b"not a state")
     with pytest.raises(CheckpointError, match="start again with --force"):
-        finish(record, tmp_path / "w", tmp_path)
+        ended(record, tmp_path / "w", tmp_path)
 
 
 def test_the_folder_that_is_there_is_not_overwritten(
@@ -194,22 +200,22 @@ def test_the_folder_that_is_there_is_not_overwritten(
 ) -> None:
     with (
         pytest.raises(OutputExistsError, match="--force"),
-        training.working_folder(unbroken[0], False, False),
+        working_folder(unbroken[0], False, False),
     ):
         pass
     with (
         pytest.raises(UsageError, match="no run to go on with"),
-        training.working_folder(tmp_path, True, False),
+        working_folder(tmp_path, True, False),
     ):
         pass
-    with training.working_folder(tmp_path / "a" / "b", False, False):
+    with working_folder(tmp_path / "a" / "b", False, False):
         pass
     assert not (tmp_path / "a").exists()  # nothing began: nothing is left
-    with training.working_folder(tmp_path / "c", False, False) as work:
+    with working_folder(tmp_path / "c", False, False) as work:
         (work / "run.json").write_text("{}")
     with (
         pytest.raises(OutputExistsError, match="--resume"),
-        training.working_folder(tmp_path / "c", False, False),
+        working_folder(tmp_path / "c", False, False),
     ):
         pass
 
@@ -224,25 +230,25 @@ def test_the_folder_that_is_there_is_not_overwritten(
 )  # fmt: skip
 def test_a_plan_that_cannot_be(plan: Plan, told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        training.check_plan(plan)
+        check_plan(plan)
 
 
 def test_one_file_and_no_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="one usable file"):
-        begin(write_folder(tmp_path / "one", "rising", 1), tmp_path / "w")
+        begun(write_folder(tmp_path / "one", "rising", 1), tmp_path / "w")
     (tmp_path / "empty").mkdir()
     with pytest.raises(CorpusError, match="no file ends in"):
-        begin(tmp_path / "empty", tmp_path / "w")
+        begun(tmp_path / "empty", tmp_path / "w")
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "letter.mid").write_text("dear reader")
     with pytest.raises(CorpusError, match="none of 1 files can be used: 1 × not a MIDI file"):
-        begin(tmp_path / "text", tmp_path / "w")
+        begun(tmp_path / "text", tmp_path / "w")
 
 
 def test_every_style_has_something_to_validate_on(tmp_path: Path) -> None:
     write_folder(tmp_path / "m", "rising", 2)
     write_folder(tmp_path / "m", "falling", 3, up=False, seed=50)
-    begin(tmp_path / "m", tmp_path / "w")
+    begun(tmp_path / "m", tmp_path / "w")
     splits = {(p.style, p.split) for p in load_shards(tmp_path / "w" / "shards").pieces}
     assert splits == {(s, p) for s in ("rising", "falling") for p in ("train", "valid")}
 
@@ -254,7 +260,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, Path]:
     base = write_model(root / "base")
     music = write_folder(root / "music", "falling", 4, up=False)
     plan = replace(SMALL, source=str(base), replay_pieces=2, learning_rate=3e-3, steps=20)
-    return base, begin(music, root / "w", plan), root / "w"
+    return base, begun(music, root / "w", plan), root / "w"
 
 
 def test_replay_keeps_what_the_old_model_said(tuned: tuple[Path, dict, Path]) -> None:
@@ -262,9 +268,9 @@ def test_replay_keeps_what_the_old_model_said(tuned: tuple[Path, dict, Path]) ->
     change = {}
     for share in (0.5, 0.0):
         record = {**tuned[1], "plan": {**tuned[1]["plan"], "replay": share}}
-        run = training.prepare(tuned[2], record, CPU, Crew())
-        tuning = training.make_tuning(run, Crew())
-        check = training.Validator(run)
+        run = prepare(tuned[2], record, CPU, Crew())
+        tuning = make_tuning(run, Crew())
+        check = Validator(run)
         before = check(tuning.average)
         for _ in tuning.run():
             pass
@@ -277,10 +283,11 @@ def test_replay_keeps_what_the_old_model_said(tuned: tuple[Path, dict, Path]) ->
 
 def test_a_new_style_takes_the_next_slot(tuned: tuple[Path, dict, Path]) -> None:
     assert [s["name"] for s in tuned[1]["styles"]] == ["jazz", "folk", "falling"]
-    run = training.prepare(tuned[2], tuned[1], CPU, Crew())
+    run = prepare(tuned[2], tuned[1], CPU, Crew())
     table = run.net.get_parameter("embedding.weight")
-    first = training.VOCABULARY.offsets["style"] + 1
-    assert torch.allclose(table[first + 2], table[first : first + 2].mean(dim=0))
+    first = VOCABULARY.offsets["style"] + 1
+    slot = first + {"jazz": 0, "folk": 1}[tuned[1]["base"]["nearest"]["falling"]]
+    assert torch.equal(table[first + 2], table[slot])
     assert run.old_net is not None and not any(p.requires_grad for p in run.old_net.parameters())
 
 
@@ -292,23 +299,23 @@ def test_a_base_of_another_vocabulary_or_that_changed_is_refused(
     (other / "config.json").write_text(json.dumps({**config, "vocabulary_id": "0123"}))
     music = write_folder(tmp_path / "music", "falling", 2, up=False)
     with pytest.raises(CheckpointError, match="speaks vocabulary 0123"):
-        begin(music, tmp_path / "w", replace(SMALL, source=str(other)))
+        begun(music, tmp_path / "w", replace(SMALL, source=str(other)))
     changed = write_model(tmp_path / "changed", seed=5)
     with pytest.raises(CheckpointError, match="has changed"):
-        training.prepare(
+        prepare(
             tuned[2], {**tuned[1], "base": {**tuned[1]["base"], "path": str(changed)}}, CPU, Crew()
         )
 
 
 def test_rows_of_two_processes_are_those_of_one(tuned: tuple[Path, dict, Path]) -> None:
-    run = training.prepare(tuned[2], tuned[1], CPU, Crew())
-    whole = training.make_tuning(replace(run, recipe=replace(run.recipe, rows=4)), Crew())
+    run = prepare(tuned[2], tuned[1], CPU, Crew())
+    whole = make_tuning(replace(run, recipe=replace(run.recipe, rows=4)), Crew())
 
     class Half(Crew):
         def wrap(self, net: torch.nn.Module) -> torch.nn.Module:
             return net
 
-    parts = [training.make_tuning(run, Half(rank, 2)) for rank in (0, 1)]
+    parts = [make_tuning(run, Half(rank, 2)) for rank in (0, 1)]
     assert np.array_equal(np.concatenate([p.batch(3) for p in parts]), whole.batch(3))
     assert [whole.is_replay(r) for r in range(4)] == [False, True, False, True]
     tokens = torch.from_numpy(whole.batch(3).astype(np.int64))
@@ -317,10 +324,10 @@ def test_rows_of_two_processes_are_those_of_one(tuned: tuple[Path, dict, Path]) 
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(tuned: tuple[Path, dict, Path]) -> None:
-    run = training.prepare(tuned[2], {**tuned[1], "dropout": 0.0, "bf16": False}, CPU, Crew())
+    run = prepare(tuned[2], {**tuned[1], "dropout": 0.0, "bf16": False}, CPU, Crew())
 
     def gradients(accumulate: int) -> torch.Tensor:
-        tuning: Tuning = training.make_tuning(
+        tuning: Tuning = make_tuning(
             replace(run, recipe=replace(run.recipe, rows=4, accumulate=accumulate)), Crew()
         )
         run.net.zero_grad()
@@ -352,7 +359,7 @@ def test_two_processes_learn_as_one_with_twice_the_batch(
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     work = tmp_path / "w"
-    finish(begin(folder, work, replace(SMALL, dropout=0.0)), work, tmp_path / "one")
+    ended(begun(folder, work, replace(SMALL, dropout=0.0)), work, tmp_path / "one")
     losses = [
         [
             json.loads(line)["valid"]
@@ -375,9 +382,9 @@ def test_the_classifier_of_a_model_is_found(tmp_path: Path) -> None:
 
 def test_a_lstm_can_be_trained_too(folder: Path, tmp_path: Path) -> None:
     plan = replace(SMALL, net="lstm", steps=5)
-    record = begin(folder, tmp_path / "w", plan)
+    record = begun(folder, tmp_path / "w", plan)
     assert record["optimizer"] == "adamw"
-    finish(record, tmp_path / "w", tmp_path / "out")
+    ended(record, tmp_path / "w", tmp_path / "out")
     assert load_generator(str(tmp_path / "out")).styles == ("rising",)
 
 
@@ -393,10 +400,10 @@ def test_device_that_is_not_there() -> None:
 
 
 def test_an_error_of_torch_while_saving_is_a_full_disk(tmp_path: Path) -> None:
-    with pytest.raises(OSError) as caught, training._disk_errors(tmp_path):
+    with pytest.raises(OSError) as caught, disk_errors(tmp_path):
         raise RuntimeError("PytorchStreamWriter failed writing file")
     assert caught.value.errno == errno.ENOSPC
-    assert issubclass(training.Stopped, MelodygenError) and training.Stopped("").exit_code == 130
+    assert issubclass(Stopped, MelodygenError) and Stopped("").exit_code == 130
 
 
 @pytest.mark.parametrize("net", ["transformer", "lstm"])
@@ -409,10 +416,10 @@ def test_onnx_is_what_torch_computes(folder: Path, tmp_path: Path, net: str) -> 
         model = write_model(tmp_path / "m")
     else:
         model = tmp_path / "m"
-        finish(begin(folder, tmp_path / "w", replace(SMALL, net=net, steps=1)), tmp_path / "w", model)
+        ended(begun(folder, tmp_path / "w", replace(SMALL, net=net, steps=1)), tmp_path / "w", model)
     report = export_onnx(str(model), tmp_path / "m.onnx")
     assert report["difference"] <= 1e-4
     session = runtime.InferenceSession(str(tmp_path / "m.onnx"))
-    assert session.run(None, {"ids": np.ones((2, 37), np.int64)})[0].shape == (2, 37, training.VOCABULARY.size)
+    assert session.run(None, {"ids": np.ones((2, 37), np.int64)})[0].shape == (2, 37, VOCABULARY.size)
     with pytest.raises(OutputExistsError):
         export_onnx(str(model), tmp_path / "m.onnx")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, cast
 from melodygen import registry
 from melodygen.audio import Audio
 from melodygen.contracts import Generator, Renderer, Request, StyleClassifier
-from melodygen.errors import RenderError
 from melodygen.pipeline import Composition, Progress, compose
 from melodygen.resources import models_dir
 from melodygen.score import Score
@@ -22,8 +21,6 @@ from melodygen.styles import Style
 
 if TYPE_CHECKING:
     from melodygen.engine.writer import ModelWriter
-
-DEFAULT_RENDERER, FALLBACK_RENDERER = "sampler", "additive"
 
 
 def load_generator(model: str | os.PathLike[str] | None = None) -> Generator:
@@ -49,13 +46,9 @@ def load_renderer(name: str | None = None, soundfont: str | os.PathLike[str] | N
 
     Raises RenderError for a soundfont that was named and cannot be used.
     """
-    path = None if soundfont is None else Path(soundfont)
-    try:
-        return cast(Renderer, registry.load("renderers", name or DEFAULT_RENDERER)(path))
-    except RenderError:
-        if name is not None or path is not None:
-            raise
-        return cast(Renderer, registry.load("renderers", FALLBACK_RENDERER)(None))
+    from melodygen.renderers import choice
+
+    return choice.load_renderer(name, None if soundfont is None else Path(soundfont))
 
 
 def load_writer(

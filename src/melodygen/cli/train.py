@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from melodygen.training.distributed import Crew
-    from melodygen.training.run import Plan, Point
+    from melodygen.training.plan import Plan
+    from melodygen.training.state import Point
 
 app = typer.Typer(
     no_args_is_help=True, help="Learn from a folder of music: a generator, or a classifier alone."
@@ -136,14 +137,16 @@ def generator(
     so that 'melodygen generate --model OUT --style NAME' closes the loop. Ctrl-C saves; --resume goes on.
     """
     from melodygen.errors import UsageError
-    from melodygen.training import run as training
+    from melodygen.training.begin import begin, check_resumed
     from melodygen.training.distributed import choose_device, crew
+    from melodygen.training.plan import Plan, check_plan
+    from melodygen.training.workfolder import working_folder
 
-    plan = training.Plan(
+    plan = Plan(
         style, source, net, size, steps, minutes, rows, length, accumulate, learning_rate, optimizer, dropout,
         weight_decay, transpose, replay, replay_pieces, patience, classifier, seed,
     )  # fmt: skip
-    training.check_plan(plan)
+    check_plan(plan)
     here = choose_device(device)
     if resume and force:
         raise UsageError("--resume goes on with a run, --force throws it away: give one")
@@ -155,14 +158,14 @@ def generator(
             members.wait()
             _join(out, here, members, save_minutes, watcher)
             return
-        with training.working_folder(out, resume, force) as work:
+        with working_folder(out, resume, force) as work:
             if resume:
                 record = json.loads((work / "run.json").read_text(encoding="utf-8"))
                 given = {n for n in vars(plan) if _is_given(ctx, n)}
-                training.check_resumed(record, folder, plan, given, members)
+                check_resumed(record, folder, plan, given, members)
             else:
                 _check_space(out)
-                record = training.begin(folder, work, plan, here, members, _workers(workers), watcher)
+                record = begin(folder, work, plan, here, members, _workers(workers), watcher)
             members.wait()
             report = _lead(work, out, folder, record, here, members, save_minutes, tensorboard, watcher)
             shutil.rmtree(work)
@@ -210,10 +213,11 @@ def _lead(
     work: Path, out: Path, folder: Path, record: dict[str, Any], device: torch.device, crew: Crew, save_minutes: float,
     tensorboard: bool, watcher: _Watcher,
 ) -> dict[str, Any]:  # fmt: skip
-    from melodygen.training import run as training
+    from melodygen.training.outcome import finish
+    from melodygen.training.run import learn, prepare
 
     started = time.monotonic()
-    run = training.prepare(work, record, device, crew)
+    run = prepare(work, record, device, crew)
     summary = record["summary"]
     watcher.say(
         f"{summary['used']} of {summary['files']} files, {record['train_tokens']:,} tokens to learn from; "
@@ -221,10 +225,10 @@ def _lead(
         f"most; new: {', '.join(run.new)}"
     )
     with _events(out if tensorboard else None) as log, _stopping() as stop:
-        progress = training.learn(
+        progress = learn(
             run, work, crew, watcher, save_minutes * 60, stop, lambda p: _told(p, watcher, log)
         )
-    figures = training.finish(run, work, out, progress)
+    figures = finish(run, work, out, progress)
     report = {"out": str(out), **figures, "files": summary["files"], "used": summary["used"]}
     if run.plan.classifier:
         from melodygen.training.hearing import teach_classifier
@@ -234,30 +238,31 @@ def _lead(
 
 
 def _join(out: Path, device: torch.device, crew: Crew, save_minutes: float, watcher: _Watcher) -> None:
-    from melodygen.training import run as training
+    from melodygen.training.run import learn, prepare
 
     work = out / ".work"
     record = json.loads((work / "run.json").read_text(encoding="utf-8"))
     with _stopping() as stop:
-        training.learn(
-            training.prepare(work, record, device, crew), work, crew, watcher, save_minutes * 60, stop
+        learn(
+            prepare(work, record, device, crew), work, crew, watcher, save_minutes * 60, stop
         )
 
 
 def _dry_run(
     folder: Path, plan: Plan, device: torch.device, workers: int, watcher: _Watcher, json_: bool
 ) -> None:  # fmt: skip
-    from melodygen.training import run as training
+    from melodygen.training.begin import begin
     from melodygen.training.distributed import Crew
+    from melodygen.training.run import measure_pace, prepare
 
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        record = training.begin(
+        record = begin(
             folder, work, replace(plan, replay_pieces=2), device, Crew(), workers, watcher
         )
-        run = training.prepare(work, record, device, Crew())
+        run = prepare(work, record, device, Crew())
         watcher.stage("measuring the pace", 0.5)
-        seconds = training.measure_pace(run)
+        seconds = measure_pace(run)
         summary, a_step = record["summary"], plan.rows * plan.length
         report = {
             "files": summary["files"], "used": summary["used"], "rejected": summary["rejected"],

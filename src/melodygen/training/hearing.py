@@ -26,15 +26,15 @@ from melodygen import checkpoints
 from melodygen.classifiers import CnnClassifier
 from melodygen.contracts import Renderer
 from melodygen.corpus.scan import MIDI_SUFFIXES, SUFFIXES, SourceFile, find_files, load_piece
-from melodygen.corpus.views import TRAINING, Source, View, ViewMaker, ViewStyle, read_source
-from melodygen.errors import AudioError, CheckpointError, CorpusError, MelodygenError, RenderError
+from melodygen.corpus.source import Source, read_source
+from melodygen.corpus.views import TRAINING, View, ViewMaker, ViewStyle
+from melodygen.errors import AudioError, CheckpointError, CorpusError, MelodygenError
 from melodygen.frontend import FrontEndConfig, mel_power, to_mono_at
 from melodygen.generators.neural import NeuralGenerator
 from melodygen.io.audiofile import read_audio
 from melodygen.io.midi import read_midi, write_midi
 from melodygen.nets.cnn import Residual, StyleCnn
-from melodygen.renderers.additive import AdditiveRenderer
-from melodygen.renderers.sampler import SamplerRenderer
+from melodygen.renderers.choice import load_renderer
 from melodygen.score import Score, Tempo, Track, note_array
 from melodygen.stylebook import STYLES
 from melodygen.training.classifier import (
@@ -94,7 +94,7 @@ def teach_classifier(run: Prepared, folder: Path, work: Path, out: Path, watcher
     labels = [label for label in judge.labels if label in heard] + new
     if len(labels) < 2:
         return {"told": "none was taught: there is nothing to tell the style apart from"}
-    sound = renderer()
+    sound = load_renderer()
     arranger = {label: label for label in labels if label in ARRANGERS}
     for label in labels:
         if label not in arranger:
@@ -141,13 +141,6 @@ def teach_classifier(run: Prepared, folder: Path, work: Path, out: Path, watcher
     }  # fmt: skip
     checkpoints.save_checkpoint(out / "classifier", net, config_json, card(config_json, figures))
     return figures
-
-
-def renderer() -> Renderer:
-    try:
-        return SamplerRenderer(None)
-    except RenderError:
-        return AdditiveRenderer(None)
 
 
 def as_midi(file: SourceFile, folder: Path) -> SourceFile | None:
@@ -371,7 +364,7 @@ def train_classifier(
     used: dict[str, set[str]] = {label: set() for label in labels}
     rejected: list[dict[str, str]] = []
     stores = {part: StoreWriter(work / part) for part in ("train", "valid")}
-    sound = renderer()
+    sound = load_renderer()
     for at, label in enumerate(labels):
         found = sorted(
             p for p in (folder / label).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES | SUFFIXES

@@ -1,0 +1,232 @@
+"""The beginning of a run: the folder read into shards, old styles written for replay, everything open decided.
+
+What was decided goes to ``run.json``; from it and the shards every process, and every resumed run, prepares the same.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from melodygen import checkpoints
+from melodygen.atomic import atomic_path
+from melodygen.corpus.examples import PLAIN, ExampleSampler
+from melodygen.corpus.intake import Census, take_in_folder, write_report
+from melodygen.corpus.scan import SourceFile, find_files
+from melodygen.corpus.shards import PieceInfo, Shards, ShardWriter, build_shards, load_shards, save_shards
+from melodygen.errors import CheckpointError, CorpusError, UsageError
+from melodygen.generators.neural import NeuralGenerator, style_to_json
+from melodygen.tokens.vocabulary import STYLE_SLOTS, VOCABULARY
+from melodygen.training.distributed import Crew, has_bf16
+from melodygen.training.generator import validation_loss
+from melodygen.training.plan import CONTEXT, SIZES, Plan, check_style_name
+from melodygen.training.profile import StyleProfile
+from melodygen.training.run import measure_pace, prepare
+from melodygen.training.tuning import Watcher, write_known
+
+RUN_VERSION = 1
+MIN_PIECES = 2
+
+
+def begin(
+    folder: Path, work: Path, plan: Plan, device: torch.device, crew: Crew, workers: int, watcher: Watcher
+) -> dict[str, Any]:
+    """Read the folder, write replay, decide what is open; everything goes to ``work``. Gives the run's record.
+
+    Only the leading process calls this.
+    """
+    files = find_files(folder, plan.style)
+    folder_name = folder.resolve().name
+    census, profiles = take_in_corpus(files, folder, work / "shards", workers, watcher)
+    write_report(work / "files.csv", census.rows)
+    shards = load_shards(work / "shards")
+    found = {name: profile.style(folder_name) for name, profile in profiles.items()}
+    base: dict[str, Any] = {}
+    if plan.fresh:
+        arguments: dict[str, Any] = {"type": plan.net, **SIZES[plan.net][plan.size], "context": CONTEXT}
+        styles = list(found.values())
+    else:
+        source = checkpoints.resolve(plan.source, checkpoints.DEFAULT_GENERATOR)
+        generator = NeuralGenerator.from_folder(source)
+        config = checkpoints.read_config(source, "generator")
+        watcher.stage("hearing what is nearest", 0.0)
+        nearest = nearest_styles(generator, shards, [n for n in found if n not in generator.style_info], device)
+        base = {
+            "path": str(source.resolve()), "model_id": generator.model_id, "sha256": checkpoints.weights_sha256(source),
+            "density_quantiles": config.get("density_quantiles", {}), "nearest": nearest,
+        }  # fmt: skip
+        arguments = dict(config["net"])
+        styles = [
+            *generator.style_info.values(),
+            *(s for n, s in found.items() if n not in generator.style_info),
+        ]
+        kept = [n for n in generator.style_info if n not in found]
+        if plan.replay > 0 and kept:
+            pieces = write_known(
+                generator, kept, plan.replay_pieces, plan.seed, work / "replay-midi", watcher
+            )
+            save_shards(work / "replay", build_shards(pieces))
+    if len(styles) > STYLE_SLOTS:
+        raise UsageError(
+            f"{len(styles)} styles are more than the {STYLE_SLOTS} a model has room for: put sub-folders "
+            f"together, or name "
+            "one style for all with --style"
+        )
+    train_tokens = count_tokens(shards, "train")
+    new_share = 1.0 if not (work / "replay").is_dir() else 1.0 - plan.replay
+    passes, least, most = (30, 300, 20_000) if plan.fresh else (12, 150, 2_000)
+    a_step = plan.rows * crew.size * plan.length * new_share
+    steps = plan.steps or int(np.clip(passes * train_tokens / a_step, least, most))
+    # a net that learned without dropout forgets while it gets used to it; validation stops it in time anyway
+    small = plan.fresh and train_tokens < 5_000_000
+    dropout = plan.dropout if plan.dropout is not None else (0.1 if small else 0.0)
+    has_muon = hasattr(torch.optim, "Muon")
+    optimizer = plan.optimizer or ("muon" if arguments["type"] == "transformer" and has_muon else "adamw")
+    if optimizer == "muon" and not has_muon:
+        raise UsageError(
+            f"--optimizer muon needs torch 2.9 or newer, this is {torch.__version__}; adamw works"
+        )
+    rate = plan.learning_rate
+    if rate is None:
+        rate = (3e-3 if plan.fresh else 2e-4) * (1.0 if optimizer == "muon" else 0.4)
+    record: dict[str, Any] = {
+        "run_version": RUN_VERSION, "melodygen": version("melodygen"), "vocabulary_id": VOCABULARY.vocabulary_id,
+        "plan": asdict(plan), "folder": folder_name, "data_id": data_id(files), "processes": crew.size,
+        "base": base, "net": arguments, "styles": [style_to_json(s) for s in styles], "new": list(found),
+        "steps": steps, "dropout": dropout, "optimizer": optimizer, "learning_rate": rate,
+        "bf16": has_bf16(device), "train_tokens": train_tokens, "summary": census.summary(),
+    }  # fmt: skip
+    if plan.minutes is not None:
+        watcher.stage("measuring the pace", 0.0)
+        seconds = measure_pace(prepare(work, record, device, Crew()))
+        record["steps"] = max(10, round(plan.minutes * 60 / seconds))
+    with atomic_path(work / "run.json", overwrite=True) as temporary:
+        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return record
+
+
+def take_in_corpus(
+    files: Sequence[SourceFile], folder: Path, shards: Path, workers: int, watcher: Watcher
+) -> tuple[Census, dict[str, StyleProfile]]:
+    """Read ``files`` into ``shards``. Raises CorpusError where too little can be used."""
+    census, done = Census(), 0
+    profiles: dict[str, StyleProfile] = {}
+
+    def on_read(count: int) -> None:
+        nonlocal done
+        done += count
+        watcher.stage(f"reading {done}/{len(files)}", done / len(files))
+
+    writer = ShardWriter(shards)
+    for intake in take_in_folder(files, workers, on_read):
+        census.add(intake)
+        if intake.info is not None and intake.encoded is not None:
+            writer.add(intake.encoded, intake.info)
+            if intake.file.kind != "drums":
+                profiles.setdefault(intake.file.style, StyleProfile(intake.file.style)).add(intake)
+    writer.close(split_anew(writer.pieces))
+    if not profiles:
+        raise CorpusError(census.nothing_usable(folder) + " ('melodygen corpus' lists every file)")
+    for name, profile in profiles.items():
+        check_style_name(name)
+        if profile.count < MIN_PIECES:
+            raise CorpusError(
+                f"{folder}: style {name!r} has one usable file of {len(census.rows)}; at least {MIN_PIECES} "
+                f"are needed (one is "
+                "kept for validation, and a single piece would be copied, not learned)"
+            )
+    return census, profiles
+
+
+def split_anew(pieces: Sequence[PieceInfo]) -> list[PieceInfo]:
+    """Each style has pieces to learn from and at least one to validate on."""
+    result = list(pieces)
+    for style in {p.style for p in pieces if p.kind != "drums"}:
+        own = [i for i, p in enumerate(pieces) if p.style == style and p.kind != "drums"]
+        splits = {pieces[i].split for i in own}
+        if len(own) >= MIN_PIECES and "valid" not in splits:
+            result[own[-1]] = replace(result[own[-1]], split="valid")
+        elif len(own) >= MIN_PIECES and "train" not in splits:
+            for i in own[:-1]:
+                result[i] = replace(result[i], split="train")
+    return result
+
+
+def nearest_styles(
+    generator: NeuralGenerator, shards: Shards, new: Sequence[str], device: torch.device, pieces: int = 6
+) -> dict[str, str]:
+    """For each new style the known one under whose name its music costs the model least."""
+    net = copy.deepcopy(generator.net).to(device).float()  # it may be in half precision to write
+    sampler = ExampleSampler(shards, "train", new, PLAIN, max_tokens=600)
+    nearest = {}
+    for name in new:
+        rng = np.random.default_rng(11)
+        examples = [sampler.draw(rng, name) for _ in range(pieces)]
+        costs = {}
+        for slot, known in enumerate(generator.style_info):
+            asked = [replace(e, ids=e.ids.copy()) for e in examples]
+            for example in asked:
+                example.ids[1] = VOCABULARY.id("style", 1 + slot)
+            costs[known] = validation_loss(net, asked, bf16=has_bf16(device))[0]
+        nearest[name] = min(costs, key=costs.__getitem__)
+    return nearest
+
+
+def count_tokens(shards: Shards, split: str) -> int:
+    lengths = np.asarray(shards.arrays["lengths"]).sum(axis=1, dtype=np.int64)
+    return sum(
+        int(lengths[p.first_bar : p.first_bar + p.num_bars].sum()) + p.num_bars
+        for p in shards.pieces
+        if p.split == split
+    )
+
+
+def data_id(files: Sequence[SourceFile]) -> str:
+    """Changes when a file or its style does."""
+    digest = hashlib.sha256()
+    hashes: dict[Path, str] = {}
+    for file in files:
+        if file.path not in hashes:
+            try:
+                with file.path.open("rb") as stream:
+                    hashes[file.path] = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError:
+                hashes[file.path] = "unreadable"
+        digest.update(repr((file.name, file.style, file.split, file.kind, hashes[file.path])).encode())
+    return digest.hexdigest()
+
+
+def check_resumed(record: dict[str, Any], folder: Path, plan: Plan, given: set[str], crew: Crew) -> Plan:
+    """The plan of the run to be resumed. Raises UsageError where data or options have changed."""
+    if record.get("run_version") != RUN_VERSION or record.get("vocabulary_id") != VOCABULARY.vocabulary_id:
+        raise CheckpointError(
+            f"the run was begun by melodygen {record.get('melodygen')} (vocabulary "
+            f"{record.get('vocabulary_id')}) and cannot be "
+            "resumed by this one; start again with --force"
+        )
+    before = Plan(**record["plan"])
+    for name in sorted(given):
+        if getattr(plan, name) != getattr(before, name):
+            option = {"source": "from"}.get(name, name).replace("_", "-")
+            raise UsageError(
+                f"--resume with --{option} {getattr(plan, name)}: the run was begun with "
+                f"{getattr(before, name)}; leave the "
+                "option out, or start again with --force"
+            )
+    if record["processes"] != crew.size:
+        raise UsageError(f"--resume with {crew.size} processes: the run was begun with {record['processes']}")
+    if data_id(find_files(folder, before.style)) != record["data_id"]:
+        raise CorpusError(
+            f"--resume: the files in {folder} are not those the run was begun with; put them back, or start again "
+            "with --force"
+        )
+    return before
