@@ -21,7 +21,9 @@ from livehost import unbalanced
 from melodygen.io.midi import read_midi, write_midi
 from melodygen.score import Score, Tempo, Track
 
-pytest.importorskip("rtmidi", reason="python-rtmidi is not installed: pip install 'melodygen[live]'")
+pytest.importorskip(
+    "rtmidi", reason="python-rtmidi (melodygen[live]) or a library it needs is missing", exc_type=ImportError
+)
 if shutil.which("jackd") is None:
     pytest.skip("jackd is not installed: apt-get install jackd2", allow_module_level=True)
 

@@ -22,8 +22,9 @@ CLIENT = "melodygen"
 WATCH_SECONDS = 1.0
 NO_BACKEND = (
     "no MIDI backend: install python-rtmidi with  pip install 'melodygen[live]'  (wheels are there for Python up to "
-    "3.12 on Windows; on newer ones it is compiled, or use Python 3.12)"
+    "3.12; on newer ones it is compiled, or use Python 3.12)"
 )
+NO_LIBRARY = "python-rtmidi cannot be loaded; it needs ALSA's library (Debian, Ubuntu: apt-get install libasound2)"
 NO_VIRTUAL = (
     "Windows has no virtual MIDI ports. Make a loopback: loopMIDI (tobias-erichsen.de), or the 'Default App Loopback' "
     "of Windows MIDI Services; then --port with its name here and the same loopback as input in the DAW"
@@ -40,8 +41,10 @@ def load_backend() -> Any:
 
     try:
         mido.backend.load()
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise PortError(f"{NO_BACKEND} [{error}]") from error
+    except ImportError as error:  # it is there, but something it is linked to is not
+        raise PortError(f"{NO_LIBRARY} [{error}]") from error
     return mido
 
 
