@@ -27,6 +27,8 @@ Features = NDArray[np.float32]
 
 FLOOR_POWER = 1e-10
 KINDS = ("log_mel", "mfcc")
+SWITCHES = ("denoise_db", "band_hz")
+"""Fields that a checkpoint need not have: off where they are missing."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class FrontEndConfig:
     ``step_seconds``    distance of window starts in longer audio.
     ``range_db``        how far below the window's mean power a band is still told apart from silence.
     ``kind``            ``log_mel``, or ``mfcc``: its cosine transform over bands (orthonormal, ``num_mfcc`` kept).
+    ``denoise_db``      spectral gating: how far a band is turned down while it is near its own floor; 0 is off.
+    ``band_hz``         band-pass: corners of a 4th-order Butterworth response over the bands; None is off.
     """
 
     sample_rate: int = 8_000
@@ -51,6 +55,8 @@ class FrontEndConfig:
     headroom_db: float = 30.0
     kind: str = "log_mel"
     num_mfcc: int = 24
+    denoise_db: float = 0.0
+    band_hz: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -60,6 +66,8 @@ class FrontEndConfig:
             raise CheckpointError(
                 f"front end {self}: sizes must be positive and fmin < fmax <= sample_rate / 2"
             )
+        if self.denoise_db < 0 or (self.band_hz is not None and not 0 < self.band_hz[0] < self.band_hz[1]):
+            raise CheckpointError(f"front end {self}: denoise_db must be 0 or more and band_hz rise")
         if self.num_frames < 1 or self.step_seconds <= 0:
             raise CheckpointError(
                 f"a window of {self.window_seconds} s holds no frame of {self.n_fft} samples"
@@ -81,17 +89,19 @@ class FrontEndConfig:
         return self.n_mels if self.kind == "log_mel" else self.num_mfcc
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Switches that are off are left out, so that checkpoints without them stay readable by older versions."""
+        return {k: v for k, v in asdict(self).items() if k not in SWITCHES or v}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FrontEndConfig:
         """Raises CheckpointError for a field that is missing or unknown."""
-        if set(values) != set(asdict(cls())):
-            odd = sorted(set(values) ^ set(asdict(cls())))
+        odd = sorted((set(values) ^ set(asdict(cls()))) - ({*SWITCHES} - set(values)))
+        if odd:
             raise CheckpointError(
                 f"front end: {', '.join(odd)} missing or unknown; use the version that wrote it"
             )
-        return cls(**values)
+        band = values.get("band_hz")
+        return cls(**{**values, "band_hz": None if band is None else (float(band[0]), float(band[1]))})
 
 
 def hz_to_mel(hz: float) -> float:
@@ -135,12 +145,17 @@ def to_mono_at(audio: Audio, sample_rate: int) -> Features:
     if audio.sample_rate == sample_rate:
         samples: Features = mono
         return samples
-    common = gcd(audio.sample_rate, sample_rate)
-    up, down = sample_rate // common, audio.sample_rate // common
-    if max(up, down) > 4_000:  # an odd rate: no one hears a deviation of 1 in 1000
-        up, down = 1_000, round(1_000 * audio.sample_rate / sample_rate)
-    resampled: Features = resample_poly(mono, up, down).astype(np.float32)
+    resampled: Features = resample_poly(mono, *resampling_ratio(audio.sample_rate, sample_rate)).astype(np.float32)
     return resampled
+
+
+def resampling_ratio(rate_in: int, rate_out: int) -> tuple[int, int]:
+    """(up, down) for polyphase resampling."""
+    common = gcd(rate_in, rate_out)
+    up, down = rate_out // common, rate_in // common
+    if max(up, down) > 4_000:  # an odd rate: no one hears a deviation of 1 in 1000
+        up, down = 1_000, round(1_000 * rate_in / rate_out)
+    return up, down
 
 
 def mel_power(mono: Features, config: FrontEndConfig) -> Features:
@@ -153,8 +168,28 @@ def mel_power(mono: Features, config: FrontEndConfig) -> Features:
     return result
 
 
+def conditioned(power: Features, config: FrontEndConfig) -> Features:
+    """Mel power (…, F, T) after the optional band-pass and spectral gate.
+
+    The gate takes a band's floor to be its 10th percentile over the window and turns the band down, by up to
+    ``denoise_db``, where it is less than 6 dB above that.
+    """
+    if config.band_hz is not None:
+        low, high = config.band_hz
+        mel = np.linspace(hz_to_mel(config.fmin_hz), hz_to_mel(config.fmax_hz), config.n_mels + 2)
+        centre = mel_to_hz(mel)[1:-1]
+        gain = 1 / ((1 + (low / centre) ** 8) * (1 + (centre / high) ** 8))
+        power = power * gain.astype(np.float32)[:, None]
+    if config.denoise_db:
+        floor = np.maximum(np.quantile(power, 0.1, axis=-1, keepdims=True), FLOOR_POWER)
+        above = np.clip(10 * np.log10(np.maximum(power / floor, 1e-9)) / 6.0, 0.0, 1.0)
+        power = power * (10 ** (-config.denoise_db * (1 - above) / 10)).astype(np.float32)
+    return power
+
+
 def log_levels(power: Features, config: FrontEndConfig) -> Features:
     """(…, F, T) of mel power -> dB over the window's mean power, cut to the range and scaled to about -1..1."""
+    power = conditioned(power, config)
     reference = np.maximum(power.mean(axis=(-2, -1), keepdims=True, dtype=np.float64), FLOOR_POWER)
     level = 10.0 * np.log10(np.maximum(power / reference, 1e-9))
     level = np.clip(level, -config.range_db, config.headroom_db)
@@ -164,20 +199,28 @@ def log_levels(power: Features, config: FrontEndConfig) -> Features:
 
 def cut_windows(mono: Features, config: FrontEndConfig) -> Features:
     """(W, num_samples): overlapping windows that reach the end; one that is too short is repeated to fill it."""
-    size, step = config.num_samples, round(config.step_seconds * config.sample_rate)
+    size = config.num_samples
     if len(mono) <= size:
         return np.resize(mono, size)[None, :]
-    last = len(mono) - size
-    count = -(-last // step) + 1
-    starts = np.rint(np.linspace(0, last, count)).astype(np.int64)
-    return np.stack([mono[s : s + size] for s in starts])
+    return np.stack([mono[s : s + size] for s in window_starts(len(mono), config)])
+
+
+def window_starts(num_samples: int, config: FrontEndConfig) -> NDArray[np.int64]:
+    """(W,): first samples of the windows of so much mono sound."""
+    last = max(0, num_samples - config.num_samples)
+    count = -(-last // round(config.step_seconds * config.sample_rate)) + 1
+    return np.rint(np.linspace(0, last, count)).astype(np.int64)
+
+
+def mono_features(mono: Features, config: FrontEndConfig) -> Features:
+    """(W, F, T) of samples that are mono at the front end's rate already."""
+    power = np.stack([mel_power(w, config) for w in cut_windows(mono, config)])
+    return transform(log_levels(power, config), config)
 
 
 def features(audio: Audio, config: FrontEndConfig) -> Features:
     """(W, F, T): what a net hears of a recording of any length and rate. Raises AudioError for no samples."""
-    windows = cut_windows(to_mono_at(audio, config.sample_rate), config)
-    power = np.stack([mel_power(w, config) for w in windows])
-    return transform(log_levels(power, config), config)
+    return mono_features(to_mono_at(audio, config.sample_rate), config)
 
 
 def transform(levels: Features, config: FrontEndConfig) -> Features:

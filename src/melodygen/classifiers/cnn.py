@@ -34,8 +34,11 @@ class CnnClassifier:
         front_end: FrontEndConfig,
         temperature: float,
         classifier_id: str,
+        music_head: tuple[NDArray[np.float64], float] | None = None,
     ) -> None:
         self._net = net.eval()
+        self.music_head = music_head
+        """Weights on the embedding and bias of the logistic head that tells music from speech and noise."""
         self.labels = tuple(labels)
         self.front_end = front_end
         self.temperature = temperature
@@ -54,6 +57,7 @@ class CnnClassifier:
             front_end,
             temperature,
             f"{config.get('name', folder.name)}-{weights_sha256(folder)[:8]}",
+            _music_head(folder, config, net.head.in_features),
         )
 
     def classify(self, recordings: Sequence[Audio]) -> list[StyleScores]:
@@ -63,23 +67,50 @@ class CnnClassifier:
         heard = [features(audio, self.front_end) for audio in recordings]
         logits = self.window_logits(np.concatenate(heard))
         ends = np.cumsum([len(h) for h in heard])
-        return [self._scores(logits[e - len(h) : e].mean(axis=0)) for h, e in zip(heard, ends, strict=True)]
+        return [self.scores(logits[e - len(h) : e].mean(axis=0)) for h, e in zip(heard, ends, strict=True)]
 
     def window_logits(self, windows: Features) -> NDArray[np.float64]:
         """(W, F, T) features -> (W, labels), before the temperature."""
-        found = []
+        return self.outputs(windows)[1]
+
+    def outputs(self, windows: Features) -> tuple[Features, NDArray[np.float64]]:
+        """(W, F, T) features -> (W, E), what the net makes of them before it names a style, and (W, labels) logits."""
+        embedded, logits = [], []
         with torch.inference_mode():
             for start in range(0, len(windows), BATCH):
                 part = windows[start : start + BATCH]
                 batch = np.zeros((BATCH, *part.shape[1:]), dtype=np.float32)
                 batch[: len(part)] = part
-                found.append(self._net(torch.from_numpy(batch))[: len(part)].numpy().astype(np.float64))
-        return np.concatenate(found)
+                inner = self._net.embed(torch.from_numpy(batch))
+                embedded.append(inner[: len(part)].numpy())
+                logits.append(self._net.head(inner)[: len(part)].numpy().astype(np.float64))
+        return np.concatenate(embedded), np.concatenate(logits)
 
-    def _scores(self, logits: NDArray[np.float64]) -> StyleScores:
+    def music_logits(self, embedded: Features) -> NDArray[np.float64] | None:
+        """(W, E) -> (W,): above 0 for music, below for speech and noise. None where the checkpoint has no such head."""
+        if self.music_head is None:
+            return None
+        weights, bias = self.music_head
+        return np.asarray((embedded.astype(np.float64) * weights).sum(axis=1) + bias)
+
+    def scores(self, logits: NDArray[np.float64]) -> StyleScores:
+        """Logits of a recording (labels,) as probabilities."""
         scaled = logits / self.temperature
         likelihood = np.exp(scaled - scaled.max())
         return StyleScores(self.labels, likelihood / likelihood.sum(), self.classifier_id)
+
+
+def _music_head(folder: Path, config: dict[str, Any], size: int) -> tuple[NDArray[np.float64], float] | None:
+    held = config.get("music_head")
+    if held is None:
+        return None
+    try:
+        weights, bias = np.asarray(held["weights"], dtype=np.float64), float(held["bias"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {folder}: music_head in config.json is broken: {error!r}") from error
+    if weights.shape != (size,) or not np.isfinite(weights).all() or not np.isfinite(bias):
+        raise CheckpointError(f"checkpoint {folder}: music_head must hold {size} finite weights and a bias")
+    return weights, bias
 
 
 def _parts(folder: Path, config: dict[str, Any]) -> tuple[StyleCnn, list[str], FrontEndConfig, float]:

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from melodygen import __version__
 from melodygen.cli import (
+    classify,
     corpus,
     doctor,
     export,
@@ -77,6 +78,7 @@ def _melodygen(
 
 
 app.command("generate")(generate.generate)
+app.command("classify")(classify.classify)
 app.command("corpus")(corpus.corpus)
 app.add_typer(train.app, name="train")
 app.command("export")(export.export)
