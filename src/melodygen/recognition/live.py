@@ -31,6 +31,8 @@ FORMATS = {
     "u8": ("u1", 2**7),
 }
 """Name -> numpy's type, full scale."""
+LAG_SECONDS = 0.02
+"""What the resampler may hold back."""
 SMOOTHING = 0.6
 """Share of an estimate that the next one keeps: a change of style shows after about three seconds."""
 
@@ -128,8 +130,12 @@ def hear_stream(
         count += len(fresh)
         window = np.concatenate((window, fresh))[-size:]
         at_end = not data and count / rate > told + 0.1
-        if count / rate >= told + every or at_end:
-            told = count / rate
+        if count / rate + LAG_SECONDS >= told + every or at_end:
+            told = (
+                count / rate
+                if at_end
+                else told + every * max(1, int((count / rate + LAG_SECONDS - told) / every))
+            )
             segment, smooth = _estimate(window, judge, config, told, smooth)
             yield segment
         if not data:

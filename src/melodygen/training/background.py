@@ -31,7 +31,9 @@ def _noise(rng: Rng, size: int, rate: int) -> Sound:
 def _band(rng: Rng, size: int, rate: int) -> Sound:
     low = float(np.exp(rng.uniform(np.log(60), np.log(1500))))
     high = min(low * float(rng.uniform(1.3, 8)), 0.45 * rate)
-    return np.asarray(sosfilt(butter(4, (low, high), "bandpass", fs=rate, output="sos"), rng.standard_normal(size)))
+    return np.asarray(
+        sosfilt(butter(4, (low, high), "bandpass", fs=rate, output="sos"), rng.standard_normal(size))
+    )
 
 
 def _wind(rng: Rng, size: int, rate: int) -> Sound:
@@ -66,7 +68,9 @@ def _clicks(rng: Rng, size: int, rate: int) -> Sound:
     sound = np.zeros(size)
     count = max(1, round(float(np.exp(rng.uniform(np.log(1), np.log(60)))) * size / rate))
     sound[rng.integers(0, size, count)] = rng.normal(0, 1, count)
-    decay = np.exp(-np.arange(rate // 10) / (rate * rng.uniform(0.001, 0.02))) * rng.standard_normal(rate // 10)
+    decay = np.exp(-np.arange(rate // 10) / (rate * rng.uniform(0.001, 0.02))) * rng.standard_normal(
+        rate // 10
+    )
     return np.asarray(fftconvolve(sound, decay)[:size]) + 1e-3 * rng.standard_normal(size)
 
 
@@ -86,7 +90,9 @@ def make_noise(kind: str, rng: Rng, seconds: float, rate: int) -> Features:
     return levelled(NOISES[kind](rng, round(seconds * rate), rate))
 
 
-def make_speech(utterances: Sequence[Features], rng: Rng, seconds: float, rate: int, vary: bool = True) -> Features:
+def make_speech(
+    utterances: Sequence[Features], rng: Rng, seconds: float, rate: int, vary: bool = True
+) -> Features:
     """Utterances one after another with pauses; with ``vary``, at another pitch (the voice smaller or larger), in a
     room, over noise, sometimes with a second voice."""
     size = round(seconds * rate)
@@ -96,7 +102,9 @@ def make_speech(utterances: Sequence[Features], rng: Rng, seconds: float, rate: 
     if rng.random() < 0.15:
         sound = sound + float(rng.uniform(0.2, 1)) * _strung(utterances, rng, size, rate, vary)
     if rng.random() < 0.5:
-        tail = rng.standard_normal(rate // 2) * np.exp(-np.arange(rate // 2) / (rate * rng.uniform(0.02, 0.15)))
+        tail = rng.standard_normal(rate // 2) * np.exp(
+            -np.arange(rate // 2) / (rate * rng.uniform(0.02, 0.15))
+        )
         tail *= float(rng.uniform(0.02, 0.3)) / np.sqrt((tail**2).sum())
         tail[0] += 1
         sound = fftconvolve(sound, tail)[:size]
