@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hypothesis import strategies as st
+from slow_grid import canonical_notes, end_with_notes
 
 from melodygen.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
 from melodygen.tokens.codec import Header
@@ -13,8 +14,6 @@ from melodygen.tokens.grid import (
     GridBar,
     GridNote,
     Piece,
-    canonical_notes,
-    end_with_notes,
     meter_positions,
 )
 from melodygen.tokens.vocabulary import (

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pieces import tune
+from slow_grid import canonical_notes
 
 from melodygen.corpus.arrange import Comper, comping_patterns, voice_chord
 from melodygen.corpus.examples import PLAIN, Example, ExampleSampler, Views, pack
@@ -17,7 +18,7 @@ from melodygen.errors import CorpusError
 from melodygen.harmony import CHORD_QUALITIES
 from melodygen.tokens.codec import decode, decode_header
 from melodygen.tokens.grammar import check
-from melodygen.tokens.grid import Piece, canonical_notes, meter_positions, score_to_piece
+from melodygen.tokens.grid import Piece, meter_positions, score_to_piece
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, END, GAP, METERS, VOCABULARY
 
 ALL_ROLES = ("melody", "chords", "bass", "drums")

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pieces import headers, pieces, tune
+from slow_grid import canonical_notes
 
 from melodygen.errors import TokenError
 from melodygen.tokens.codec import Header, decode, encode, encode_header
 from melodygen.tokens.grammar import Grammar, Limits, check
-from melodygen.tokens.grid import Piece, canonical_notes, score_to_piece
+from melodygen.tokens.grid import Piece, score_to_piece
 from melodygen.tokens.vocabulary import END, FILL, GAP, MAX_POLYPHONY, METERS, SEGMENT_ROLES, VOCABULARY
 
 QUICK = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,6 +8,7 @@ quality; an inversion after ``/`` is read and not kept. Keys are estimated with 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,7 @@ _ALIASES = {
 _LABEL = re.compile(r"^([A-G])([#b]*):?(.*)$")
 
 
+@lru_cache(maxsize=4096)
 def parse_chord(label: str) -> tuple[int, str] | None:
     """``Bb:min7`` -> (10, ``min7``); ``N`` -> None. Jazz shorthand (``Bbm7``, ``F#ø``) is read too.
 

@@ -251,22 +251,22 @@ class Score:
         Raises ScoreError for more than ``MAX_BARS`` bars: one stray note far away must not fill the memory.
         """
         end = self.end_tick if end_tick is None else end_tick
-        bars: list[int] = []
-        tick = 0
+        bars, tick = [0], 0
         changes = [t.tick for t in self.time_signatures[1:]]
-        index = 0
-        while True:
-            bars.append(tick)
-            if tick >= end:
-                return bars
-            if len(bars) > MAX_BARS:
-                raise ScoreError(f"more than {MAX_BARS} bars; the last note ends at tick {end}")
-            while index < len(changes) and changes[index] <= tick:
-                index += 1
-            meter = self.time_signatures[index]
-            step = max(1, round(meter.bar_quarters * self.ticks_per_quarter))
+        for index, meter in enumerate(self.time_signatures):
             upcoming = changes[index] if index < len(changes) else None
-            tick = min(tick + step, upcoming) if upcoming is not None else tick + step
+            if upcoming is not None and upcoming <= tick:
+                continue
+            if tick >= end:
+                break
+            step = max(1, round(meter.bar_quarters * self.ticks_per_quarter))
+            count = -(-((end if upcoming is None else min(end, upcoming)) - tick) // step)
+            if len(bars) + count > MAX_BARS + 1:
+                raise ScoreError(f"more than {MAX_BARS} bars; the last note ends at tick {end}")
+            bars += range(tick + step, tick + step * count, step)
+            tick = tick + step * count if upcoming is None else min(tick + step * count, upcoming)
+            bars.append(tick)
+        return bars
 
     def track_by_role(self, role: str) -> Track | None:
         return next((t for t in self.tracks if t.role == role), None)

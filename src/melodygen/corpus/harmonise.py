@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.harmony import CHORD_QUALITIES
-from melodygen.tokens.grid import PITCHED_ROLES, GridBar, Piece
-from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, DURATIONS
+from melodygen.tokens.columns import DRUM_ROLE, Columns, Ints
+from melodygen.tokens.grid import Piece, piece_to_columns
+from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, DURATIONS, METERS, SEGMENT_ROLES
 
 _QUALITIES = ("maj", "min", "7", "min7", "maj7", "dim", "dim7", "hdim7", "aug", "sus4")
 _PRIOR = {"maj": 0.05, "min": 0.04, "7": 0.02, "min7": 0.0, "maj7": -0.02, "dim": -0.02, "dim7": -0.03,
@@ -35,52 +36,73 @@ def _templates() -> tuple[NDArray[np.float64], list[tuple[int, int]], NDArray[np
 
 
 _TEMPLATES, _NAMES, _PRIORS = _templates()
+_DURATIONS = np.array(DURATIONS, dtype=np.int64)
+_BEATS = np.array([m[0] for m in METERS])
 
 
-def harmonise(piece: Piece, change_cost: float = 0.12, least_fit: float = 0.72) -> Piece:
+def harmonise(piece: Piece) -> Piece:
     """The piece with estimated chord changes; unchanged when it has symbols, or one voice only (no harmony to hear)."""
-    if any(b.chords for b in piece.bars):
+    table = piece_to_columns(piece)
+    found = chord_changes(table)
+    if found is table.chords:
         return piece
-    voices = [r for r in PITCHED_ROLES if r in piece.roles]
-    notes = piece.num_notes(PITCHED_ROLES)
-    onsets = sum(len({n[0] for n in b.parts.get(r, ())}) for b in piece.bars for r in voices)
-    if not voices or (len(voices) == 1 and notes < 1.3 * max(onsets, 1)):
-        return piece
-    bars: list[GridBar] = []
-    held: int | None = None
-    ringing: list[tuple[int, int, int]] = []  # (end, pitch, start) relative to this bar
-    for bar in piece.bars:
-        size = bar.num_positions
-        step = size // 2 if bar.meter[0] % 2 == 0 and size >= 36 else size
-        sounding = [(start, end, pitch) for end, pitch, start in ringing if end > 0]
-        for role in voices:
-            for position, _, duration, pitch in bar.parts.get(role, ()):
-                sounding.append((position, position + DURATIONS[duration], pitch))
-        changes: list[tuple[int, int, int]] = []
-        for begin in range(0, size, step):
-            weights = np.zeros(12)
-            lowest: tuple[int, float] | None = None
-            for start, end, pitch in sounding:
-                overlap = min(end, begin + step) - max(start, begin)
-                if overlap <= 0:
-                    continue
-                amount = min(overlap, 24) * (1.5 if start == begin else 1.0)
-                weights[pitch % 12] += amount
-                if lowest is None or pitch < lowest[0]:
-                    lowest = (pitch, amount)
-            norm = np.linalg.norm(weights)
-            if norm == 0 or lowest is None:
-                continue
-            weights[lowest[0] % 12] += lowest[1]
-            fit = _TEMPLATES @ (weights / np.linalg.norm(weights)) + _PRIORS
-            if held is not None:
-                fit[held] += change_cost
-            best = int(np.argmax(fit))
-            if fit[best] < least_fit:
-                continue
-            if best != held:
-                changes.append((begin, *_NAMES[best]))
-                held = best
-        ringing = [(end - size, pitch, start - size) for start, end, pitch in sounding if end > size]
-        bars.append(replace(bar, chords=tuple(changes)))
+    lines: list[list[tuple[int, int, int]]] = [[] for _ in piece.bars]
+    for bar, at, root, quality in found.tolist():
+        lines[bar].append((at, root, quality))
+    bars = (replace(b, chords=tuple(line)) for b, line in zip(piece.bars, lines, strict=True))
     return replace(piece, bars=tuple(bars))
+
+
+def chord_changes(table: Columns, change_cost: float = 0.12, least_fit: float = 0.72) -> Ints:
+    """Rows of (bar, position, root, quality); the chords of ``table`` themselves where nothing is to be estimated."""
+    pitched = np.flatnonzero(table.role != DRUM_ROLE)
+    onset = table.bar_starts[table.bar[pitched]] + table.at[pitched]
+    onsets = int((np.diff(onset * len(SEGMENT_ROLES) + table.role[pitched], prepend=-1) != 0).sum())
+    one_voice = len(table.roles) - ("drums" in table.roles) == 1
+    if len(table.chords) or not len(pitched) or (one_voice and len(pitched) < 1.3 * max(onsets, 1)):
+        return table.chords
+    # spans: half bars, or whole ones
+    size = np.diff(table.bar_starts)
+    halved = (_BEATS[table.meters] % 2 == 0) & (size >= 36)
+    bar = np.repeat(np.arange(table.num_bars), 1 + halved)
+    step = np.where(halved, size // 2, size)[bar]
+    begin = np.cumsum(step) - step
+    # each note in each span that it sounds in
+    end = onset + _DURATIONS[table.duration[pitched]]
+    first = np.searchsorted(begin, onset, side="right") - 1
+    count = np.searchsorted(begin, end) - first
+    note = np.repeat(np.arange(len(pitched)), count)
+    span = first[note] + np.arange(len(note)) - np.repeat(np.cumsum(count) - count, count)
+    overlap = np.minimum(end[note], (begin + step)[span]) - np.maximum(onset[note], begin[span])
+    amount = np.minimum(overlap, 24) * np.where(onset[note] == begin[span], 1.5, 1.0)
+    pitch = table.pitch[pitched][note]
+    weights = np.bincount(span * 12 + pitch % 12, amount, len(begin) * 12).reshape(-1, 12)
+    order = np.argsort(span * 128 + pitch, kind="stable")
+    lowest = order[np.diff(span[order], prepend=-1) > 0]
+    heard = span[lowest]
+    weights[heard, pitch[lowest] % 12] += amount[lowest]
+    weights = weights[heard]  # halves and wholes: sums of squares are exact
+    weights /= np.sqrt((weights * weights).sum(axis=1, keepdims=True))
+    fit = weights @ _TEMPLATES.T + _PRIORS
+    best = fit.argmax(axis=1)
+    top = fit[np.arange(len(fit)), best]
+    close = (fit > top[:, None] - 1e-9).sum(axis=1) > 1
+    held = -1
+    rows: list[tuple[int, int, int, int]] = []
+    bars, places = bar[heard].tolist(), (begin - table.bar_starts[bar])[heard].tolist()
+    for index, (chosen, value, tied) in enumerate(zip(best.tolist(), top.tolist(), close.tolist(), strict=True)):
+        if held >= 0 or tied:
+            kept = fit.item(index, held) + change_cost if held >= 0 else -1.0
+            if tied or abs(kept - value) < 1e-9:
+                # rounding decides between equals: one product at a time, so that it decides the same everywhere
+                alone = _TEMPLATES @ weights[index] + _PRIORS
+                if held >= 0:
+                    alone[held] += change_cost
+                chosen = int(np.argmax(alone))  # noqa: PLW2901
+                value = float(alone[chosen])  # noqa: PLW2901
+            elif kept > value:
+                chosen, value = held, kept  # noqa: PLW2901
+        if value >= least_fit and chosen != held:
+            rows.append((bars[index], places[index], *_NAMES[chosen]))
+            held = chosen
+    return np.array(rows, dtype=np.int64).reshape(-1, 4)

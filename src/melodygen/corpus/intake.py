@@ -7,7 +7,6 @@ does not grow with the folder.
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.atomic import atomic_path
-from melodygen.corpus.scan import SourceFile, fingerprint_of, load_piece, read_folder, reason_of
-from melodygen.corpus.shards import PieceInfo, encode_piece
+from melodygen.corpus.scan import (
+    SourceFile,
+    file_sha256,
+    fingerprint_of,
+    load_columns,
+    read_folder,
+    reason_of,
+)
+from melodygen.corpus.shards import PieceInfo, encode_columns
 from melodygen.errors import MelodygenError
 from melodygen.harmony import key_name
 from melodygen.score import ROLES
-from melodygen.tokens.grid import estimate_piece_key
+from melodygen.tokens.vocabulary import METERS
 
 SECONDS_A_FILE = 60.0
 """Time limit; notation is read by slower code than MIDI."""
@@ -54,16 +60,15 @@ class Intake:
 def take_in(file: SourceFile) -> Intake:
     """Read and encode one file; every failure becomes a reason."""
     try:
-        with file.path.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        sha256, data = file_sha256(file.path)
     except OSError as error:
         return Intake(file, f"cannot be read: {error.strerror or error}")
     try:
-        score, piece, info = load_piece(file)
-        encoded = encode_piece(piece)
-        if not set(piece.roles) - {"drums"} and file.kind != "drums":
+        score, table, info = load_columns(file, data)
+        encoded = encode_columns(table)
+        if not set(table.roles) - {"drums"} and file.kind != "drums":
             return Intake(file, 'only drums (in a manifest.csv, kind "drums" makes it a drum take)', sha256)
-        if len(piece.bars) < 2:
+        if table.num_bars < 2:
             return Intake(file, "less than two bars", sha256)
         if int(np.median(encoded["lengths"].sum(axis=1))) > MAX_TOKENS_A_BAR:
             return Intake(
@@ -78,12 +83,12 @@ def take_in(file: SourceFile) -> Intake:
     for track in score.tracks:
         notes[track.role] += len(track)
         programs[track.role][track.program] += len(track)
-    meters = Counter(f"{b.meter[0]}/{b.meter[1]}" for b in piece.bars)
-    key = piece.key or estimate_piece_key(piece.bars)
+    numerator, denominator = METERS[Counter(table.meters.tolist()).most_common(1)[0][0]]
+    key = table.key or table.estimated_key()
     return Intake(
-        file, "", sha256, info, encoded, fingerprint_of(piece), dict(notes),
+        file, "", sha256, info, encoded, fingerprint_of(table), dict(notes),
         {role: int(found.most_common(1)[0][0]) for role, found in programs.items()},
-        meters.most_common(1)[0][0], key_name(key) if key else "", len(piece.bars), score.duration_seconds,
+        f"{numerator}/{denominator}", key_name(key) if key else "", table.num_bars, score.duration_seconds,
     )  # fmt: skip
 
 

@@ -21,15 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from melodygen.corpus.harmonise import harmonise
+from melodygen.corpus.harmonise import chord_changes
 from melodygen.corpus.roles import assign_roles, is_blocks
 from melodygen.corpus.shards import PieceInfo
 from melodygen.errors import CorpusError, MelodygenError
-from melodygen.io.midi import read_midi
+from melodygen.io.midi import MAX_FILE_BYTES, read_midi
 from melodygen.io.notation import NOTATION_SUFFIXES, read_notation
 from melodygen.score import Score, Tempo, TimeSignature, Track, note_array
-from melodygen.tokens.grid import Piece, score_to_piece
-from melodygen.tokens.vocabulary import METERS
+from melodygen.tokens.columns import Columns, quantise
+from melodygen.tokens.grid import Piece, columns_to_piece
+from melodygen.tokens.vocabulary import METERS, SEGMENT_ROLES
 
 MIDI_SUFFIXES = frozenset((".mid", ".midi", ".kar", ".rmi"))
 SUFFIXES = MIDI_SUFFIXES | NOTATION_SUFFIXES
@@ -151,7 +152,7 @@ def prepare_score(score: Score, kind: str = "piece") -> Score:
     if not score.tracks:
         return score
     first = min(int(t.notes["onset_tick"][0]) for t in score.tracks)
-    skip = [t for t in score.bar_ticks() if t <= first][-1]
+    skip = [t for t in score.bar_ticks(first) if t <= first][-1]
     if skip == 0:
         return score
     return _shifted(score, skip)
@@ -220,12 +221,24 @@ def dominant_qpm(score: Score) -> float:
     return best
 
 
-def load_piece(file: SourceFile) -> tuple[Score, Piece, PieceInfo]:
-    """A file as prepared score, piece on the grid and its record. Raises MelodygenError with the reason."""
+def file_sha256(path: Path) -> tuple[str, bytes | None]:
+    """Hash of its bytes, and they themselves unless they are more than a music file has. Raises OSError."""
+    if path.stat().st_size <= MAX_FILE_BYTES:
+        data = path.read_bytes()
+        return hashlib.sha256(data).hexdigest(), data
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest(), None
+
+
+def load_columns(file: SourceFile, data: bytes | None = None) -> tuple[Score, Columns, PieceInfo]:
+    """A file (``data``: its bytes, where they are there) as prepared score, piece on the grid and its record.
+
+    Raises MelodygenError with the reason.
+    """
     if file.path.suffix.lower() in NOTATION_SUFFIXES:
         score = read_notation(file.path, file.number)
     else:
-        score = read_midi(file.path)
+        score = read_midi(file.path, data)
     quarters = score.end_tick // score.ticks_per_quarter
     if quarters > MAX_QUARTERS:
         raise CorpusError(f"{quarters} quarters are more than the limit of {MAX_QUARTERS} for one piece")
@@ -234,17 +247,23 @@ def load_piece(file: SourceFile) -> tuple[Score, Piece, PieceInfo]:
         raise CorpusError(f"only {score.num_notes} notes (at least {MIN_NOTES} are needed)")
     chords = score.track_by_role("chords")
     blocks = chords is not None and is_blocks(chords, score)
-    piece = harmonise(score_to_piece(score, max_bars=MAX_BARS))
+    table = quantise(score, MAX_BARS)
     qpm = min(280.0, max(36.0, dominant_qpm(score)))
-    piece = replace(piece, qpm=qpm)
+    table = replace(table, qpm=qpm, chords=chord_changes(table))
     digest = hashlib.sha256()
-    for bar in piece.bars:
-        digest.update(repr((bar.meter, sorted(bar.parts.items()))).encode())
+    for column in (table.meters, table.bar, table.role, table.at, table.band, table.duration, table.pitch):
+        digest.update(column.tobytes())
     info = PieceInfo(
-        file.name, file.style, file.source, file.split, file.kind, file.title, 0, len(piece.bars), qpm,
+        file.name, file.style, file.source, file.split, file.kind, file.title, 0, table.num_bars, qpm,
         digest.hexdigest()[:16], blocks,
     )  # fmt: skip
-    return score, piece, info
+    return score, table, info
+
+
+def load_piece(file: SourceFile) -> tuple[Score, Piece, PieceInfo]:
+    """As ``load_columns``, with the piece in objects."""
+    score, table, info = load_columns(file)
+    return score, columns_to_piece(table), info
 
 
 def read_piece(file: SourceFile) -> Reading:
@@ -343,28 +362,19 @@ def _read_apart(
     ]
 
 
-def fingerprint_of(piece: Piece) -> int | None:
+def fingerprint_of(table: Columns) -> int | None:
     """Equal for near-duplicates, transposition and tempo aside: the melody's (or first role's) first 64
     (onset distance, interval) pairs. None for pieces too short to tell."""
-    role = next((r for r in ("melody", "other", "chords", "bass", "drums") if r in piece.roles), None)
+    role = next((r for r in ("melody", "other", "chords", "bass", "drums") if r in table.roles), None)
     if role is None:
         return None
-    steps: list[tuple[int, int]] = []
-    offset, last = 0, None
-    for bar in piece.bars:
-        for note in bar.parts.get(role, ()):
-            pitch = note[1] if role == "drums" else note[3]
-            now = (offset + note[0], pitch)
-            if last is not None:
-                steps.append((now[0] - last[0], now[1] - last[1]))
-            last = now
-        offset += bar.num_positions
-        if len(steps) >= 64:
-            break
-    return hash(tuple(steps[:64])) if len(steps) >= 16 else None
+    notes = np.flatnonzero(table.role == SEGMENT_ROLES.index(role))[:65]
+    onset = table.bar_starts[table.bar[notes]] + table.at[notes]
+    steps = tuple(zip(np.diff(onset).tolist(), np.diff(table.pitch[notes]).tolist(), strict=True))
+    return hash(steps) if len(steps) >= 16 else None
 
 
 __all__ = [
-    "Reading", "SourceFile", "find_files", "fingerprint_of", "load_piece", "prepare_score",
+    "Reading", "SourceFile", "find_files", "fingerprint_of", "load_columns", "load_piece", "prepare_score",
     "read_folder", "read_piece",
 ]  # fmt: skip

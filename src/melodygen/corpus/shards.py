@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from melodygen.tokens.codec import encode_chords, encode_segment
-from melodygen.tokens.grid import PITCHED_ROLES, Piece
-from melodygen.tokens.vocabulary import DURATIONS, METERS, SEGMENT_ROLES, VOCABULARY
+from melodygen.tokens.columns import Columns, encode
+from melodygen.tokens.grid import Piece, piece_to_columns
+from melodygen.tokens.vocabulary import VOCABULARY
 
 _ARRAYS = ("tokens", "starts", "lengths", "notes", "meters", "pitch_classes", "chords")
 CHORDS_A_BAR = 4
@@ -57,40 +57,25 @@ class Shards:
         return len(self.arrays["tokens"])
 
 
-def encode_piece(piece: Piece) -> dict[str, NDArray[np.generic]]:
+def encode_columns(table: Columns) -> dict[str, NDArray[np.generic]]:
     """The rows of one piece; ``starts`` count from its own first token."""
-    starts, lengths, notes, meters, classes, chords = [], [], [], [], [], []
-    flat: list[int] = []
-    for bar in piece.bars:
-        row_start, row_length, row_notes = [], [], []
-        for role in SEGMENT_ROLES:
-            part = bar.parts.get(role, ())
-            ids = encode_chords(bar.chords) if role == "chordline" else encode_segment(role, part)
-            row_start.append(len(flat))
-            row_length.append(len(ids))
-            row_notes.append(len(part))
-            flat += ids
-        starts.append(row_start)
-        lengths.append(row_length)
-        notes.append(row_notes)
-        meters.append(METERS.index(bar.meter))
-        weights = [0.0] * 12
-        for role in PITCHED_ROLES:
-            for _, _, duration, pitch in bar.parts.get(role, ()):
-                weights[pitch % 12] += min(DURATIONS[duration], 24)
-        classes.append(weights)
-        changes = [*bar.chords[:CHORDS_A_BAR]]
-        chords.append(changes + [(-2, -2, -2)] * (CHORDS_A_BAR - len(changes)))
-    width = len(SEGMENT_ROLES)
+    tokens, lengths, notes = encode(table)
+    ends = np.cumsum(lengths, dtype=np.int64).reshape(lengths.shape)
+    chords = np.full((table.num_bars, CHORDS_A_BAR, 3), -2, dtype=np.int16)
+    bars = table.chords[:, 0]
+    place = np.arange(len(bars)) - np.searchsorted(bars, bars)
+    kept = place < CHORDS_A_BAR
+    chords[bars[kept], place[kept]] = table.chords[kept, 1:]
     return {
-        "tokens": np.array(flat, dtype=np.int16),
-        "starts": np.array(starts, dtype=np.int64).reshape(-1, width),
-        "lengths": np.array(lengths, dtype=np.int32).reshape(-1, width),
-        "notes": np.array(notes, dtype=np.int16).reshape(-1, width),
-        "meters": np.array(meters, dtype=np.int8),
-        "pitch_classes": np.array(classes, dtype=np.float32).reshape(-1, 12),
-        "chords": np.array(chords, dtype=np.int16).reshape(-1, CHORDS_A_BAR, 3),
-    }
+        "tokens": tokens, "starts": ends - lengths, "lengths": lengths, "notes": notes,
+        "meters": table.meters.astype(np.int8), "pitch_classes": table.pitch_classes.astype(np.float32),
+        "chords": chords,
+    }  # fmt: skip
+
+
+def encode_piece(piece: Piece) -> dict[str, NDArray[np.generic]]:
+    """As ``encode_columns``."""
+    return encode_columns(piece_to_columns(piece))
 
 
 def build_shards(pieces: Iterable[tuple[Piece, PieceInfo]]) -> Shards:

@@ -70,8 +70,8 @@ def check_midi_bytes(data: bytes, name: str) -> bytes:
     return data
 
 
-def read_midi(path: str | Path) -> Score:
-    """Read a ``.mid``, ``.midi``, ``.kar`` or ``.rmi`` file.
+def read_midi(path: str | Path, data: bytes | None = None) -> Score:
+    """Read a ``.mid``, ``.midi``, ``.kar`` or ``.rmi`` file; ``data`` are its bytes where they are there already.
 
     Tracks keep name and program; a track named like a role gets it. Chord markers (Harte labels) become
     ``Score.chords``. Raises MidiReadError with the reason.
@@ -80,7 +80,7 @@ def read_midi(path: str | Path) -> Score:
 
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if data is None else data
     except OSError as error:
         raise MidiReadError(f"{path.name}: cannot be read: {error.strerror or error}") from error
     data = check_midi_bytes(data, path.name)

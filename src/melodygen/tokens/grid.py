@@ -10,13 +10,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from melodygen.errors import ScoreError, TokenError
-from melodygen.harmony import chord_label, estimate_key, parse_chord
+from melodygen.errors import ScoreError
+from melodygen.harmony import chord_label
 from melodygen.score import (
     Chord,
     KeySignature,
@@ -26,19 +23,16 @@ from melodygen.score import (
     Track,
     note_array,
 )
+from melodygen.tokens import columns
 from melodygen.tokens.vocabulary import (
     CHORD_QUALITY_NAMES,
-    DRUM_CLASS,
     DRUM_VELOCITIES,
-    DRUM_VELOCITY_INDEX,
     DRUMS,
-    DURATION_INDEX,
     DURATIONS,
-    MAX_POLYPHONY,
     METERS,
     POSITIONS_PER_QUARTER,
+    SEGMENT_ROLES,
     VELOCITIES,
-    VELOCITY_INDEX,
 )
 
 PITCHED_ROLES = ("melody", "chords", "bass", "other")
@@ -80,32 +74,6 @@ def meter_positions(meter: tuple[int, int]) -> int:
     return meter[0] * 4 * POSITIONS_PER_QUARTER // meter[1]
 
 
-def canonical_notes(notes: list[GridNote], role: str) -> tuple[GridNote, ...]:
-    """Notes of one bar and role, deduplicated, capped in polyphony (a melody keeps its top, the rest the outer voices)
-    and sorted as tokens say them: by position, velocity (one an onset), duration, pitch."""
-    by_position: dict[int, dict[int, GridNote]] = defaultdict(dict)
-    if role == "drums":
-        for note in notes:
-            held = by_position[note[0]].get(note[1])
-            if held is None or held[2] < note[2]:
-                by_position[note[0]][note[1]] = note
-        return tuple(sorted(n for group in by_position.values() for n in group.values()))
-    for note in notes:
-        held = by_position[note[0]].get(note[3])
-        if held is None or held[2] < note[2]:
-            by_position[note[0]][note[3]] = note
-    result: list[GridNote] = []
-    cap = MAX_POLYPHONY[role]
-    for position in sorted(by_position):
-        group = sorted(by_position[position].values(), key=lambda n: n[3])
-        if len(group) > cap:
-            outer = [group[0], *group[1 - cap :]]
-            group = group[-cap:] if role == "melody" else group[:cap] if role == "bass" else outer
-        band = round(sum(n[1] for n in group) / len(group))
-        result += sorted(((position, band, n[2], n[3]) for n in group), key=lambda n: (n[2], n[3]))
-    return tuple(result)
-
-
 def score_to_piece(score: Score, max_bars: int | None = None) -> Piece:
     """Quantise a Score whose tracks carry roles. Bars of a meter that tokens cannot say are an error that names it.
 
@@ -113,110 +81,37 @@ def score_to_piece(score: Score, max_bars: int | None = None) -> Piece:
     with silence: tokens have no short bars. The last bar is the one in which the last note ends; a note that quantising
     would carry over its end stops there. Raises TokenError.
     """
-    ticks_per_quarter = score.ticks_per_quarter
-    bar_ticks = score.bar_ticks()
-    if len(bar_ticks) < 2:
-        raise TokenError("no notes: nothing to put into bars")
-    if max_bars is not None and len(bar_ticks) - 1 > max_bars:
-        raise TokenError(f"{len(bar_ticks) - 1} bars are more than the limit of {max_bars}")
-    scale = POSITIONS_PER_QUARTER / ticks_per_quarter
-    # two meter changes within half a position are one: a bar of no length is none
-    lengths = np.diff(bar_ticks)
-    real = lengths * scale >= 0.5
-    real[-1] |= not real.any()
-    starts = np.array(bar_ticks[:-1])[real]
-    num_bars = len(starts)
-    meters = []
-    for tick in starts.tolist():
-        signature = score.time_signature_at(tick)
-        meters.append((signature.numerator, signature.denominator))
-    unknown = sorted({m for m in meters if m not in METERS})
-    if unknown:
-        raise TokenError(f"meter {unknown[0][0]}/{unknown[0][1]} is not one that tokens can say")
-    capacity = [meter_positions(m) for m in meters]
-    limits = [min(c, max(1, round(n * scale))) for c, n in zip(capacity, lengths[real].tolist(), strict=True)]
-    parts: list[dict[str, list[GridNote]]] = [defaultdict(list) for _ in range(num_bars)]
+    return columns_to_piece(columns.quantise(score, max_bars))
 
-    def place(bar: int, at: int) -> tuple[int, int]:
-        if at < limits[bar]:
-            return bar, at
-        return (bar + 1, 0) if bar + 1 < num_bars else (bar, limits[bar] - 1)
 
-    for track in score.tracks:
-        if not len(track):
-            continue
-        onsets = track.notes["onset_tick"]
-        index = (np.searchsorted(starts, onsets, side="right") - 1).clip(0)
-        position = np.floor((onsets - starts[index]) * scale + 0.5).astype(int).clip(0)
-        duration = np.floor(track.notes["duration_ticks"] * scale + 0.5).astype(int).clip(1, DURATIONS[-1])
-        rows = zip(
-            index.tolist(), position.tolist(), duration.tolist(),
-            track.notes["pitch"].tolist(), track.notes["velocity"].tolist(), strict=True,
-        )  # fmt: skip
-        role = "drums" if track.is_drum else track.role
-        for near, offset, length, pitch, velocity in rows:
-            bar, at = place(near, offset)
-            if role == "drums":
-                kind = DRUM_CLASS[pitch]
-                if kind >= 0:
-                    parts[bar][role].append((at, kind, DRUM_VELOCITY_INDEX[velocity], 0))
-            else:
-                parts[bar][role].append((at, VELOCITY_INDEX[velocity], DURATION_INDEX[length], pitch))
-    chords: list[list[tuple[int, int, int]]] = [[] for _ in range(num_bars)]
-    for chord in score.chords:
-        try:
-            parsed = parse_chord(chord.label)
-        except ScoreError:
-            continue
-        near = max(0, int(np.searchsorted(starts, chord.tick, side="right")) - 1)
-        offset = max(0, int(np.floor((chord.tick - starts[near]) * scale + 0.5)))
-        if near + 1 == num_bars and offset >= limits[near]:
-            continue
-        bar, at = place(near, offset)
-        value = (at, -1, 0) if parsed is None else (at, parsed[0], CHORD_QUALITY_NAMES.index(parsed[1]))
-        if chords[bar] and chords[bar][-1][0] == at:
-            chords[bar].pop()
-        chords[bar].append(value)
-    bars = end_with_notes(
-        GridBar(
-            meters[i],
-            {r: canonical_notes(parts[i][r], r) for r in GRID_ROLES if parts[i].get(r)},
-            tuple(chords[i]),
-        )
-        for i in range(num_bars)
+def columns_to_piece(table: columns.Columns) -> Piece:
+    """The same music in objects."""
+    parts: list[dict[str, list[GridNote]]] = [{} for _ in range(table.num_bars)]
+    of_notes = (table.bar, table.role, table.at, table.band, table.duration, table.pitch)
+    for bar, role, at, band, duration, pitch in zip(*(c.tolist() for c in of_notes), strict=True):
+        note = (at, pitch, band, 0) if role == columns.DRUM_ROLE else (at, band, duration, pitch)
+        parts[bar].setdefault(SEGMENT_ROLES[role], []).append(note)
+    chords: list[list[tuple[int, int, int]]] = [[] for _ in parts]
+    for bar, *chord in table.chords.tolist():
+        chords[bar].append((chord[0], chord[1], chord[2]))
+    bars = tuple(
+        GridBar(METERS[meter], {r: tuple(own[r]) for r in GRID_ROLES if r in own}, tuple(line))
+        for meter, own, line in zip(table.meters.tolist(), parts, chords, strict=True)
     )
-    if not bars:
-        raise TokenError("no notes that tokens can say")
-    key = (
-        (score.key_signatures[0].tonic, score.key_signatures[0].mode)
-        if score.key_signatures
-        else estimate_piece_key(bars)
-    )
-    return Piece(bars, score.qpm, key)
+    return Piece(bars, table.qpm, table.key)
 
 
-def end_with_notes(bars: Iterable[GridBar]) -> tuple[GridBar, ...]:
-    """The bars up to the one in which the last note ends; notes that end after the last bar are cut there."""
-    listed = list(bars)
-    starts = np.cumsum([0, *(b.num_positions for b in listed)]).tolist()
-    end = starts[-1]
-    last = 0
-    for index, bar in enumerate(listed):
-        cut = {}
-        for role, notes in bar.parts.items():
-            if role == "drums":
-                last = max([last, *(starts[index] + n[0] + 1 for n in notes)])
-                continue
-            held = []
-            for at, band, duration, pitch in notes:
-                onset = starts[index] + at
-                fits = fitting_duration(duration, end - onset)
-                last = max(last, onset + DURATIONS[fits])
-                held.append((at, band, fits, pitch))
-            cut[role] = tuple(sorted(held, key=lambda n: (n[0], n[2], n[3])))
-        if starts[index] + DURATIONS[-1] > end - bar.num_positions:
-            listed[index] = replace(bar, parts={**bar.parts, **cut})
-    return tuple(listed[: int(np.searchsorted(starts, last))])
+def piece_to_columns(piece: Piece) -> columns.Columns:
+    """The same music in arrays."""
+    notes = [
+        (index, SEGMENT_ROLES.index(role), at, second, third, fourth) if role != "drums"
+        else (index, columns.DRUM_ROLE, at, third, 0, second)
+        for index, bar in enumerate(piece.bars)
+        for role, part in bar.parts.items()
+        for at, second, third, fourth in part
+    ]  # fmt: skip
+    chords = [(index, *chord) for index, bar in enumerate(piece.bars) for chord in bar.chords]
+    return columns.from_rows([b.meter for b in piece.bars], notes, chords, piece.qpm, piece.key)
 
 
 def fitting_duration(duration: int, room: int) -> int:
@@ -227,12 +122,7 @@ def fitting_duration(duration: int, room: int) -> int:
 
 
 def estimate_piece_key(bars: tuple[GridBar, ...]) -> tuple[int, str] | None:
-    weights = np.zeros(12)
-    for bar in bars:
-        for role in PITCHED_ROLES:
-            for _, _, duration, pitch in bar.parts.get(role, ()):
-                weights[pitch % 12] += min(DURATIONS[duration], 24)
-    return estimate_key(weights)
+    return piece_to_columns(Piece(bars)).estimated_key()
 
 
 def piece_to_score(
@@ -279,6 +169,6 @@ def piece_to_score(
 
 __all__ = [
     "GRID_ROLES", "PITCHED_ROLES", "GridBar", "GridNote", "Piece",
-    "canonical_notes", "end_with_notes", "estimate_piece_key", "fitting_duration", "meter_positions", "piece_to_score",
-    "score_to_piece",
+    "columns_to_piece", "estimate_piece_key", "fitting_duration", "meter_positions", "piece_to_columns",
+    "piece_to_score", "score_to_piece",
 ]  # fmt: skip

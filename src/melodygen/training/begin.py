@@ -21,7 +21,7 @@ from melodygen import checkpoints
 from melodygen.atomic import atomic_path
 from melodygen.corpus.examples import PLAIN, ExampleSampler
 from melodygen.corpus.intake import Census, take_in_folder, write_report
-from melodygen.corpus.scan import SourceFile, find_files
+from melodygen.corpus.scan import SourceFile, file_sha256, find_files
 from melodygen.corpus.shards import PieceInfo, Shards, ShardWriter, build_shards, load_shards, save_shards
 from melodygen.errors import CheckpointError, CorpusError, UsageError
 from melodygen.generators.neural import NeuralGenerator, style_to_json
@@ -197,8 +197,7 @@ def data_id(files: Sequence[SourceFile]) -> str:
     for file in files:
         if file.path not in hashes:
             try:
-                with file.path.open("rb") as stream:
-                    hashes[file.path] = hashlib.file_digest(stream, "sha256").hexdigest()
+                hashes[file.path] = file_sha256(file.path)[0]
             except OSError:
                 hashes[file.path] = "unreadable"
         digest.update(repr((file.name, file.style, file.split, file.kind, hashes[file.path])).encode())
