@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,5 +83,7 @@ def crew(device: torch.device) -> Iterator[Crew]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Crew(distributed.get_rank(), size)
+        distributed.barrier()  # one that leaves while another still writes would take the connection with it
     finally:
+        gc.collect()  # a net wrapped to learn together holds the group: its threads must end before the process
         distributed.destroy_process_group()
