@@ -222,42 +222,44 @@ def main() -> None:
 
 
 def card(figures: dict[str, Any], rows: Rows, labels: tuple[str, ...]) -> str:
-    counts = ", ".join(
-        f"{sum(r['label'] == n for r in rows)} {n}" for n in labels if any(r["label"] == n for r in rows)
-    )
+    """The model card."""
+    count = {n: sum(r["label"] == n for r in rows) for n in labels}
+    counts = ", ".join(f"{c} {n}" for n, c in count.items() if c)
     found = figures.get("cross_validation")
     told = "Not cross-validated in this run.\n"
     if found:
-        first = found["repeats"][0]
-        low, high = first["core_among_three_interval"]
-        told = (
-            f"| cross-validated over artists ({len(found['repeats'])} x {figures['arguments']['folds']} folds) | right |\n|---|---|\n"
+        low, high = found["repeats"][0]["core_among_three_interval"]
+        dealt = f"{len(found['repeats'])} x {figures['arguments']['folds']} folds"
+        told = "\n".join((
+            f"| cross-validated over artists ({dealt}) | right |", "|---|---|",
             f"| blues, electronic, jazz, among these three | {found['core_among_three']['mean']:.1%} "
-            f"(95 % interval {low:.1%}-{high:.1%}) |\n"
-            f"| the same clips, any of the eleven labels | {found['core_of_all_labels']['mean']:.1%} |\n"
-            f"| all five labels of the clips, any of the eleven | {found['five_labels']['mean']:.1%} |\n"
-            f"| MFCC + SVM on the same folds, blues, electronic, jazz | {found['mfcc_svm_core']['mean']:.1%} |\n"
-        )
-    forgotten = ""
+            f"(95 % interval {low:.1%}-{high:.1%}) |",
+            f"| the same clips, any of the eleven labels | {found['core_of_all_labels']['mean']:.1%} |",
+            f"| all five labels of the clips, any of the eleven | {found['five_labels']['mean']:.1%} |",
+            f"| MFCC + SVM on the same folds: blues, electronic, jazz | {found['mfcc_svm_core']['mean']:.1%} |", "",
+        ))  # fmt: skip
     if "known_renders_after" in figures:
-        forgotten = (
+        told += (
             f"\nOn renders of validation titles: {figures['known_renders_before']:.1%} before, "
             f"{figures['known_renders_after']:.1%} after. For renders and MIDI use `style-cnn`.\n"
         )
     return f"""# style-cnn-recordings
 
-`style-cnn` trained further on {len(rows)} labelled clips of recordings, with `electronic` as one more label. For **research use**: the
-clips are under CC BY-NC-SA 4.0 (non-commercial, share alike) or of unstated terms (GTZAN), and so these weights are not under this
-repository's licence but CC BY-NC-SA 4.0. The generator's loop does not use it; `melodygen classify` does, for recordings.
+`style-cnn` trained further on {len(rows)} labelled clips of recordings, with `electronic` as one more label.
 
-It heard: {counts}; 10 or 30 s each, 8 kHz mono, from part of the Dortmund music data set (unsigned artists), historic orchestral
-recordings of an archive, and GTZAN (metal, classical). Nothing else that it calls jazz or blues in recordings has another source, so its
-jazz is small-group jazz of unsigned bands. Folk, pop, ragtime, hymn, game and baroque it knows from renders alone. No clip is in this
-repository.
+**For research use.** The clips are under CC BY-NC-SA 4.0 (non-commercial, share alike) or of unstated terms (GTZAN), so
+these weights are not under this repository's licence but CC BY-NC-SA 4.0. The generator's loop does not use it;
+`melodygen classify` does, for recordings (`--classifier style-cnn` overrules).
 
-{told}{forgotten}
-The temperature was fitted on the cross-validated logits. Made by `scripts/train_recordings.py` from `{figures["base"]}`
-({figures["arguments"]["steps"]} steps, mean of {figures["arguments"]["soup"]} runs).
+It heard: {counts}; 10 or 30 s each, 8 kHz mono, from part of the Dortmund music data set (unsigned artists),
+historic orchestral recordings of an archive, and GTZAN (metal as rock, classical). Its blues, electronic and jazz have
+one source, so they are what that source calls so; classical and rock come from others, and may be told by their sound.
+Folk, pop, ragtime, hymn, game and baroque it knows from renders alone. No clip is in this repository.
+
+{told}
+The temperature was fitted on the cross-validated logits, so the calibration on music from elsewhere is not known. Made
+by `scripts/train_recordings.py` from `{figures["base"]}` ({figures["arguments"]["steps"]} steps, mean of
+{figures["arguments"]["soup"]} runs).
 """
 
 

@@ -14,9 +14,11 @@ from melodygen.cli import (
     classify,
     corpus,
     doctor,
+    evaluate,
     export,
     generate,
     live,
+    map_,
     models,
     panic,
     play,
@@ -81,6 +83,8 @@ app.command("generate")(generate.generate)
 app.command("classify")(classify.classify)
 app.command("corpus")(corpus.corpus)
 app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="evaluate")
+app.command("map")(map_.map_)
 app.command("export")(export.export)
 app.command("render")(render.render)
 app.command("styles")(styles.styles)

@@ -65,6 +65,24 @@ class Listener:
         mono = to_mono_at(audio, _rate_of(judge))
         return _finding(name, "recording", [mono], None, signal, judge, how, audio.duration_seconds, ())
 
+    def windows(self, path: Path) -> tuple[CnnClassifier, Features]:
+        """The checkpoint that fits a file, and the windows (W, F, T) it hears of it, ten minutes at most. Raises
+        AudioError for silence, ClassifierError for plug-ins."""
+        if path.is_dir():
+            raise AudioError(f"{path} is a folder")
+        symbolic = is_symbolic(path)
+        judge = self.for_renders if symbolic else self.for_recordings
+        if not isinstance(judge, CnnClassifier):
+            raise ClassifierError(f"{judge.classifier_id} is no checkpoint: only a CNN can be looked into")
+        rate = judge.front_end.sample_rate
+        if symbolic:
+            mono = to_mono_at(self._rendered(stretch(read_symbolic(path))), rate)
+        else:
+            mono = read_mono(path, rate, CHAPTER_SECONDS)
+        if float(mono.std()) <= SILENCE_RMS:
+            raise AudioError(f"{path.name}: silence")
+        return judge, mono_features(mono, judge.front_end)
+
     def draw(self, finding: Finding, target: Path, overwrite: bool = False) -> None:
         """A picture of a track that was heard (see ``recognition.picture``). Raises ClassifierError for plug-ins."""
         from melodygen.recognition.picture import plot_finding

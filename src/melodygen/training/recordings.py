@@ -1,8 +1,9 @@
 """Teaching the style CNN from few labelled recordings: it goes on learning from them, beside the renders it knows.
 
 Random crops, small shifts of pitch and tempo, the distortions of ``training.classifier``, mixup; batch norm keeps the
-statistics it has, because a few hundred clips are too few for new ones. The weights are an exponential average over the
-steps, and of several seeds the mean (a "soup", Wortsman et al. 2022: runs that begin at the same weights can be averaged).
+statistics it has, because a few hundred clips are too few for new ones. The weights are an exponential average over
+the steps, and of several seeds the mean (a "soup", Wortsman et al. 2022: runs that begin at the same weights can be
+averaged).
 
 Letters: N windows, F bands, T frames.
 """
@@ -27,7 +28,7 @@ from melodygen.training.classifier import Mixer, distorted
 
 @dataclass(frozen=True)
 class AdaptRecipe:
-    """``views``: share of a batch that is renders; ``crop_frames``: how much of a window is heard at once in training."""
+    """``views``: share of a batch that is renders; ``crop_frames``: how much of a window is heard at once."""
 
     steps: int = 200
     rows: int = 32
@@ -41,6 +42,7 @@ class AdaptRecipe:
     crop_frames: int = 160
     dropout: float = 0.5
     distort: float = 1.0
+    bf16: bool = True
     seed: int = 1
 
 
@@ -110,11 +112,11 @@ def adapt(
     recipe: AdaptRecipe,
     each: Callable[[int, float], None] | None = None,
 ) -> StyleCnn:
-    """A copy of ``net`` that went on learning from the clips that are ``kept``; ``mixer`` draws renders whose labels are
-    the first outputs of the net. The same arguments give the same weights on the same machine."""
+    """A copy of ``net`` that went on learning from the clips that are ``kept``; ``mixer`` draws renders whose labels
+    are the first outputs of the net. The same arguments give the same weights on the same machine."""
     if not kept.any():
         raise CorpusError("no clip to learn from")
-    net = copy.deepcopy(net)
+    net = copy.deepcopy(net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.dropout.p = recipe.dropout
     head = [net.head.weight, net.head.bias]
     body = [p for p in net.parameters() if not any(p is h for h in head)]
@@ -145,7 +147,8 @@ def adapt(
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.eval()
         torch.manual_seed(recipe.seed * 1_000_003 + step)
-        logits = net(torch.from_numpy(mixed))
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+            logits = net(torch.from_numpy(mixed)).float()
         weight, goal = torch.from_numpy(share), torch.from_numpy(target)
         losses = [
             functional.cross_entropy(logits, g, label_smoothing=recipe.label_smoothing, reduction="none")

@@ -1,0 +1,96 @@
+"""A folder of labelled tracks: sub-folders named by label, or ``labels.csv`` with path, label and, where known, artist.
+
+The artist (or ``title``, or ``group``) is what cross-validation must not cut through. Without a table it is the
+sub-folder below the label (``jazz/some band/track.flac``), and failing that the file itself.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.classifiers.cnn import CnnClassifier
+from melodygen.errors import CorpusError, MelodygenError
+from melodygen.frontend import Features
+from melodygen.recognition.files import music_files
+from melodygen.recognition.finding import Failure
+from melodygen.recognition.listener import Listener
+
+GROUP_FIELDS = ("artist", "group", "title")
+
+
+@dataclass(frozen=True)
+class Item:
+    path: Path
+    label: str
+    group: str
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """A labelled track as windows (W, F, T), and what the checkpoint makes of them: (W, E) and logits (W, C)."""
+
+    item: Item
+    judge: CnnClassifier
+    windows: Features
+    embedded: Features
+    logits: NDArray[np.float64]
+
+
+def read_labelled(folder: Path) -> list[Item]:
+    """Raises CorpusError when nothing is labelled, or a table cannot be read."""
+    if not folder.is_dir():
+        raise CorpusError(f"{folder} is not a folder")
+    table = folder / "labels.csv"
+    if table.is_file():
+        try:
+            with table.open(newline="", encoding="utf-8") as stream:
+                rows = list(csv.DictReader(stream))
+        except (OSError, ValueError, csv.Error) as error:
+            raise CorpusError(f"{table} cannot be read: {error}") from error
+        if not rows or not {"path", "label"} <= rows[0].keys():
+            raise CorpusError(
+                f"{table} must have the columns path and label (and artist, for cross-validation)"
+            )
+        field = next((f for f in GROUP_FIELDS if f in rows[0]), None)
+        items = [
+            Item(folder / r["path"], r["label"], (r[field] if field else "") or r["path"])
+            for r in rows
+            if r["path"] and r["label"]
+        ]
+    else:
+        items = []
+        for path in music_files(folder, recursive=True):
+            parts = path.relative_to(folder).parts
+            if len(parts) > 1:
+                items.append(Item(path, parts[0], "/".join(parts[:2])))
+    if not items:
+        raise CorpusError(
+            f"{folder}: no labelled track; make a folder for each label, or labels.csv (path,label,artist)"
+        )
+    return items
+
+
+def hear_labelled(
+    items: Sequence[Item], listener: Listener, progress: Callable[[int], None] | None = None
+) -> tuple[list[Heard], list[Failure]]:
+    """What could be heard, in order, and what could not, and why."""
+    heard, failed = [], []
+    for number, item in enumerate(items, 1):
+        try:
+            judge, windows = listener.windows(item.path)
+            embedded, logits = judge.outputs(windows)
+            heard.append(Heard(item, judge, windows, embedded, logits))
+        except (MelodygenError, OSError, MemoryError) as error:
+            failed.append(Failure(str(item.path), " ".join(str(error).split()) or type(error).__name__))
+        if progress is not None:
+            progress(number)
+    return heard, failed
+
+
+__all__ = ["Heard", "Item", "hear_labelled", "read_labelled"]
