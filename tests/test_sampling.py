@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from melodygen import sampling
 from melodygen.nets.lstm import Lstm
-from melodygen.sampling import SamplingOptions, Stepper, choose, write
+from melodygen.sampling import GROUP, SamplingOptions, Stepper, choose, write
 
 logit_rows = st.lists(st.floats(-50, 50), min_size=2, max_size=12)
 
@@ -115,3 +118,42 @@ def test_what_a_stream_draws_does_not_depend_on_its_neighbours() -> None:
 def test_a_prefix_that_does_not_fit_says_so() -> None:
     with pytest.raises(ValueError, match="prefix of 5 tokens does not fit into a cache of 4"):
         Stepper(net(), 4).start([[1, 2, 3, 4, 5], [1]])
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_the_number_of_cores_changes_nothing(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> list[list[int]]:
+        streams = [Counted(5 + i, np.random.default_rng(i)) for i in range(3 * GROUP - 1)]
+        write(net(), streams, SamplingOptions(), capacity=10)
+        return [s.ids for s in streams]
+
+    usual = run()
+    monkeypatch.setattr(sampling, "_cores", lambda: cores)
+    assert run() == usual
+
+
+@pytest.mark.parametrize("where", [0, GROUP])  # in the thread that called, and in a helper
+def test_what_goes_wrong_in_any_group_stops_all_and_is_raised(where: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(Counted):
+        def take(self, token: int, log_prob: float | None) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sampling, "_cores", lambda: 2)
+    streams = [Counted(10**9, np.random.default_rng(i)) for i in range(2 * GROUP)]
+    streams[where] = Failing(5, np.random.default_rng(0))
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        write(net(), streams, SamplingOptions(), capacity=10)
+    for _ in range(100):
+        if threading.active_count() == before:
+            break
+        time.sleep(0.05)
+    assert threading.active_count() == before
+
+
+def test_steps_are_told_in_the_thread_that_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "_cores", lambda: 3)
+    told = set()
+    streams = [Counted(4, np.random.default_rng(i)) for i in range(3 * GROUP)]
+    write(net(), streams, SamplingOptions(), 10, lambda: told.add(threading.get_ident()))
+    assert told <= {threading.get_ident()}

@@ -1,10 +1,15 @@
 """Write token streams: logits -> token under temperature, top-k, top-p and the grammar's mask, a batch at a time.
 
-Each stream has its own random generator, so what it draws does not depend on the draws of the others.
+Each stream has its own random generator, so what it draws does not depend on the draws of the others. Streams are
+written in groups of ``GROUP``, as many groups at once as there are cores: the groups, and with them every bit of what
+is computed, are the same on any number of cores.
 """
 
 from __future__ import annotations
 
+import os
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,9 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+GROUP = 4
+"""Streams that share a step. More would share the reading of the weights, but leave cores idle."""
+
 
 class SequenceNet(Protocol):
-    """What sampling needs of a net; see nets.transformer."""
+    """What sampling needs of a net; see nets.writing."""
 
     context: int
 
@@ -26,6 +34,8 @@ class SequenceNet(Protocol):
     def step(self, ids: Tensor, state: Any, at: int, starts: Tensor | None = None) -> Tensor: ...
 
     def merge_states(self, states: list[Any], lengths: list[int], capacity: int) -> Any: ...
+
+    def keep_rows(self, state: Any, rows: list[int]) -> Any: ...
 
 
 class Stream(Protocol):
@@ -93,6 +103,12 @@ class Stepper:
     def is_full(self) -> bool:
         return self._at >= self.capacity
 
+    def keep(self, rows: list[int]) -> None:
+        """Go on with some of the rows only."""
+        self._state = self.net.keep_rows(self._state, rows)
+        if self._starts is not None:
+            self._starts = self._starts[rows]
+
     def feed(self, tokens: Sequence[int]) -> Tensor:
         logits = self.net.step(torch.tensor(tokens)[:, None], self._state, self._at, self._starts)
         self._at += 1
@@ -139,8 +155,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@one_thread()
-@torch.inference_mode()
 def write(
     net: SequenceNet,
     streams: Sequence[Stream],
@@ -148,34 +162,86 @@ def write(
     capacity: int,
     on_step: Callable[[], None] | None = None,
 ) -> None:
-    """Run all streams to their end as one batch. When the cache is full, each goes on from its own shortened prefix;
-    streams that are done leave the batch then."""
-    active = [s for s in streams if not s.done]
-    while active:
-        prefixes = [s.prefix() for s in active]
+    """Run all streams to their end. ``on_step`` is called now and then, in the thread that called.
+
+    An exception in any group, Ctrl-C too, stops all of them and is raised here.
+    """
+    waiting = deque([s for s in streams[i : i + GROUP] if not s.done] for i in range(0, len(streams), GROUP))
+    lock, stop = threading.Lock(), threading.Event()
+    failures: list[BaseException] = []
+
+    def work(tell: Callable[[], None]) -> None:
+        try:
+            with torch.inference_mode():
+                while not stop.is_set():
+                    with lock:
+                        group = waiting.popleft() if waiting else None
+                    if group is None:
+                        return
+                    _write_group(net, group, options, capacity, tell, stop)
+        except BaseException as error:
+            failures.append(error)
+            stop.set()
+
+    with one_thread():
+        helpers = [threading.Thread(target=work, args=(_tell_nobody,)) for _ in range(min(len(waiting), _cores()) - 1)]
+        try:
+            for helper in helpers:
+                helper.start()
+            work(on_step or _tell_nobody)
+            for helper in helpers:
+                helper.join()
+        except BaseException:
+            stop.set()
+            raise
+    if failures:
+        raise failures[0]
+
+
+def _cores() -> int:
+    """Those this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _tell_nobody() -> None:
+    return
+
+
+def _write_group(
+    net: SequenceNet,
+    streams: list[Stream],
+    options: SamplingOptions,
+    capacity: int,
+    on_step: Callable[[], None],
+    stop: threading.Event,
+) -> None:
+    """One batch to its end. A stream that is done leaves it; when the cache is full, each goes on from its own
+    shortened prefix."""
+    while streams:
         stepper = Stepper(net, capacity)
-        logits = stepper.start(prefixes)
-        while True:
+        logits = stepper.start([s.prefix() for s in streams])
+        while not stop.is_set():
             table = logits.double().numpy()
             tokens = []
-            for row, stream in enumerate(active):
-                if stream.done:
-                    tokens.append(0)
-                    continue
+            for row, stream in enumerate(streams):
                 token = stream.forced()
+                log_prob = None
                 if token is None:
                     token, log_prob = choose(table[row], stream.allowed(), options, stream.rng)
-                    stream.take(token, log_prob)
-                else:
-                    stream.take(token, None)
+                stream.take(token, log_prob)
                 tokens.append(token)
-            if on_step is not None:
-                on_step()
-            running = sum(not s.done for s in active)
-            if not running or stepper.is_full or (running <= len(active) // 2 and len(active) > 1):
+            on_step()
+            running = [row for row, stream in enumerate(streams) if not stream.done]
+            if len(running) < len(streams):
+                streams = [streams[row] for row in running]
+                tokens = [tokens[row] for row in running]
+                if streams and not stepper.is_full:
+                    stepper.keep(running)
+            if not streams or stepper.is_full:
                 break
             logits = stepper.feed(tokens)
-        active = [s for s in active if not s.done]
+        if stop.is_set():
+            return
 
 
 __all__ = ["SamplingOptions", "SequenceNet", "Stepper", "Stream", "choose", "write"]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from melodygen import checkpoints
@@ -25,6 +24,7 @@ from melodygen.generators.ranges import is_single_line, note_range
 from melodygen.harmony import parse_chord
 from melodygen.nets.lstm import Lstm
 from melodygen.nets.transformer import Transformer
+from melodygen.nets.writing import TransformerWriter
 from melodygen.sampling import SamplingOptions, write
 from melodygen.score import Score
 from melodygen.styles import Style
@@ -143,7 +143,7 @@ class NeuralGenerator:
     def __init__(
         self, net: Any, styles: Mapping[str, Style], model_id: str, density_quantiles: Mapping[str, Sequence[float]]
     ) -> None:  # fmt: skip
-        self.net = _for_inference(net)
+        self.net = TransformerWriter(net) if isinstance(net, Transformer) else net.eval()
         self.model_id = model_id
         self.style_info = dict(styles)
         self.styles = tuple(styles)
@@ -212,18 +212,6 @@ class NeuralGenerator:
     def _plan(self, request: Request) -> _Plan:
         style = self.style_info[request.style]
         return _Plan(request, style, self.styles.index(request.style), self._density, self.net.context)
-
-
-def _for_inference(net: Any) -> Any:
-    """A Transformer in bfloat16 where the processor multiplies it natively: writing is bound by memory, and this halves
-    what is read. Elsewhere, and for LSTMs, float32. The rotary tables stay float32."""
-    net = net.eval()
-    if isinstance(net, Transformer) and torch.cpu.get_capabilities().get("avx512_bf16", False):
-        tables = {name: net.get_buffer(name) for name in ("cos", "sin")}
-        net = net.to(torch.bfloat16)
-        for name, table in tables.items():
-            setattr(net, name, table)
-    return net
 
 
 class _Plan:

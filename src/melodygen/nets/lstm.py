@@ -53,3 +53,7 @@ class Lstm(nn.Module):
     def merge_states(self, states: list[LstmState], lengths: list[int], capacity: int) -> LstmState:
         """One state from states of one row each."""
         return [torch.cat([s[part] for s in states], dim=1) for part in range(2)]
+
+    def keep_rows(self, state: LstmState, rows: list[int]) -> LstmState:
+        """The state of some of the rows."""
+        return [part[:, rows] for part in state]

@@ -1,4 +1,6 @@
-"""A decoder-only Transformer: pre-norm, rotary positions, RMS norm, squared-ReLU MLP, tied embeddings, KV cache.
+"""A decoder-only Transformer: pre-norm, rotary positions, RMS norm, squared-ReLU MLP, tied embeddings.
+
+This is the net as it is trained; :mod:`melodygen.nets.writing` runs it token by token.
 
 Letters: B batch, T steps, V vocabulary, D width, H heads. Rotary positions after Su et al. 2021; squared ReLU after
 So et al. 2021 (Primer).
@@ -9,8 +11,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-KeyValues = list[tuple[Tensor, Tensor]]
 
 
 def rotary_table(length: int, width: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
@@ -39,35 +39,17 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(width, 4 * width, bias=False)
         self.mlp_out = nn.Linear(4 * width, width, bias=False)
 
-    def forward(
-        self,
-        x: Tensor,
-        cos: Tensor,
-        sin: Tensor,
-        past: tuple[Tensor, Tensor] | None = None,
-        mask: Tensor | None = None,
-        write_at: int = 0,
-    ) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         batch, steps, width = x.shape
         q, k, v = (
             self.query_key_value(self.norm_attention(x))
             .view(batch, steps, 3, self.heads, width // self.heads)
             .permute(2, 0, 3, 1, 4)
         )
-        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         drop = self.dropout if self.training else 0.0
-        if past is None:
-            q, k = q.to(v.dtype), k.to(v.dtype)
-        else:
-            # the cache is float32: for one query torch's bfloat16 attention is several times slower than float32's
-            keys, values = past
-            keys[:, :, write_at : write_at + steps] = k
-            values[:, :, write_at : write_at + steps] = v
-            k, v = keys[:, :, : write_at + steps], values[:, :, : write_at + steps]
-            q = q.float()
-        attended = functional.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=mask is None and steps > 1, dropout_p=drop
-        ).to(x.dtype)
+        # the tables are float32, the rest may not be
+        q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
+        attended = functional.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=drop)
         attended = attended.transpose(1, 2).reshape(batch, steps, width)
         x = x + functional.dropout(self.attention_out(attended), drop)
         hidden = functional.relu(self.mlp_in(self.norm_mlp(x))).square()
@@ -119,40 +101,3 @@ class Transformer(nn.Module):
         for block in self.blocks:
             x = block(x, cos, sin)
         return self.logits(x)
-
-    def new_state(self, batch: int, capacity: int) -> KeyValues:
-        """An empty cache for ``capacity`` steps."""
-        size = (batch, self.heads, capacity, self.width // self.heads)
-        return [(torch.zeros(size), torch.zeros(size)) for _ in self.blocks]
-
-    def step(self, ids: Tensor, state: KeyValues, at: int, starts: Tensor | None = None) -> Tensor:
-        """Logits (B, V) after feeding ids (B, T) into cache slots ``at`` .. ``at + T``; the cache is written in place.
-
-        ``starts`` (B,) is the first slot each row uses: rows of unequal length end in the same slot. T > 1 needs rows
-        of equal length.
-        """
-        steps = ids.shape[1]
-        x = self.embedding(ids) * self.width**0.5
-        cos, sin = self.get_buffer("cos"), self.get_buffer("sin")
-        mask = None
-        if starts is None:
-            cos, sin = cos[at : at + steps], sin[at : at + steps]
-            if steps > 1 and at > 0:
-                mask = torch.ones(steps, at + steps, dtype=torch.bool).tril(at)
-        else:
-            positions = at - starts
-            cos, sin = cos[positions][:, None, None], sin[positions][:, None, None]
-            mask = (torch.arange(at + 1)[None] >= starts[:, None])[:, None, None]
-        for block, past in zip(self.blocks, state, strict=True):
-            x = block(x, cos, sin, past, mask, at)
-        return self.logits(x[:, -1])
-
-    def merge_states(self, states: list[KeyValues], lengths: list[int], capacity: int) -> KeyValues:
-        """One cache from caches of one row each: row r fills the slots before ``max(lengths)``."""
-        longest = max(lengths)
-        merged = self.new_state(len(states), capacity)
-        for row, (state, length) in enumerate(zip(states, lengths, strict=True)):
-            for (keys, values), (row_keys, row_values) in zip(merged, state, strict=True):
-                keys[row, :, longest - length : longest] = row_keys[0, :, :length]
-                values[row, :, longest - length : longest] = row_values[0, :, :length]
-        return merged
