@@ -52,16 +52,18 @@ def read_clips(folder: Path, labels: tuple[str, ...], config: Any) -> tuple[Clip
     return Clips(np.stack(power), np.array(item, dtype=np.int64), target, config), rows
 
 
+def recipe_of(arguments: argparse.Namespace, seed: int) -> AdaptRecipe:
+    return AdaptRecipe(
+        steps=arguments.steps, views=arguments.views_share, learning_rate=arguments.rate, vary=arguments.vary,
+        distort=arguments.distort, fresh_head=arguments.fresh_head, seed=seed,
+    )  # fmt: skip
+
+
 def trained(base: StyleCnn, clips: Clips, kept: NDArray[np.bool_], mixer: Mixer | None, arguments: argparse.Namespace,
             seed: int) -> StyleCnn:  # fmt: skip
     nets = []
     for k in range(arguments.soup):
-        recipe = AdaptRecipe(
-            steps=arguments.steps,
-            views=arguments.views_share,
-            learning_rate=arguments.rate,
-            seed=seed * 100 + k,
-        )
+        recipe = recipe_of(arguments, seed * 100 + k)
         nets.append(adapt(base, clips, kept, mixer, recipe))
     return soup(nets)
 
@@ -166,6 +168,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--soup", type=int, default=1)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--vary", type=float, default=1.0)
+    parser.add_argument("--distort", type=float, default=1.0)
+    parser.add_argument("--fresh-head", action="store_true")
     parser.add_argument("--views-share", type=float, default=0.25)
     parser.add_argument("--cv-only", action="store_true")
     parser.add_argument("--final-only", action="store_true")
@@ -185,7 +190,7 @@ def main() -> None:
         store = open_store(arguments.views, config.n_mels, frames_in(TRAINING.seconds, config))
         mixer = Mixer(store, judge.labels, config, store.entries)
     figures: dict[str, Any] = {"base": judge.classifier_id, "arguments": {k: str(getattr(arguments, k)) for k in (
-        "folds", "repeats", "steps", "soup", "rate", "views_share")}}  # fmt: skip
+        "folds", "repeats", "steps", "soup", "rate", "views_share", "vary", "distort", "fresh_head")}}  # fmt: skip
     temperature = judge.temperature
     if not arguments.final_only:
         found, logits = cross_validate(base, clips, rows, labels, mixer, arguments)
@@ -204,7 +209,7 @@ def main() -> None:
                 if name == "known_renders_before":
                     mean = mean[:, : len(judge.labels)]
                 figures[name] = float((mean.argmax(axis=1) == target).mean())
-        recipe = AdaptRecipe(steps=arguments.steps, views=arguments.views_share, learning_rate=arguments.rate)
+        recipe = recipe_of(arguments, 1000 * 100)
         config_json = {
             "kind": "classifier", "name": "style-cnn-recordings",
             "summary": "Hears one of eleven styles in recordings; for research use (learned from CC BY-NC-SA clips)",

@@ -77,12 +77,21 @@ def classifier(
 
 def _show(result: Any, failed: list[Failure]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=140)
     console.print(result.told, markup=False)
     table = Table(
-        "", "tracks", "right", "95 % interval", "balanced", "macro F1", "calibration error", box=None
+        Column("", no_wrap=True),
+        "tracks",
+        "right",
+        "95 % interval",
+        "balanced",
+        "macro F1",
+        "calibration error",
+        box=None,
     )
     for name, row in result.reports.items():
         found, (low, high) = row.report, row.interval

@@ -20,6 +20,7 @@ Sound = NDArray[np.float64]
 def coloured(rng: Rng, size: int, slope: float) -> Sound:
     """Noise whose power falls by ``slope`` dB an octave (0 white, 3 pink, 6 brown; negative rises)."""
     spectrum = np.fft.rfft(rng.standard_normal(size))
+    spectrum[0] = 0.0
     frequency = np.maximum(np.arange(len(spectrum)), 1.0)
     return np.asarray(np.fft.irfft(spectrum * frequency ** (-slope / 6.02), size))
 

@@ -42,6 +42,10 @@ class AdaptRecipe:
     crop_frames: int = 160
     dropout: float = 0.5
     distort: float = 1.0
+    vary: float = 1.0
+    """How far pitch (1.5 semitones) and tempo (8 %) are varied; 0 leaves them."""
+    fresh_head: bool = False
+    """Begin with a last layer of zeros instead of the one that hears renders."""
     bf16: bool = True
     seed: int = 1
 
@@ -56,7 +60,13 @@ class Clips:
     config: FrontEndConfig
 
     def draw(
-        self, rng: np.random.Generator, rows: int, frames: int, kept: NDArray[np.bool_], distort: float
+        self,
+        rng: np.random.Generator,
+        rows: int,
+        frames: int,
+        kept: NDArray[np.bool_],
+        distort: float,
+        vary: float,
     ) -> tuple[Features, NDArray[np.int64]]:
         """Levels (rows, F, frames) and labels. Clips of one label are as likely as its share's square root."""
         weight = np.bincount(self.target[kept], minlength=int(self.target.max()) + 1) ** 0.5
@@ -65,16 +75,16 @@ class Clips:
         for wanted in label:
             clips = np.flatnonzero(kept & (self.target == wanted))
             windows = np.flatnonzero(self.item == clips[int(rng.integers(len(clips)))])
-            found.append(self._cut(self.power[windows[int(rng.integers(len(windows)))]], rng, frames))
+            found.append(self._cut(self.power[windows[int(rng.integers(len(windows)))]], rng, frames, vary))
         return distorted(np.stack(found), rng, self.config, distort), label.astype(np.int64)
 
-    def _cut(self, window: Features, rng: np.random.Generator, frames: int) -> Features:
+    def _cut(self, window: Features, rng: np.random.Generator, frames: int, vary: float) -> Features:
         """A stretch at a slightly other tempo and pitch."""
-        pace = float(np.clip(rng.normal(1.0, 0.08), 0.8, (window.shape[1] - 1) / frames))
+        pace = float(np.clip(rng.normal(1.0, 0.08 * vary), 0.8, (window.shape[1] - 1) / frames))
         first = rng.uniform(0, window.shape[1] - 1 - (frames - 1) * pace)
         cut = window[:, np.rint(first + np.arange(frames) * pace).astype(np.int64)]
-        if rng.random() < 0.5:
-            scale = 2 ** float(rng.uniform(-1.5, 1.5) / 12)
+        if rng.random() < 0.5 and vary > 0:
+            scale = 2 ** float(rng.uniform(-1.5, 1.5) * vary / 12)
             bands = np.clip(np.rint(_band_of(np.arange(len(cut)), scale, self.config)), 0, len(cut) - 1)
             cut = cut[bands.astype(np.int64)]
         return cut
@@ -118,6 +128,9 @@ def adapt(
         raise CorpusError("no clip to learn from")
     net = copy.deepcopy(net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.dropout.p = recipe.dropout
+    if recipe.fresh_head:
+        nn.init.zeros_(net.head.weight)
+        nn.init.zeros_(net.head.bias)
     head = [net.head.weight, net.head.bias]
     body = [p for p in net.parameters() if not any(p is h for h in head)]
     rates = [recipe.learning_rate, recipe.learning_rate * recipe.head_rate]
@@ -130,7 +143,7 @@ def adapt(
     frames = min(recipe.crop_frames, clips.power.shape[2])
     for step in range(recipe.steps):
         rng = np.random.default_rng([recipe.seed, step])
-        levels, target = clips.draw(rng, recipe.rows - num_views, frames, kept, recipe.distort)
+        levels, target = clips.draw(rng, recipe.rows - num_views, frames, kept, recipe.distort, recipe.vary)
         if mixer is not None and num_views:
             views, styles = mixer.draw(rng, num_views, recipe.distort)
             at = int(rng.integers(views.shape[2] - frames + 1))
