@@ -92,6 +92,28 @@ def test_learning_changes_the_weights_and_lowers_the_loss(unbroken: tuple[Path, 
     assert points[-1]["valid"] < points[0]["valid"] - 0.2
 
 
+def test_tensorboard_shows_curves_and_samples(
+    unbroken: tuple[Path, Path, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    from melodygen.renderers.additive import AdditiveRenderer
+    from melodygen.training import events
+
+    monkeypatch.setattr(events, "load_renderer", lambda: AdditiveRenderer(None))
+    run = prepare(unbroken[1], json.loads((unbroken[1] / "run.json").read_text()), CPU, Crew())
+    with events.open_events(tmp_path, run) as log:
+        learn(run, tmp_path, Crew(), Silent(), each=log.point)
+    found = accumulator.EventAccumulator(str(tmp_path))
+    found.Reload()
+    assert set(found.Tags()["scalars"]) == {"loss/validation", "loss/training"}
+    points = [json.loads(row) for row in (tmp_path / "log.jsonl").read_text().splitlines()]
+    shown = [(e.step, e.value) for e in found.Scalars("loss/validation")]
+    assert shown == [(p["step"], pytest.approx(p["valid"], rel=1e-5)) for p in points]
+    roll, sound = found.Images("sample/rising")[-1], found.Audio("sample/rising")[-1]
+    assert roll.encoded_image_string.startswith(b"\x89PNG") and roll.width > roll.height > 100
+    assert sound.encoded_audio_string[:4] == b"RIFF" and sound.length_frames > 22_050 and sound.step == 10
+
+
 def test_what_is_written(unbroken: tuple[Path, Path, bytes], folder: Path) -> None:
     out = unbroken[0]
     config = read_config(out, "generator")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +90,7 @@ def generator(
     ] = 0.5,
     replay_pieces: Annotated[
         int, typer.Option(help="Pieces the old model writes for that, a style.", rich_help_panel=_HOW)
-    ] = 24,
+    ] = 12,
     patience: Annotated[
         int, typer.Option(help="Validations in a row that may bring nothing.", rich_help_panel=_HOW)
     ] = 4,
@@ -224,14 +225,24 @@ def _lead(
         f"{run.steps} steps at "
         f"most; new: {', '.join(run.new)}"
     )
-    with _events(out if tensorboard else None) as log, _stopping() as stop:
-        progress = learn(
-            run, work, crew, watcher, save_minutes * 60, stop, lambda p: _told(p, watcher, log)
-        )
+    with contextlib.ExitStack() as stack:
+        events = None
+        if tensorboard:
+            from melodygen.training.events import open_events
+
+            events = stack.enter_context(open_events(out / "training" / "events", run))
+        stop = stack.enter_context(_stopping())
+
+        def told(point: Point, weights: Mapping[str, torch.Tensor]) -> None:
+            _told(point, watcher)
+            if events is not None:
+                events.point(point, weights)
+
+        progress = learn(run, work, crew, watcher, save_minutes * 60, stop, told)
     figures = finish(run, work, out, progress)
     report = {"out": str(out), **figures, "files": summary["files"], "used": summary["used"]}
     if run.plan.classifier:
-        from melodygen.training.hearing import teach_classifier
+        from melodygen.training.teaching import teach_classifier
 
         report["classifier"] = teach_classifier(run, folder, work, out, watcher)
     return {**report, "seconds": round(time.monotonic() - started, 1)}
@@ -325,32 +336,10 @@ def _check_space(out: Path) -> None:
         )
 
 
-def _told(point: Point, watcher: _Watcher, log: Any) -> None:
+def _told(point: Point, watcher: _Watcher) -> None:
     old = "" if point.old is None else f", old styles {point.old:.4f}"
     train = "before learning" if point.train is None else f"batches {point.train:.4f}"
     watcher.say(f"step {point.step}: validation {point.valid:.4f}{old}, {train}")
-    if log is not None:
-        log.add_scalar("loss/validation", point.valid, point.step)
-        if point.old is not None:
-            log.add_scalar("loss/old styles", point.old, point.step)
-        if point.train is not None:
-            log.add_scalar("loss/training", point.train, point.step)
-        log.flush()
-
-
-@contextmanager
-def _events(out: Path | None) -> Iterator[Any]:
-    if out is None:
-        yield None
-        return
-    from melodygen.errors import PluginError
-
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise PluginError("--tensorboard needs the package: pip install 'melodygen[tensorboard]'") from error
-    with SummaryWriter(str(out / "training" / "events")) as log:
-        yield log
 
 
 @contextmanager

@@ -89,7 +89,7 @@ class Columns:
         pitched = self.role != DRUM_ROLE
         amount = np.minimum(_DURATIONS[self.duration[pitched]], 24)
         where = self.bar[pitched] * 12 + self.pitch[pitched] % 12
-        return np.bincount(where, amount, self.num_bars * 12).reshape(-1, 12)
+        return np.asarray(np.bincount(where, amount, self.num_bars * 12), dtype=np.float64).reshape(-1, 12)
 
     def estimated_key(self) -> tuple[int, str] | None:
         return estimate_key(self.pitch_classes.sum(axis=0))
@@ -137,7 +137,9 @@ def quantise(score: Score, max_bars: int | None = None) -> Columns:
     if not len(meters):
         raise TokenError("no notes that tokens can say")
     chords = _chords(score, starts.tolist(), scale, limits.tolist())
-    columns = Columns(meters, *notes, chords[chords[:, 0] < len(meters)], score.qpm)
+    bar, role, at, band, duration, pitch = notes
+    chords = chords[chords[:, 0] < len(meters)]
+    columns = Columns(meters, bar, role, at, band, duration, pitch, chords, score.qpm)
     signature = score.key_signatures[0] if score.key_signatures else None
     key = columns.estimated_key() if signature is None else (signature.tonic, signature.mode)
     object.__setattr__(columns, "key", key)
@@ -152,7 +154,7 @@ def _meters(score: Score, starts: Ints) -> Ints:
     unknown = sorted({used[i] for i in set(index.tolist())} - _METER_INDEX.keys())
     if unknown:
         raise TokenError(f"meter {unknown[0][0]}/{unknown[0][1]} is not one that tokens can say")
-    return np.array([_METER_INDEX.get(m, -1) for m in used], dtype=np.int64)[index]
+    return np.asarray(np.array([_METER_INDEX.get(m, -1) for m in used])[index], dtype=np.int64)
 
 
 def _firsts(*keys: Ints) -> NDArray[np.bool_]:
@@ -264,6 +266,7 @@ def from_rows(
     """From notes in order as (bar, role, position, band, duration, pitch)."""
     table = np.array(notes, dtype=np.int64).reshape(-1, 6)
     order = np.argsort(table[:, 0] * _ROLES + table[:, 1], kind="stable")
-    columns = [np.ascontiguousarray(c) for c in table[order].T]
+    bar, role, at, band, duration, pitch = (np.ascontiguousarray(c) for c in table[order].T)
     numbers = np.array([_METER_INDEX[m] for m in meters], dtype=np.int64)
-    return Columns(numbers, *columns, np.array(chords, dtype=np.int64).reshape(-1, 4), qpm, key)
+    line = np.array(chords, dtype=np.int64).reshape(-1, 4)
+    return Columns(numbers, bar, role, at, band, duration, pitch, line, qpm, key)

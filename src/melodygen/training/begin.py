@@ -5,7 +5,6 @@ What was decided goes to ``run.json``; from it and the shards every process, and
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from melodygen import checkpoints
 from melodygen.atomic import atomic_path
@@ -24,7 +24,7 @@ from melodygen.corpus.intake import Census, take_in_folder, write_report
 from melodygen.corpus.scan import SourceFile, file_sha256, find_files
 from melodygen.corpus.shards import PieceInfo, Shards, ShardWriter, build_shards, load_shards, save_shards
 from melodygen.errors import CheckpointError, CorpusError, UsageError
-from melodygen.generators.neural import NeuralGenerator, style_to_json
+from melodygen.generators.neural import NETS, NeuralGenerator, style_to_json
 from melodygen.tokens.vocabulary import STYLE_SLOTS, VOCABULARY
 from melodygen.training.distributed import Crew, has_bf16
 from melodygen.training.generator import validation_loss
@@ -59,12 +59,16 @@ def begin(
         generator = NeuralGenerator.from_folder(source)
         config = checkpoints.read_config(source, "generator")
         watcher.stage("hearing what is nearest", 0.0)
-        nearest = nearest_styles(generator, shards, [n for n in found if n not in generator.style_info], device)
+        arguments = dict(config["net"])
+        make, flat = NETS[arguments["type"]], {k: v for k, v in arguments.items() if k not in ("type", "dropout")}
+        net = make(VOCABULARY.size, **flat)
+        checkpoints.load_weights(source, net)
+        unknown = [n for n in found if n not in generator.style_info]
+        nearest = nearest_styles(net.to(device), generator.styles, shards, unknown)
         base = {
             "path": str(source.resolve()), "model_id": generator.model_id, "sha256": checkpoints.weights_sha256(source),
             "density_quantiles": config.get("density_quantiles", {}), "nearest": nearest,
         }  # fmt: skip
-        arguments = dict(config["net"])
         styles = [
             *generator.style_info.values(),
             *(s for n, s in found.items() if n not in generator.style_info),
@@ -162,21 +166,21 @@ def split_anew(pieces: Sequence[PieceInfo]) -> list[PieceInfo]:
 
 
 def nearest_styles(
-    generator: NeuralGenerator, shards: Shards, new: Sequence[str], device: torch.device, pieces: int = 6
+    net: nn.Module, known: Sequence[str], shards: Shards, new: Sequence[str], pieces: int = 6
 ) -> dict[str, str]:
-    """For each new style the known one under whose name its music costs the model least."""
-    net = copy.deepcopy(generator.net).to(device).float()  # it may be in half precision to write
+    """For each new style the known one under whose name its music costs the net least."""
+    device = next(net.parameters()).device
     sampler = ExampleSampler(shards, "train", new, PLAIN, max_tokens=600)
     nearest = {}
     for name in new:
         rng = np.random.default_rng(11)
         examples = [sampler.draw(rng, name) for _ in range(pieces)]
         costs = {}
-        for slot, known in enumerate(generator.style_info):
+        for slot, name_of in enumerate(known):
             asked = [replace(e, ids=e.ids.copy()) for e in examples]
             for example in asked:
                 example.ids[1] = VOCABULARY.id("style", 1 + slot)
-            costs[known] = validation_loss(net, asked, bf16=has_bf16(device))[0]
+            costs[name_of] = validation_loss(net, asked, bf16=has_bf16(device))[0]
         nearest[name] = min(costs, key=costs.__getitem__)
     return nearest
 

@@ -1,19 +1,15 @@
-"""Teaching the style CNN from folders: a new style beside those it knows, or labels of its own.
+"""Training the style CNN alone, on folders of audio or music files named by label.
 
-A new style is heard against the known ones. The corpus behind those is not there, so they are renders of what the old
-generator wrote; the new ones are renders of the folder. All are views (see ``corpus.views``): arranged,
-instrumented and
-transposed anew, half of them as they are, so that what is told apart is notes and rhythm. The net begins as
-the known classifier, with a row more in its last layer.
+Recordings are heard in stretches, music files as renders of stretches as they are written. The net begins as the known
+classifier, with a row for each label in its last layer, or fresh.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,12 +21,11 @@ from torch import nn
 from melodygen import checkpoints
 from melodygen.classifiers import CnnClassifier
 from melodygen.contracts import Renderer
-from melodygen.corpus.scan import MIDI_SUFFIXES, SUFFIXES, SourceFile, find_files, load_piece
+from melodygen.corpus.scan import MIDI_SUFFIXES, SUFFIXES, SourceFile, load_piece
 from melodygen.corpus.source import Source, read_source
-from melodygen.corpus.views import TRAINING, View, ViewMaker, ViewStyle
-from melodygen.errors import AudioError, CheckpointError, CorpusError, MelodygenError
+from melodygen.corpus.views import TRAINING, View
+from melodygen.errors import AudioError, CorpusError, MelodygenError
 from melodygen.frontend import FrontEndConfig, mel_power, to_mono_at
-from melodygen.generators.neural import NeuralGenerator
 from melodygen.io.audiofile import read_audio
 from melodygen.io.midi import read_midi, write_midi
 from melodygen.nets.cnn import Residual, StyleCnn
@@ -46,8 +41,7 @@ from melodygen.training.classifier import (
     plain_mix,
     train,
 )
-from melodygen.training.run import Prepared
-from melodygen.training.tuning import Watcher, write_known
+from melodygen.training.tuning import Watcher
 from melodygen.training.viewstore import (
     Entry,
     Store,
@@ -64,83 +58,6 @@ TAUGHT_STEPS = 320
 AUDIO_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"))
 ARRANGERS = tuple(s.name for s in STYLES)
 """Styles that views know how to arrange in."""
-
-
-def teach_classifier(run: Prepared, folder: Path, work: Path, out: Path, watcher: Watcher) -> dict[str, Any]:
-    """Write ``out/classifier``: the known classifier, and the new styles of the run. Gives figures."""
-    base = run.record["base"].get("path")
-    known = Path(base) / "classifier" if base else Path()
-    try:
-        if not (known / checkpoints.CONFIG).is_file():
-            known = checkpoints.resolve("", checkpoints.DEFAULT_CLASSIFIER)
-        judge = CnnClassifier.from_folder(known)
-    except CheckpointError as error:
-        return {"told": f"none was taught: {error}"}
-    new = [n for n in run.new if n not in judge.labels]
-    if not new:
-        return {"told": f"the known one hears {', '.join(run.new)} already"}
-    split = {p.path: p.split for p in run.shards.pieces if p.kind != "drums"}
-    mine = [
-        replace(f, split=split[f.name])
-        for f in find_files(folder, run.plan.style)
-        if f.name in split and f.style in new
-    ]
-    replay = work / "replay-midi"
-    if not replay.is_dir():  # a fresh model has none; the shipped one writes it
-        writer = NeuralGenerator.from_folder(checkpoints.resolve("", checkpoints.DEFAULT_GENERATOR))
-        write_known(writer, writer.styles, run.plan.replay_pieces, run.plan.seed, replay, watcher)
-    theirs = [f for f in find_files(replay) if f.style in judge.labels and f.style not in new]
-    heard = {f.style for f in theirs}
-    labels = [label for label in judge.labels if label in heard] + new
-    if len(labels) < 2:
-        return {"told": "none was taught: there is nothing to tell the style apart from"}
-    sound = load_renderer()
-    arranger = {label: label for label in labels if label in ARRANGERS}
-    for label in labels:
-        if label not in arranger:
-            arranger[label] = nearest_arranger(
-                judge, sound, [f for f in mine + theirs if f.style == label], work
-            )
-    with_midi = [as_midi(f, work / "notation-midi") for f in mine]
-    files = [f for f in [*with_midi, *theirs] if f is not None]
-    config = judge.front_end
-    stores = {}
-    for part, count in (("train", VIEWS_A_LABEL), ("valid", VALID_VIEWS)):
-        store = work / f"views-{part}"
-        if not (store / "whole").is_file():
-            render_views(
-                store,
-                [f for f in files if f.split == part],
-                labels,
-                arranger,
-                count,
-                sound,
-                config,
-                watcher,
-                part,
-            )
-        stores[part] = open_store(store, config.n_mels, frames_in(TRAINING.seconds, config))
-    net: nn.Module = widened(known, judge, labels)
-    before = plain_logits(net, stores["valid"], config)
-    recipe = ClassifierRecipe(
-        steps=TAUGHT_STEPS,
-        rows=48,
-        learning_rate=8e-4,
-        average=0.98,
-        mixup=0.0,
-        bf16=run.recipe.bf16,
-        seed=run.plan.seed,
-    )
-    net = fit(net, stores["train"], labels, recipe, config, watcher)
-    config_json, figures = judged(net, stores["valid"], labels, new, config, before, known)
-    config_json["name"] = f"{out.resolve().name}-classifier"
-    config_json["summary"] = f"Hears {len(labels)} styles; learned {', '.join(new)}"
-    config_json["provenance"] |= {
-        "from": {"name": known.name, "sha256": checkpoints.weights_sha256(known)}, "data_id": run.record["data_id"],
-        "arranged_as": arranger, "recipe": asdict(recipe),
-    }  # fmt: skip
-    checkpoints.save_checkpoint(out / "classifier", net, config_json, card(config_json, figures))
-    return figures
 
 
 def as_midi(file: SourceFile, folder: Path) -> SourceFile | None:
@@ -204,53 +121,6 @@ def native_view(source: Source, rng: np.random.Generator, seconds: float) -> Vie
     return View(Score(tuple(tracks), (Tempo(0, source.qpm),), ticks_per_quarter=480), tuple(stems))
 
 
-def render_views(
-    store: Path,
-    files: Sequence[SourceFile],
-    labels: Sequence[str],
-    arranger: dict[str, str],
-    count: int,
-    sound: Renderer,
-    config: FrontEndConfig,
-    watcher: Watcher,
-    part: str,
-) -> None:
-    """``count`` views of each label into a store, every other one as the piece is."""
-    for name in ("stems.u8", "index.jsonl"):  # of a run that was stopped here
-        (store / name).unlink(missing_ok=True)
-    own = ViewStyle(TRAINING.seconds)
-    by_label: dict[str, list[SourceFile]] = defaultdict(list)
-    for file in files:
-        by_label[file.style].append(file)
-    writer, maker = StoreWriter(store), ViewMaker()
-    for at, label in enumerate(labels):
-        if not by_label[label]:
-            continue
-        made = 0
-        for index in range(3 * count):
-            watcher.stage(f"rendering {part}: {label}"[:40], (at + made / count) / len(labels))
-            rng = np.random.default_rng([index, *label.encode("utf-8", "backslashreplace")])
-            file = by_label[label][int(rng.integers(len(by_label[label])))]
-            try:
-                source = read_source(replace(file, style=arranger[label]))
-                if source is None:
-                    continue
-                view = (
-                    native_view(source, rng, TRAINING.seconds) if index % 2 else maker.make(source, rng, own)
-                )
-                stems = render_stems(view, sound, rng, config, TRAINING.seconds) if view is not None else {}
-            except MelodygenError:
-                continue
-            if set(stems) - {"drums"}:
-                writer.add(
-                    stems, Entry(label, label, file.name, file.title, sound.renderer_id, 0, tuple(stems))
-                )
-                made += 1
-            if made == count:
-                break
-    (store / "whole").touch()
-
-
 def widened(folder: Path, judge: CnnClassifier, labels: Sequence[str]) -> StyleCnn:
     """The known net with an output for each of ``labels``: rows of known ones kept, new ones their mean."""
     spec = {k: v for k, v in checkpoints.read_config(folder, "classifier")["net"].items() if k != "type"}
@@ -283,45 +153,19 @@ def fit(
     return net
 
 
-def plain_logits(
-    net: nn.Module, store: Store, config: FrontEndConfig
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return logits_of(net, np.stack([plain_mix(store, e, config) for e in store.entries]))
-
-
 def judged(
-    net: nn.Module,
-    store: Store,
-    labels: Sequence[str],
-    new: Sequence[str],
-    config: FrontEndConfig,
-    before: np.ndarray[Any, np.dtype[np.float32]],
-    known: Path | None,
+    net: nn.Module, store: Store, labels: Sequence[str], config: FrontEndConfig
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(config of the checkpoint, figures on the views that were kept back)."""
-    logits = plain_logits(net, store, config)
+    logits = logits_of(net, np.stack([plain_mix(store, e, config) for e in store.entries]))
     targets = np.array([labels.index(e.style) for e in store.entries], dtype=np.int64)
     right = logits.argmax(axis=1) == targets
-    is_new = np.isin(targets, [labels.index(n) for n in new])
-    old_rows = [i for i, label in enumerate(labels) if label not in new]
-    figures: dict[str, Any] = {"views": len(targets), "accuracy": round(float(right.mean()), 4)}
-    if is_new.any():
-        figures["new_recall"] = round(float(right[is_new].mean()), 4)
-    if known is not None and (~is_new).any():
-        was = np.array(old_rows)[before[:, old_rows].argmax(axis=1)] == targets
-        figures["known_recall_before"] = round(float(was[~is_new].mean()), 4)
-        figures["known_recall"] = round(float(right[~is_new].mean()), 4)
-    figures["recall"] = {
-        label: round(float(right[targets == i].mean()), 4)
-        for i, label in enumerate(labels)
-        if (targets == i).any()
-    }
-    told = f"right on {figures['accuracy']:.0%} of {figures['views']} held-out renders"
-    if "new_recall" in figures and known is not None:
-        told += f", {figures['new_recall']:.0%} of those of {', '.join(new)}"
-    if "known_recall" in figures:
-        told += f"; known styles {figures['known_recall_before']:.0%} -> {figures['known_recall']:.0%}"
-    figures["told"] = told
+    accuracy = round(float(right.mean()), 4)
+    figures: dict[str, Any] = {
+        "views": len(targets), "accuracy": accuracy,
+        "recall": {n: round(float(right[targets == i].mean()), 4) for i, n in enumerate(labels) if i in targets},
+        "told": f"right on {accuracy:.0%} of {len(targets)} stretches of files it did not learn from",
+    }  # fmt: skip
     spec = {"widths": list(_widths(net)), "hidden": _hidden(net), "dropout": _dropout(net)}
     record = {
         "kind": "classifier", "net": {"type": "cnn", **spec}, "labels": list(labels), "front_end": config.to_dict(),
@@ -406,9 +250,7 @@ def train_classifier(
         steps=steps, rows=48, learning_rate=1e-3 if judge is not None else 2.5e-3, average=0.99, seed=seed
     )
     trained = fit(net, opened["train"], labels, recipe, config, watcher)
-    record, figures = judged(
-        trained, opened["valid"], labels, labels, config, np.zeros((0, 0), np.float32), None
-    )
+    record, figures = judged(trained, opened["valid"], labels, config)
     record |= {"name": out.resolve().name, "summary": f"Hears {', '.join(labels)}"}
     figures |= {"labels": labels, "rejected": rejected, "files": sum(1 for _ in opened["train"].entries)}
     checkpoints.save_checkpoint(out, trained, record, card(record, figures))
@@ -459,14 +301,13 @@ def card(record: dict[str, Any], figures: dict[str, Any]) -> str:
 
 {record["summary"]}. Written by melodygen {version("melodygen")}; this card is the program's, from what it measured.
 
-On renders of files it did not learn from: {figures["told"]}.
+Measured: {figures["told"]}.
 
 | label | recall |
 |---|---|
 {rows}
-Temperature {record["temperature"]:.3f}, fitted on the same renders, so its probabilities are a little too
-sure of themselves.
-Styles it knew before are heard here in renders of music a model wrote, not in recordings.
+Temperature {record["temperature"]:.3f}, fitted on the same music, so its probabilities are a little too sure of
+themselves. Where music files were heard, that was in renders, not in recordings.
 
 ```json
 {json.dumps(record["provenance"], indent=1)}

@@ -43,7 +43,7 @@ class Plan:
     weight_decay: float = 0.05
     transpose: bool = True
     replay: float = 0.5
-    replay_pieces: int = 24
+    replay_pieces: int = 12
     patience: int = 4
     classifier: bool = True
     seed: int = 1

@@ -168,10 +168,11 @@ def learn(
     watcher: Watcher,
     save_seconds: float = 180.0,
     stop: Callable[[], bool] = lambda: False,
-    each: Callable[[Point], None] = lambda point: None,
+    each: Callable[[Point, Mapping[str, torch.Tensor]], None] = lambda point, weights: None,
 ) -> Progress:
     """Train to the end of the schedule or until validation says that no more is to be had; resumes where ``work``
-    holds a state. Raises Stopped after saving when ``stop()`` says so."""
+    holds a state. ``each`` is called after a validation, with the averaged weights. Raises Stopped after saving when
+    ``stop()`` says so."""
     tuning = make_tuning(run, crew)
     progress = load_progress(work, tuning) or Progress()
     if progress.finished:
@@ -181,7 +182,7 @@ def learn(
     if validator is not None and not progress.curve:
         new, old = validator(tuning.average)
         progress.curve.append(Point(0, None, new, old))
-        each(progress.curve[-1])
+        each(progress.curve[-1], tuning.average)
     begun, first_step, first_tokens, saved_at = time.monotonic(), tuning.step, tuning.tokens, time.monotonic()
     for record in tuning.run():
         progress.losses.append(record.loss)
@@ -195,7 +196,7 @@ def learn(
         if record.step % every == 0 or record.step == run.steps:
             if validator is not None:
                 _validate(validator, tuning, progress)
-                each(progress.curve[-1])
+                each(progress.curve[-1], tuning.average)
             progress.losses.clear()
         progress.finished = crew.any(progress.waited >= run.plan.patience or record.step >= run.steps)
         stopping = crew.any(stop())

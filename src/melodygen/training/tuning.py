@@ -155,7 +155,7 @@ def write_known(
     """``pieces`` pieces in each style as the generator writes them, for replay; also as MIDI below ``folder`` with a
     manifest, for those who want to hear them."""
     rows, found = ["path,style,split,title"], []
-    requests = max(2, round(pieces / 8))
+    requests = max(3, round(pieces / 8))  # each asks for something else
     for index, style in enumerate(styles):
         watcher.stage(f"writing replay: {style}", index / len(styles))
         kept = KnownWriter(folder, style)
