@@ -39,7 +39,8 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(width, 4 * width, bias=False)
         self.mlp_out = nn.Linear(4 * width, width, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``mask`` (T, T): the causal mask spelt out, where lengths are traced."""
         batch, steps, width = x.shape
         q, k, v = (
             self.query_key_value(self.norm_attention(x))
@@ -49,7 +50,9 @@ class Block(nn.Module):
         drop = self.dropout if self.training else 0.0
         # the tables are float32, the rest may not be
         q, k = rotate(q, cos, sin).to(v.dtype), rotate(k, cos, sin).to(v.dtype)
-        attended = functional.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=drop)
+        attended = functional.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, dropout_p=drop
+        )
         attended = attended.transpose(1, 2).reshape(batch, steps, width)
         x = x + functional.dropout(self.attention_out(attended), drop)
         hidden = functional.relu(self.mlp_in(self.norm_mlp(x))).square()
