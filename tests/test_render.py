@@ -328,6 +328,19 @@ def test_a_font_without_drums_still_drums(tmp_path: Path) -> None:
     assert rms(audio.samples) > 0.01
 
 
+@pytest.mark.parametrize("padding", [b"", b"\0"], ids=["as sf3convert writes it", "as the format asks"])
+def test_a_chunk_of_odd_size(tmp_path: Path, padding: bytes) -> None:
+    data = SHIPPED.read_bytes()
+    start, size = SoundFont(SHIPPED)._chunks["smpl"]
+    end = start + size - 1 + size % 2  # an odd number of bytes; what is taken away is no sample's
+    odd = bytearray(data[:end] + padding + data[start + size + size % 2 :])
+    struct.pack_into("<I", odd, start - 4, end - start)
+    (tmp_path / "odd.sf3").write_bytes(bytes(odd))
+    known, read = SoundFont(SHIPPED), SoundFont(tmp_path / "odd.sf3")
+    assert read.presets == known.presets
+    np.testing.assert_array_equal(read.read_sample(3), known.read_sample(3))
+
+
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "scrambled samples", "no samples table"])
 def test_broken_soundfonts(tmp_path: Path, damage: str) -> None:
     whole = SHIPPED.read_bytes()
