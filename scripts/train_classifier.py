@@ -2,6 +2,7 @@
 
     python scripts/train_classifier.py render CORPUS STORE --split train --count 16000 --font A.sf2 --font B.sf2
     python scripts/train_classifier.py train STORE --tests CACHE --out models/style-cnn --steps 3000
+    python scripts/train_classifier.py blend STORE A B --share 0.6 --tests CACHE --out models/style-cnn
     python scripts/train_classifier.py folds STORE --steps 500 --json FILE
 
 CACHE is what `evaluate_classifier.py prepare` made. `folds` leaves one collection of every style out in turn.
@@ -16,6 +17,7 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,7 +133,7 @@ def train_shipped(arguments: argparse.Namespace) -> None:
         steps=arguments.steps,
         seed=arguments.seed,
         learning_rate=arguments.rate,
-        ease=0.25,
+        ease=arguments.ease,
         workers=arguments.workers,
     )
     mixer = Mixer(store, LABELS, config, store.entries)
@@ -157,18 +159,43 @@ def train_shipped(arguments: argparse.Namespace) -> None:
         missing = net.load_state_dict(load_file(arguments.start / WEIGHTS), strict=False)
         print(json.dumps({"start": str(arguments.start.name), "new": len(missing.missing_keys)}), flush=True)
     net = train(net, mixer, recipe, each)
-    temperature = 1.0
-    if arguments.tests:
-        net.half().float()  # as it will be stored
-        means, targets = [], []
-        for name in ("as_is", "known"):
-            held = np.load(arguments.tests / f"{name}.npz")
-            half = calibration_half(held["name"].tolist())
-            means.append(
-                mean_by_group(logits_of(net, held["windows"].astype(np.float32)), held["item"])[half]
-            )
-            targets.append(np.array([LABELS.index(x) for x in held["label"]])[half])
-        temperature = fit_temperature(np.concatenate(means).astype(np.float32), np.concatenate(targets))
+    temperature = calibrated(net, arguments.tests) if arguments.tests else 1.0
+    provenance = {
+        "recipe": asdict(recipe),
+        **told(store),
+        "started_from": None if arguments.start is None else provenance_of(arguments.start),
+        "final_loss": round(float(np.mean(losses[-100:])), 4),
+    }
+    write(arguments.out, net, config, temperature, provenance)
+
+
+def told(store: Store) -> dict[str, Any]:
+    return {
+        "views": len(store.entries),
+        "collections": sorted({e.collection for e in store.entries}),
+        "soundfonts": sorted({e.font for e in store.entries}),
+    }
+
+
+def provenance_of(checkpoint: Path) -> Any:
+    return json.loads((checkpoint / CONFIG).read_text(encoding="utf-8"))["provenance"]
+
+
+def calibrated(net: nn.Module, tests: Path) -> float:
+    """The temperature for the net as it will be stored, from one half of the validation titles."""
+    net.half().float()
+    means, targets = [], []
+    for name in ("as_is", "known"):
+        held = np.load(tests / f"{name}.npz")
+        half = calibration_half(held["name"].tolist())
+        means.append(mean_by_group(logits_of(net, held["windows"].astype(np.float32)), held["item"])[half])
+        targets.append(np.array([LABELS.index(x) for x in held["label"]])[half])
+    return fit_temperature(np.concatenate(means).astype(np.float32), np.concatenate(targets))
+
+
+def write(
+    out: Path, net: nn.Module, config: FrontEndConfig, temperature: float, provenance: dict[str, Any]
+) -> None:
     record = {
         "kind": "classifier",
         "name": "style-cnn",
@@ -183,22 +210,39 @@ def train_shipped(arguments: argparse.Namespace) -> None:
         "labels": list(LABELS),
         "front_end": config.to_dict(),
         "temperature": temperature,
-        "provenance": {
-            "recipe": asdict(recipe),
-            "views": len(store.entries),
-            "collections": sorted({e.collection for e in store.entries}),
-            "soundfonts": sorted({e.font for e in store.entries}),
-            "started_from": None
-            if arguments.start is None
-            else json.loads((arguments.start / CONFIG).read_text())["provenance"],
-            "final_loss": round(float(np.mean(losses[-100:])), 4),
-        },
+        "provenance": provenance,
     }
-    card = arguments.out / "README.md"  # written by hand from the measurements; a new run keeps it
-    save_checkpoint(
-        arguments.out, net, record, card.read_text(encoding="utf-8") if card.is_file() else "# style-cnn\n"
-    )
-    print(json.dumps({"temperature": temperature, "out": str(arguments.out)}))
+    card = out / "README.md"  # written by hand from the measurements; a new run keeps it
+    save_checkpoint(out, net, record, card.read_text(encoding="utf-8") if card.is_file() else "# style-cnn\n")
+    print(json.dumps({"temperature": temperature, "out": out.name}))
+
+
+def blend(arguments: argparse.Namespace) -> None:
+    """Weights between two checkpoints of one line of training; what the norms expect is measured again."""
+    torch.set_num_threads(arguments.threads)
+    config = FrontEndConfig()
+    store = open_store(arguments.store, config.num_bands, frames_in(TRAINING.seconds, config))
+    nets = [new_net(0, config) for _ in range(2)]
+    for net, folder in zip(nets, (arguments.first_net, arguments.second_net), strict=True):
+        net.load_state_dict(load_file(folder / WEIGHTS), strict=False)
+    one, two = (n.state_dict() for n in nets)
+    share = arguments.share
+    mixed = {k: torch.lerp(one[k], v, share) if v.is_floating_point() else v for k, v in two.items()}
+    net = nets[1]
+    net.load_state_dict(mixed)
+    for module in net.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+            module.momentum = None
+    mixer, rng = Mixer(store, LABELS, config, store.entries), np.random.default_rng(5)
+    with torch.no_grad():
+        net.train()
+        for _ in range(40):
+            net(torch.from_numpy(mixer.draw(rng, 64, 0.7)[0]))
+    net.eval()
+    of = [provenance_of(arguments.first_net), provenance_of(arguments.second_net)]
+    provenance = {"blend": {"share": share, "of": of}, **told(store)}
+    write(arguments.out, net, config, calibrated(net, arguments.tests), provenance)
 
 
 def fold_lists(store: Store, count: int = 5, least: int = 7) -> list[list[str]]:
@@ -266,10 +310,20 @@ def main() -> None:
     two.add_argument("--steps", type=int, default=3000)
     two.add_argument("--every", type=int, default=500)
     two.add_argument("--rate", type=float, default=3.5e-3)
+    two.add_argument("--ease", type=float, default=0.0)
     two.add_argument("--seed", type=int, default=1)
     two.add_argument("--threads", type=int, default=1)
     two.add_argument("--workers", type=int, default=1)
     two.set_defaults(run=train_shipped)
+    blended = commands.add_parser("blend")
+    blended.add_argument("store", type=Path)
+    blended.add_argument("first_net", type=Path)
+    blended.add_argument("second_net", type=Path)
+    blended.add_argument("--share", type=float, required=True, help="of the second")
+    blended.add_argument("--tests", type=Path, required=True)
+    blended.add_argument("--out", type=Path, required=True)
+    blended.add_argument("--threads", type=int, default=1)
+    blended.set_defaults(run=blend)
     three = commands.add_parser("folds")
     three.add_argument("store", type=Path)
     three.add_argument("--steps", type=int, default=500)
