@@ -21,6 +21,7 @@ class Request:
     ``given``    a Score whose roles are kept and written around (accompaniment, melody over a bass).
     ``fill``     (first, count): which bars of ``given`` to write anew, from 0; the rest is context.
     ``density``  0.0 (sparse) to 1.0 (dense), relative to the style.
+    ``raw``      as the net alone writes: it leans neither on the chord, nor back, nor home at the end.
     """
 
     style: str
@@ -38,6 +39,7 @@ class Request:
     temperature: float = 0.9
     top_p: float = 0.95
     top_k: int = 0
+    raw: bool = False
 
 
 @dataclass(frozen=True)

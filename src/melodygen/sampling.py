@@ -54,6 +54,10 @@ class Stream(Protocol):
 
     def allowed(self) -> NDArray[np.bool_]: ...
 
+    def lean(self) -> NDArray[np.float64] | None:
+        """Nats to add to the logits before a token is drawn, or None."""
+        ...
+
     def take(self, token: int, log_prob: float | None) -> None: ...
 
 
@@ -120,8 +124,10 @@ def choose(
     allowed: NDArray[np.bool_],
     options: SamplingOptions,
     rng: np.random.Generator,
+    lean: NDArray[np.float64] | None = None,
 ) -> tuple[int, float]:
-    """(token, log probability in nats under the mask at temperature 1)."""
+    """(token, log probability in nats under the mask at temperature 1). ``lean`` is added to the logits for the draw,
+    and is no part of the probability."""
     tokens = np.flatnonzero(allowed)
     if not len(tokens):
         raise ValueError("the grammar allows no token here")
@@ -130,7 +136,8 @@ def choose(
     log_probs = plain - np.log(np.exp(plain).sum())
     if len(tokens) == 1:
         return int(tokens[0]), 0.0
-    scaled = plain / options.temperature
+    scaled = (plain if lean is None else plain + lean[tokens]) / options.temperature
+    scaled -= scaled.max()
     order = np.argsort(-scaled, kind="stable")
     weights = np.exp(scaled[order])
     weights /= weights.sum()
@@ -227,7 +234,7 @@ def _write_group(
                 token = stream.forced()
                 log_prob = None
                 if token is None:
-                    token, log_prob = choose(table[row], stream.allowed(), options, stream.rng)
+                    token, log_prob = choose(table[row], stream.allowed(), options, stream.rng, stream.lean())
                 stream.take(token, log_prob)
                 tokens.append(token)
             on_step()

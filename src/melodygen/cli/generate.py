@@ -84,6 +84,12 @@ def generate(
     top_k: Annotated[
         int, typer.Option(help="Sample from the k likeliest; 0 is all.", rich_help_panel=_ASK)
     ] = 0,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw", help="As the net alone writes: no help with chords, returns, ending.", rich_help_panel=_ASK
+        ),
+    ] = False,
     seed: Annotated[
         int | None,
         typer.Option(help="The same seed makes the same files. Default: random.", rich_help_panel=_LOOP),
@@ -182,6 +188,7 @@ def generate(
         temperature,
         top_p,
         top_k,
+        raw,
     )
     output = plan_output(out, formats)
     seeds = piece_seeds(api.random_seed() if seed is None else seed, count)
@@ -245,6 +252,7 @@ def _request(
     temperature: float,
     top_p: float,
     top_k: int,
+    raw: bool,
 ) -> Request:
     """What was asked, checked. Tempo, meter, key and length follow a file that is worked on, else the style."""
     from melodygen import asking
@@ -301,6 +309,7 @@ def _request(
         temperature=temperature,
         top_p=top_p,
         top_k=top_k,
+        raw=raw,
     )
     asking.check_request(request)
     return request
@@ -332,6 +341,9 @@ def _command(ctx: typer.Context, seed: int) -> str:
             continue
         if isinstance(value, Path) or (param.name in ("model", "classifier") and Path(value).is_dir()):
             value = Path(value).name
+        if value is True:
+            words.append(param.opts[0])
+            continue
         words += [param.opts[0], f"{value:g}" if isinstance(value, float) else str(value)]
     return shlex.join([*words, "--seed", str(seed)])
 

@@ -30,6 +30,7 @@ from melodygen.tokens.grid import (
     Piece,
     estimate_piece_key,
     score_to_piece,
+    strong_positions,
 )
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, DURATIONS, POSITIONS_PER_QUARTER
 
@@ -74,13 +75,6 @@ def groove_consistency(piece: Piece) -> float:
         if before.meter == bar.meter:
             distances.append(len(_onsets(before) ^ _onsets(bar)) / bar.num_positions)
     return 1.0 - float(np.mean(distances)) if distances else math.nan
-
-
-def strong_positions(meter: tuple[int, int]) -> tuple[int, ...]:
-    """The bar's beginning, and its middle where the meter divides in two: 0, 24 in 4/4; 0, 18 in 6/8; 0 in 3/4."""
-    size = meter[0] * 4 * POSITIONS_PER_QUARTER // meter[1]
-    halves = meter[0] in (4, 6, 8, 12) and meter != (6, 4)
-    return (0, size // 2) if halves else (0,)
 
 
 def chord_tone_share(piece: Piece) -> float:

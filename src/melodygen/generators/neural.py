@@ -1,153 +1,46 @@
 """The built-in generator: a sequence net, sampled under the grammar.
 
 A request becomes a header and, bar by bar, tokens that are forced (chords, given roles) or drawn. Prompts and the bars
-around an infill are context. All drafts of a call are one batch.
+around an infill are context. All drafts of a call are written together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from melodygen import checkpoints
 from melodygen.contracts import Draft, Request
-from melodygen.corpus.harmonise import harmonise
-from melodygen.corpus.roles import assign_roles
-from melodygen.corpus.scan import mend_meters
-from melodygen.errors import CheckpointError, MelodygenError, UsageError
-from melodygen.generators.ranges import is_single_line, note_range
-from melodygen.harmony import parse_chord
+from melodygen.errors import CheckpointError, UsageError
+from melodygen.generators.leaning import Leaning
+from melodygen.generators.plan import Plan
 from melodygen.nets.lstm import Lstm
 from melodygen.nets.transformer import Transformer
 from melodygen.nets.writing import TransformerWriter
 from melodygen.sampling import SamplingOptions, write
-from melodygen.score import Score
 from melodygen.styles import Style
-from melodygen.tokens.codec import (
-    Header,
-    decode,
-    encode_bar,
-    encode_chords,
-    encode_header,
-    encode_segment,
-    tempo_band,
-)
-from melodygen.tokens.grammar import Grammar, Limits
-from melodygen.tokens.grid import (
-    GRID_ROLES,
-    GridBar,
-    Piece,
-    estimate_piece_key,
-    fitting_duration,
-    meter_positions,
-    piece_to_score,
-    score_to_piece,
-)
-from melodygen.tokens.vocabulary import (
-    CHORD_QUALITY_NAMES,
-    DENSITIES,
-    END,
-    FILL,
-    GAP,
-    METERS,
-    VOCABULARY,
-)
+from melodygen.tokens.vocabulary import VOCABULARY
 
 NETS: dict[str, Callable[..., Any]] = {"transformer": Transformer, "lstm": Lstm}
-RECENT_SHARE = 0.4
-"""How much of the net's context what was written keeps when the view is shortened."""
-PROMPT_SHARE = 0.46
-FULL_SHARE = 0.78
-"""A longer prefix is shortened: what follows it needs room."""
-MAX_TOKENS_A_BAR = 300
-USUAL_TONICS = (0, 5, 10, 3, 7, 2, 9, 8, 4)
-"""Pitch classes a key is drawn from when none is asked for: those with up to four sharps or flats."""
-USUAL_MODE_SHARE = 0.8
-
-
-@dataclass
-class _PieceStream:
-    """One draft in the making; a sampling.Stream."""
-
-    grammar: Grammar
-    rng: np.random.Generator
-    head: list[int]
-    late_head: list[int]
-    """The header once the beginning is out of view."""
-    context: list[int]
-    """Between header and the bars to write: prompt, or the bars around the gap."""
-    forced_bars: list[list[int]]
-    """For each bar to write, the tokens that follow its bar token."""
-    stop_at: int = 0
-    """Bars left at which to stop."""
-    capacity: int = 1024
-    """The net's context, in tokens."""
-    done: bool = False
-    bars: list[list[int]] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-    _queue: list[int] = field(default_factory=list)
-
-    def prefix(self) -> list[int]:
-        ids = [*self.head, *self.context, *(t for bar in self.bars for t in bar)]
-        full = int(FULL_SHARE * self.capacity)
-        if len(ids) <= full:
-            return ids
-        # around a gap both sides stay in view; a prompt or a beginning long past does not
-        start = [*self.head, *self.context] if FILL in self.context else self.late_head
-        room = min(int(RECENT_SHARE * self.capacity), full - len(start))
-        recent: list[int] = []
-        for bar in reversed(self.bars):
-            if recent and len(recent) + len(bar) > room:
-                break
-            recent = bar + recent
-        return [*start, *recent[-room:]]  # of a bar too long for the view its end stays
-
-    def forced(self) -> int | None:
-        return self._queue[0] if self._queue else None
-
-    def allowed(self) -> NDArray[np.bool_]:
-        mask = self.grammar.allowed(self.stop_at)
-        if self.bars and len(self.bars[-1]) > MAX_TOKENS_A_BAR:
-            ends = mask.copy()
-            ends[: VOCABULARY.offsets["bar"]] = False
-            ends[END] = mask[END]
-            ends[VOCABULARY.slice("bar").stop :] = False
-            return ends if ends.any() else mask
-        return mask
-
-    def take(self, token: int, log_prob: float | None) -> None:
-        self.grammar.advance(token)
-        if self._queue:
-            self._queue.pop(0)
-        if log_prob is not None:
-            self.log_probs.append(log_prob)
-        if token == END:
-            self.done = True
-            return
-        if VOCABULARY.kinds[token] == "bar":
-            index = len(self.bars)
-            self.bars.append([token])
-            self._queue = list(self.forced_bars[index]) if index < len(self.forced_bars) else []
-        else:
-            self.bars[-1].append(token)
 
 
 class NeuralGenerator:
     """A Generator (see contracts) over a checkpoint folder."""
 
     def __init__(
-        self, net: Any, styles: Mapping[str, Style], model_id: str, density_quantiles: Mapping[str, Sequence[float]]
+        self, net: Any, styles: Mapping[str, Style], model_id: str, density_quantiles: Mapping[str, Sequence[float]],
+        leaning: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:  # fmt: skip
         self.net = TransformerWriter(net) if isinstance(net, Transformer) else net.eval()
         self.model_id = model_id
         self.style_info = dict(styles)
         self.styles = tuple(styles)
         self._density = dict(density_quantiles)
+        self._leaning = {name: Leaning.from_config(leaning or {}, name) for name in styles}
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> NeuralGenerator:
@@ -167,7 +60,7 @@ class NeuralGenerator:
             raise CheckpointError(f"checkpoint {folder}: config.json lacks or misstates {error}") from error
         checkpoints.load_weights(folder, net)
         model_id = f"{folder.resolve().name}@{checkpoints.weights_sha256(folder)[:12]}"
-        return cls(net, styles, model_id, config.get("density_quantiles", {}))
+        return cls(net, styles, model_id, config.get("density_quantiles", {}), config.get("leaning", {}))
 
     def generate(
         self,
@@ -209,276 +102,10 @@ class NeuralGenerator:
             drafts.append(Draft(score, seed, float(np.mean(stream.log_probs)) if count else 0.0, count))
         return drafts
 
-    def _plan(self, request: Request) -> _Plan:
+    def _plan(self, request: Request) -> Plan:
         style = self.style_info[request.style]
-        return _Plan(request, style, self.styles.index(request.style), self._density, self.net.context)
-
-
-class _Plan:
-    """A request in tokens: header, context, forced tokens, and how to read the result."""
-
-    def __init__(
-        self, request: Request, style: Style, slot: int, density: Mapping[str, Sequence[float]], capacity: int
-    ) -> None:  # fmt: skip
-        self.request = request
-        self.style = style
-        self._capacity = capacity
-        self.programs = dict(style.programs)
-        self._given: Piece | None = None
-        self._prompt: Piece | None = None
-        self._fill = request.fill
-        self.num_bars = request.bars
-        tracks = list(request.tracks)
-        kept: set[str] = set()
-        if self._fill is not None and request.given is None:
-            raise UsageError("fill needs the piece whose bars are written anew (given)")
-        if request.given is not None:
-            self._given = _grid(request.given, "the given piece", self.programs)
-            kept = set(request.given_roles)
-            if self._fill is not None:
-                first, count = self._fill
-                there = max(len(self._given.bars), len(request.given.bar_ticks()) - 1)
-                if first < 0 or count < 1 or first + count > there:
-                    raise UsageError(f"bars {first + 1} to {first + count} cannot be filled: the piece has {there}")
-                self._given = _padded(self._given, first + count)
-                self.num_bars = count
-                tracks = [r for r in GRID_ROLES if r in self._given.roles]
-            else:
-                kept = kept or set(self._given.roles)
-                self._given = _padded(self._given, request.bars)
-                self.num_bars = len(self._given.bars)
-                tracks = [r for r in GRID_ROLES if r in kept] + [t for t in tracks if t not in kept]
-            absent = sorted(kept - set(self._given.roles))
-            if absent:
-                there_are = ", ".join(self._given.roles)
-                raise UsageError(f"the given piece has no {absent[0]} that can be kept; it has {there_are}")
-        if request.prompt is not None:
-            self._prompt = _grid(request.prompt, "the prompt", None)
-        source = self._given or self._prompt
-        meter = (self._given.bars[0].meter if self._given else None) or request.meter
-        meter = meter or (self._prompt.bars[0].meter if self._prompt else style.meter)
-        if meter not in METERS:
-            known = ", ".join(f"{a}/{b}" for a, b in METERS)
-            raise UsageError(f"meter {meter[0]}/{meter[1]} is not one this model writes; it writes {known}")
-        self.qpm = request.qpm or (source.qpm if source else None) or style.qpm
-        self._meters = self._meters_to_write(meter)
-        chords = self._given_chords(request)
-        roles = tuple(tracks)
-        pitched = [r for r in roles if r != "drums"]
-        if chords is not None or (len(pitched) > 1 and self._given is None) or self._has_chords(source):
-            roles = ("chordline", *roles)
-        if chords is not None or (kept and "chordline" in roles):
-            kept.add("chordline")  # what is kept is forced before anything is drawn, and chords come first
-        roles = tuple(sorted(roles, key=lambda r: (r != "chordline", r not in kept, roles.index(r))))
-        self._kept = frozenset(kept)
-        self.header = Header(
-            slot, meter, tempo_band(self.qpm), request.key, self._density_level(density),
-            self._prompt is None, True, roles,
-        )  # fmt: skip
-        ranges = {r: note_range(r, self.programs.get(r, 0)) for r in roles if r not in ("drums", "chordline")}
-        single = {r: 1 for r in roles if is_single_line(r, self.programs.get(r, 0))}
-        self._single = frozenset(single)
-        self.limits = Limits(ranges, False, single, self._kept)
-        encode_header(self.header)  # refuses what a header cannot say, before anything is written
-        self._context, self._first_left, self._stop_at = self._build_context()
-        self._forced = self._build_forced(chords)
-
-    @staticmethod
-    def _has_chords(piece: Piece | None) -> bool:
-        return piece is not None and any(b.chords for b in piece.bars)
-
-    def _density_level(self, quantiles: Mapping[str, Sequence[float]]) -> int | None:
-        if self.request.density is None:
-            return None
-        table = quantiles.get(self.style.name)
-        if not table:
-            return round(self.request.density * (DENSITIES - 1))
-        at = self.request.density * (len(table) - 1)
-        return int(np.clip(round(float(np.interp(at, range(len(table)), table))), 0, DENSITIES - 1))
-
-    def _given_chords(
-        self, request: Request
-    ) -> list[tuple[tuple[int, int, int], ...]] | None:
-        """Chord changes for each bar to write; the line begins again when it is shorter."""
-        if not request.chords:
-            return None
-        bars: list[tuple[tuple[int, int, int], ...]] = []
-        for bar, meter in enumerate(self._meters):
-            labels = request.chords[bar % len(request.chords)]
-            size = meter_positions(meter)
-            changes: list[tuple[int, int, int]] = []
-            for index, label in enumerate(labels):
-                parsed = parse_chord(label)
-                at = index * size // len(labels)
-                at -= at % 6
-                if changes and changes[-1][0] >= at:
-                    raise UsageError(f"{len(labels)} chords do not fit into one bar of {meter[0]}/{meter[1]}")
-                changes.append(
-                    (at, -1, 0) if parsed is None else (at, parsed[0], CHORD_QUALITY_NAMES.index(parsed[1]))
-                )
-            bars.append(tuple(changes))
-        return bars
-
-    def _meters_to_write(self, meter: tuple[int, int]) -> list[tuple[int, int]]:
-        """The meter of each bar to write: the given piece's, else the one asked for, else as the prompt ends."""
-        if self._given is not None:
-            first = self._fill[0] if self._fill is not None else 0
-            return [b.meter for b in self._given.bars[first : first + self.num_bars]]
-        if self._prompt is not None and self.request.meter is None:
-            meter = self._prompt.bars[-1].meter
-        return [meter] * self.num_bars
-
-    @property
-    def _meter_before(self) -> tuple[int, int] | None:
-        """The meter in force before the first bar to write."""
-        if self._fill is not None and self._given is not None and self._fill[0]:
-            return self._given.bars[self._fill[0] - 1].meter
-        return self._prompt.bars[-1].meter if self._prompt is not None else self.header.meter
-
-    def _build_context(self) -> tuple[list[int], int, int]:
-        """(context tokens, bars left at the first bar to write, bars left at which to stop)."""
-        room = PROMPT_SHARE * self._capacity
-        meter = self.header.meter
-        if self._fill is not None and self._given is not None:
-            first, count = self._fill
-            bars, total = self._given.bars, len(self._given.bars)
-            left = self._coded(bars[:first], total, meter, 0.6 * room, keep_last=True)
-            right = self._coded(bars[first + count :], total - first - count, self._meter_before, 0.4 * room, False)
-            return [*left, GAP, *right, FILL], total - first, total - first - count
-        if self._prompt is not None:
-            kept = self._prompt.bars[-16:]
-            context = self._coded(kept, self.num_bars + len(kept), meter, room, keep_last=True)
-            return context, self.num_bars, 0
-        return [], self.num_bars, 0
-
-    def _coded(
-        self, bars: Sequence[GridBar], bars_left: int, meter: tuple[int, int] | None, room: float, keep_last: bool
-    ) -> list[int]:  # fmt: skip
-        """Tokens of as many bars as there is room for, from the end or the beginning; ``bars_left`` is the countdown
-        of the first of ``bars``."""
-        numbered = [(bar, bars_left - i) for i, bar in enumerate(bars)]
-        kept: list[tuple[GridBar, int]] = []
-        used = 0
-        for bar, left in reversed(numbered) if keep_last else numbered:
-            used += 1 + len(encode_bar(bar, left, self.header.roles, bar.meter))
-            if used > room:
-                break
-            kept.append((bar, left))
-        ids: list[int] = []
-        for bar, left in reversed(kept) if keep_last else kept:
-            ids += encode_bar(bar, left, self.header.roles, meter)
-            meter = bar.meter
-        return ids
-
-    def _build_forced(self, chords: list[tuple[tuple[int, int, int], ...]] | None) -> list[list[int]]:
-        """For each bar to write what follows its bar token: the meter where it changes, and the kept roles."""
-        forced: list[list[int]] = []
-        first = self._fill[0] if self._fill is not None else 0
-        before = self._meter_before
-        for index, meter in enumerate(self._meters):
-            ids = [VOCABULARY.id("meter", 1 + METERS.index(meter))] if meter != before else []
-            before = meter
-            source = self._given.bars[first + index] if self._given is not None else GridBar(meter)
-            for role in self.header.roles:
-                if role == "chordline" and role in self._kept:
-                    ids += encode_chords(chords[index] if chords is not None else source.chords)
-                elif role in self._kept:
-                    ids += encode_segment(role, source.parts.get(role, ()))
-            forced.append(ids)
-        return forced
-
-    def _header_for(self, seed: int) -> Header:
-        """The header of one draft. Where no key is asked for or implied, one is drawn: a piece that knows its key
-        keeps to it and comes home."""
-        implied = self._given is not None or self._prompt is not None or self.request.chords is not None
-        if self.request.key is not None or implied or not set(self.header.roles) - {"drums"}:
-            return self.header
-        rng = np.random.default_rng([seed, 21])
-        other = "minor" if self.style.mode == "major" else "major"
-        mode = self.style.mode if rng.random() < USUAL_MODE_SHARE else other
-        tonic = USUAL_TONICS[int(rng.integers(len(USUAL_TONICS)))]
-        return replace(self.header, key=(tonic, mode))
-
-    def stream(self, seed: int) -> _PieceStream:
-        header = self._header_for(seed)
-        grammar = Grammar(header, self._first_left, self.limits)
-        grammar.meter = self._meter_before
-        return _PieceStream(
-            grammar,
-            np.random.default_rng([seed, 20]),
-            encode_header(header),
-            encode_header(replace(header, from_start=False)),
-            list(self._context),
-            self._forced,
-            self._stop_at,
-            self._capacity,
-        )
-
-    def score(self, stream: _PieceStream) -> Score:
-        """The finished draft: only the new bars, or the given piece with its gap filled."""
-        head = encode_header(replace(self.header, meter=self._meter_before))
-        written = decode([*head, *(t for bar in stream.bars for t in bar)]).bars
-        bars, new = written, range(len(written))
-        key = stream.grammar.header.key
-        if self._fill is not None and self._given is not None:
-            first, count = self._fill
-            bars = (*self._given.bars[:first], *written, *self._given.bars[first + count :])
-            new = range(first, first + count)
-            key = key or self._given.key
-        bars = _finish(bars, self._single, new, self._kept)
-        piece = Piece(bars, self.qpm, key or estimate_piece_key(bars))
-        return piece_to_score(harmonise(piece), self.programs, title=self.style.name)
-
-
-def _grid(score: Score, what: str, programs: dict[str, int] | None) -> Piece:
-    """A user's score on the grid, with roles; chords estimated where it has none. The instruments of its roles are put
-    into ``programs``."""
-    pitched = [t for t in score.tracks if not t.is_drum and len(t)]
-    named = {t.role for t in pitched} - {"other"}
-    prepared = mend_meters(score if named or not pitched else assign_roles(score))
-    try:
-        piece = harmonise(score_to_piece(prepared))
-    except MelodygenError as error:
-        raise UsageError(f"{what} cannot be used: {error}") from error
-    for track in prepared.tracks if programs is not None else ():
-        if not track.is_drum and len(track) and programs is not None:
-            programs[track.role] = track.program
-    return piece
-
-
-def _padded(piece: Piece, bars: int) -> Piece:
-    """At least ``bars`` bars: silent ones follow in the last meter."""
-    silent = GridBar(piece.bars[-1].meter)
-    return replace(piece, bars=(*piece.bars, *[silent] * (bars - len(piece.bars))))
-
-
-def _finish(
-    bars: Sequence[GridBar], single: frozenset[str], new: range, kept: frozenset[str]
-) -> tuple[GridBar, ...]:
-    """Written notes (bars ``new``, roles not ``kept``) end with the piece; those of a single-line voice end where its
-    next begins."""
-    starts = np.cumsum([0, *(b.num_positions for b in bars)]).tolist()
-    end = starts[-1]
-    result = list(bars)
-    for role in set(GRID_ROLES) - {"drums"} - kept:
-        following = end
-        for index in range(len(bars) - 1, -1, -1):
-            notes = bars[index].parts.get(role)
-            if not notes:
-                continue
-            if index in new:
-                fixed = []
-                room_until = following
-                for at, velocity, duration, pitch in reversed(notes):  # sorted by position
-                    onset = starts[index] + at
-                    if role in single and onset < following:
-                        room_until, following = following, onset
-                    until = room_until if role in single else end
-                    fixed.append((at, velocity, fitting_duration(duration, until - onset), pitch))
-                fixed.sort(key=lambda n: (n[0], n[2], n[3]))
-                result[index] = replace(result[index], parts={**result[index].parts, role: tuple(fixed)})
-            following = starts[index] + notes[0][0]
-    return tuple(result)
+        slot, leaning = self.styles.index(request.style), self._leaning[request.style]
+        return Plan(request, style, slot, self._density, self.net.context, leaning)
 
 
 def style_to_json(style: Style) -> dict[str, Any]:

@@ -117,6 +117,16 @@ class Grammar:
             raise TokenError(f"{_V.name(token)} cannot be taken here")
 
     @property
+    def role(self) -> str:
+        """Whose segment is open; empty between bars and at the beginning of one."""
+        return self.header.roles[self._role] if self._in_bar and self._role >= 0 else ""
+
+    @property
+    def position(self) -> int:
+        """In the segment that is open, in twelfths of a quarter; -1 before its first."""
+        return self._position
+
+    @property
     def is_between_bars(self) -> bool:
         """Whether a bar could end here, or none has begun."""
         return self._state in ("bar", "note") or (self._state in ("bar_open", "meter") and self.meter is not None)

@@ -74,6 +74,12 @@ def meter_positions(meter: tuple[int, int]) -> int:
     return meter[0] * 4 * POSITIONS_PER_QUARTER // meter[1]
 
 
+def strong_positions(meter: tuple[int, int]) -> tuple[int, ...]:
+    """The bar's beginning, and its middle where the meter divides in two: 0, 24 in 4/4; 0, 18 in 6/8; 0 in 3/4."""
+    halves = meter[0] in (4, 6, 8, 12) and meter != (6, 4)
+    return (0, meter_positions(meter) // 2) if halves else (0,)
+
+
 def score_to_piece(score: Score, max_bars: int | None = None) -> Piece:
     """Quantise a Score whose tracks carry roles. Bars of a meter that tokens cannot say are an error that names it.
 
@@ -170,5 +176,5 @@ def piece_to_score(
 __all__ = [
     "GRID_ROLES", "PITCHED_ROLES", "GridBar", "GridNote", "Piece",
     "columns_to_piece", "estimate_piece_key", "fitting_duration", "meter_positions", "piece_to_columns",
-    "piece_to_score", "score_to_piece",
+    "piece_to_score", "score_to_piece", "strong_positions",
 ]  # fmt: skip

@@ -1,0 +1,146 @@
+"""Where written music leans beyond what the net learned: on the chord, back to its own bars, home at the end.
+
+A small net knows a style from bar to bar; what holds a whole piece together it learns last. A lean is a few nats added
+to the logits before a token is drawn: it bends odds, it forbids nothing, and what the net finds out of the question
+stays out. How much each style leans is in the checkpoint (``leaning``): it closes the gap that was measured between
+this model and human music. Why, and with what effect: docs/decisions/0011-leaning.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.harmony import CHORD_QUALITIES
+from melodygen.tokens.grammar import Grammar
+from melodygen.tokens.grid import strong_positions
+from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, SEGMENT_ROLES, VOCABULARY
+
+_V = VOCABULARY
+_PITCH, _ROOT = _V.offsets["pitch"], _V.offsets["chord_root"]
+_CLASSES = np.arange(_V.counts["pitch"]) % 12
+PHRASE_BARS = 4
+RETURN_NATS = 3.0
+"""Towards the next token of the phrase that returns: most of its bars come back whole, some varied."""
+CADENCE_BARS = 2
+"""The last bars do not return to earlier ones: they close."""
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """``chord``: melody and bass towards the sounding chord on strong beats, in nats. ``back``: how likely a phrase of
+    four bars returns to an earlier one, 0 to 1. ``home``: in the last bar, to the tonic and to rest, in nats."""
+
+    chord: float = 0.4
+    back: float = 0.1
+    home: float = 2.5
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Mapping[str, float]], style: str) -> Leaning:
+        return cls(**config.get(style, {}))
+
+
+class Leaner:
+    """Follows one stream and says where its next token leans."""
+
+    def __init__(
+        self, leaning: Leaning, key: tuple[int, str] | None, comes_home: bool, rng: np.random.Generator
+    ) -> None:
+        """``comes_home``: the last bar written is the piece's last. ``rng`` decides which phrases return."""
+        self._leaning, self._key, self._comes_home, self._rng = leaning, key, comes_home, rng
+        self._returns_by = 0
+        """How many bars before this one stand those that return; 0 for new music."""
+        self._bars: list[dict[str, list[int]]] = []
+        self._chords: list[tuple[int, frozenset[int]]] = []
+        """Of this bar: position, pitch classes; the first may be the one that was held on."""
+        self._root = -1
+
+    def take(self, token: int, grammar: Grammar) -> None:
+        """``grammar`` has taken the token already."""
+        kind, value = _V.kinds[token], _V.values[token]
+        if kind == "bar":
+            phrase, bar = divmod(len(self._bars), PHRASE_BARS)
+            if phrase and not bar:
+                returns = self._rng.random() < self._leaning.back
+                self._returns_by = PHRASE_BARS * int(self._rng.integers(1, phrase + 1)) if returns else 0
+            self._bars.append({})
+            self._chords = [(0, self._chords[-1][1])] if self._chords else []
+        elif kind == "role":
+            self._bars[-1][grammar.role] = []
+        elif grammar.role:
+            self._bars[-1][grammar.role].append(token)
+        if kind == "chord_root":
+            self._root = value - 1
+            if value == 0:
+                self._chords.append((grammar.position, frozenset()))
+        elif kind == "chord_quality":
+            tones = CHORD_QUALITIES[CHORD_QUALITY_NAMES[value]]
+            self._chords.append((grammar.position, frozenset((self._root + t) % 12 for t in tones)))
+
+    def lean(self, grammar: Grammar) -> NDArray[np.float64] | None:
+        """Nats to add to the logits (V,), or None for nothing."""
+        if not self._bars:
+            return None
+        added = np.zeros(_V.size)
+        if grammar.bars_left == 0 and self._comes_home:
+            self._lean_home(grammar, added)
+        else:
+            self._lean_on_chord(grammar, added)
+            if self._returns_by and grammar.bars_left >= CADENCE_BARS:
+                self._lean_back(grammar, added)
+        return added
+
+    def _lean_on_chord(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
+        if grammar.role not in ("melody", "bass") or grammar.meter is None:
+            return
+        if grammar.position in strong_positions(grammar.meter):
+            tones = next((t for at, t in reversed(self._chords) if at <= grammar.position), frozenset[int]())
+            _pitches(added)[np.isin(_CLASSES, list(tones))] += self._leaning.chord
+
+    def _lean_back(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
+        source, role = self._bars[-1 - self._returns_by], grammar.role
+        there, here = source.get(role, []), self._bars[-1].get(role, [])
+        if there[: len(here)] != here:
+            return  # varied: it goes its own way until the next role or bar
+        if len(there) > len(here):
+            added[there[len(here)]] += RETURN_NATS
+            return
+        added[_V.slice("position").start :] -= RETURN_NATS  # all that would go on
+        following = self._role_after(role, grammar, source)
+        added[_V.slice("bar") if following is None else following] += RETURN_NATS
+
+    def _lean_home(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
+        home, role = self._leaning.home, grammar.role
+        used = {r for bar in self._bars for r in bar} - {"drums"}
+        following = self._role_after(role, grammar, used)
+        if following is not None:
+            added[following] += home  # nobody is missing at the end
+        if self._key is None or not role or role == "drums":
+            return
+        tonic, third = self._key[0], 4 if self._key[1] == "major" else 3
+        if grammar.position >= 0:  # something has been said: it is enough
+            added[_V.slice("position")] -= 0.5 * home
+        if role == "chordline":
+            added[_ROOT + 1 + tonic] += home
+            return
+        if role != "bass":
+            triad = (tonic, (tonic + third) % 12, (tonic + 7) % 12)
+            _pitches(added)[np.isin(_CLASSES, triad)] += 0.5 * home
+        if role in ("bass", "melody"):
+            _pitches(added)[np.equal(_CLASSES, tonic)] += home if role == "bass" else 0.75 * home
+
+    @staticmethod
+    def _role_after(role: str, grammar: Grammar, wanted: Container[str]) -> int | None:
+        """The token of the next wanted role, in the header's order."""
+        roles = grammar.header.roles
+        rest = roles[roles.index(role) + 1 :] if role else roles
+        name = next((r for r in rest if r in wanted), None)
+        return None if name is None else _V.id("role", SEGMENT_ROLES.index(name))
+
+
+def _pitches(added: NDArray[np.float64]) -> NDArray[np.float64]:
+    view: NDArray[np.float64] = added[_PITCH : _PITCH + len(_CLASSES)]
+    return view
