@@ -276,6 +276,8 @@ def test_roles_are_balanced_and_placed(bank: SoundFontBank) -> None:
     assert min(gains) > -14  # a track played 20 dB softer is mostly brought back
     pans = mixing.track_pans(score)
     assert pans[0] == pans[2] == pans[3] == 0 and pans[1] != 0
+    piano = replace(score, tracks=tuple(replace(t, program=score.tracks[0].program) for t in score.tracks))
+    assert mixing.track_pans(piano)[:2] == [0, 0]  # both hands at one piano
 
 
 def test_loudness_agrees_with_pyloudnorm() -> None:

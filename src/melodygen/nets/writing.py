@@ -36,6 +36,12 @@ class _Layer:
     mlp_out: Tensor
 
 
+def _unit(x: Tensor) -> Tensor:
+    """Rows of length 1: an RMS norm but for the scale, which the weights hold."""
+    norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return x / norm
+
+
 class TransformerWriter:
     """A ``sampling.SequenceNet`` over the weights of a Transformer, which it copies."""
 
@@ -104,10 +110,10 @@ class TransformerWriter:
             thought = functional.linear(self._normed(x), layer.mlp_in).relu_().square_()
             x = x + functional.linear(thought, layer.mlp_out)
         last = x.view(batch, steps, width)[:, -1]
-        return functional.linear(last / torch.linalg.vector_norm(last, dim=-1, keepdim=True), self._head)
+        return functional.linear(_unit(last), self._head)
 
     def _normed(self, x: Tensor) -> Tensor:
-        return (x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)).to(self._dtype)
+        return _unit(x).to(self._dtype)
 
     def _attend_one(self, query: Tensor, keys: Tensor, values: Tensor, after: int, hidden: Tensor | None) -> Tensor:
         batch, heads, capacity, head = keys.shape

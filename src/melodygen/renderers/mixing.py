@@ -137,12 +137,16 @@ def played_notes(score: Score, track: Track, sample_rate: int) -> Played:
 
 
 def track_pans(score: Score) -> list[float]:
-    """-1 (left) to 1 (right) for each track: melody, bass and drums in the middle, the rest around them."""
+    """-1 (left) to 1 (right) for each track: melody, bass and drums in the middle, the rest around them. The left hand
+    of a piano that plays the melody stays at the piano."""
     pans, seat = [], 0
+    melody = score.track_by_role("melody")
     for track in score.tracks:
         role = "drums" if track.is_drum else track.role
         if role in ROLE_PAN or len(score.tracks) == 1:
             pans.append(ROLE_PAN.get(role, 0.0))
+        elif melody is not None and track.program == melody.program:
+            pans.append(ROLE_PAN["melody"])
         else:
             pans.append(SEATS[seat % len(SEATS)])
             seat += 1
