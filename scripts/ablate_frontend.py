@@ -71,7 +71,7 @@ def small_cnn(
             goal = torch.from_numpy(targets[inside[drawn]])
             loss = functional.cross_entropy(net(torch.from_numpy(batch)), goal, label_smoothing=0.1)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         net.eval()

@@ -1,7 +1,7 @@
 """Teach a style CNN's checkpoint to say "not music": a logistic head on its embedding, written into its config.json.
 
     python scripts/fit_music_head.py models/style-cnn --views STORE --speech DIR --music DIR \
-        --test-recordings DIR --test-foreign foreign.npz --out docs/music_head_style-cnn.json
+        --test-recordings DIR --test-foreign foreign.npz --out mh.json --page docs/classifier.md
 
 Music: stored views (``scripts/train_classifier.py render``) and the recordings below --music. Not music: synthesised
 noises, tones and clicks (``melodygen.training.background``) and utterances below --speech, strung together. Real human
@@ -27,7 +27,7 @@ from melodygen.checkpoints import CONFIG
 from melodygen.classifiers import CnnClassifier
 from melodygen.corpus.views import TRAINING
 from melodygen.errors import AudioError
-from melodygen.evaluation.tables import write_json
+from melodygen.evaluation.tables import markdown_table, replace_section, write_json
 from melodygen.frontend import Features, FrontEndConfig, log_levels, mel_power, mono_features
 from melodygen.recognition.decode import read_mono
 from melodygen.training.background import NOISES, levelled, make_noise, make_speech
@@ -126,6 +126,9 @@ def main() -> None:
     parser.add_argument("--test-recordings", type=Path)
     parser.add_argument("--test-foreign", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--page", type=Path, help="docs/classifier.md, whose section of the checkpoint is replaced"
+    )
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
@@ -212,6 +215,14 @@ def main() -> None:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if arguments.out:
         write_json(arguments.out, figures)
+    if arguments.page:
+        lines = [
+            (name.replace("_", " "), f"{v[0]} of {v[1]}", f"{v[0] / v[1]:.1%}")
+            for name, v in figures.items()
+            if name != "classifier"
+        ]
+        text = f"`{judge.classifier_id}`:\n\n" + markdown_table(("", "right", ""), lines)
+        replace_section(arguments.page, f"music-head-{record['name']}", text)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,8 @@ def main() -> None:
     found = tracks(arguments.set, judge.labels, arguments.limit)
     there = np.isin(judge.labels, sorted({label for label, _ in found}))
     targets = np.array([judge.labels.index(label) for label, _ in found], dtype=np.int64)
-    rows, before = [], np.zeros(0, dtype=np.int64)
+    rows: list[tuple[str, ...]] = []
+    before = np.zeros(0, dtype=np.int64)
     for name, change in CHANGES.items():
         logits = np.stack(
             [judge.window_logits(mono_features(change(m), judge.front_end)).mean(axis=0) for _, m in found]

@@ -27,7 +27,7 @@ from melodygen.classifiers import CnnClassifier
 from melodygen.corpus.views import TRAINING
 from melodygen.evaluation.classifier import calibration_error, mean_by_group, report, softmax
 from melodygen.evaluation.folds import grouped_folds, grouped_interval
-from melodygen.evaluation.tables import write_json
+from melodygen.evaluation.tables import markdown_table, replace_section, write_json
 from melodygen.frontend import cut_windows, log_levels, mel_power
 from melodygen.nets.cnn import StyleCnn
 from melodygen.recognition.decode import read_mono
@@ -163,6 +163,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path, help="docs/classifier.md, whose section is replaced")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--steps", type=int, default=200)
@@ -222,8 +223,49 @@ def main() -> None:
         }  # fmt: skip
         save_checkpoint(arguments.out, final, config_json, card(figures, rows, labels))
     print(json.dumps({k: v for k, v in figures.items() if k != "cross_validation"}, indent=1, default=str))
+    if arguments.page is not None and "cross_validation" in figures:
+        replace_section(arguments.page, "recordings", page_text(figures))
     if arguments.json is not None:
         write_json(arguments.json, figures)
+
+
+def page_text(figures: dict[str, Any]) -> str:
+    """The cross-validation as Markdown."""
+    found, how = figures["cross_validation"], figures["arguments"]
+    rows = []
+    for number, deal in enumerate(found["repeats"], 1):
+        low, high = deal["core_among_three_interval"]
+        first = f"{deal['core_among_three']:.1%} ({low:.0%}–{high:.0%})"
+        rest = [f"{deal[k]:.1%}" for k in ("core_of_all_labels", "five_labels", "mfcc_svm_core")]
+        rows.append((f"deal {number}", first, *rest))
+    keys = ("core_among_three", "core_of_all_labels", "five_labels", "mfcc_svm_core")
+    rows.append(
+        ("mean ± deviation", *(f"{found[k]['mean']:.1%} ± {found[k]['deviation']:.1%}" for k in keys))
+    )
+    head = (
+        "folds",
+        "blues, electronic, jazz (interval)",
+        "the same, of 11 labels",
+        "five labels, of 11",
+        "MFCC + SVM",
+    )
+    last = found["last"]
+    labels = [(n, v["n"], v["precision"], v["recall"], v["f1"]) for n, v in last["labels"].items()]
+    forgotten = ""
+    if "known_renders_after" in figures:
+        forgotten = (
+            f"\n\nRenders of validation titles, before and after: {figures['known_renders_before']:.1%}, "
+            f"{figures['known_renders_after']:.1%}."
+        )
+    return (
+        f"From `{figures['base']}`: {how['steps']} steps, mean of {how['soup']} runs, "
+        f"{float(how['views_share']):.0%} renders in a batch, {how['folds']} folds by artist; calibration error "
+        f"{found['calibration_error']:.3f} (temperature fitted on the same logits).\n\n"
+        + markdown_table(head, rows)
+        + f"\n\nLast deal, by label (of 11; macro F1 {last['macro_f1']:.3f}):\n\n"
+        + markdown_table(("label", "clips", "precision", "recall", "F1"), labels)
+        + forgotten
+    )
 
 
 def card(figures: dict[str, Any], rows: Rows, labels: tuple[str, ...]) -> str:

@@ -185,7 +185,9 @@ def _styles(segment: Segment, top: int) -> str:
     if not segment.styles:
         return "silence" if segment.music is None else f"not music ({1 - segment.music:.0%})"
     told = " · ".join(f"{label} {p:.0%}" for label, p in segment.styles[:top])
-    return told + (f"  (perhaps not music, {1 - segment.music:.0%})" if (segment.music or 1.0) < 0.5 else "")
+    if segment.music is not None and segment.music < 0.5:
+        told += f"  (perhaps not music, {1 - segment.music:.0%})"
+    return told
 
 
 def _clock(seconds: float) -> str:

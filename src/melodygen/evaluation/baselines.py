@@ -152,7 +152,7 @@ def _lstm(
                 net(torch.from_numpy(batch)), torch.from_numpy(targets[inside[drawn]]), label_smoothing=0.1
             )
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         with torch.inference_mode():

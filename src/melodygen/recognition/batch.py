@@ -86,8 +86,8 @@ def hear_many(
     todo = iter(paths)
     try:
         while True:
-            while len(waiting) < workers * AHEAD and (path := next(todo, None)) is not None:
-                waiting.append((path, executor.submit(_hear_there, path, how)))
+            while len(waiting) < workers * AHEAD and (more := next(todo, None)) is not None:
+                waiting.append((more, executor.submit(_hear_there, more, how)))
             if not waiting:
                 return
             path, future = waiting.popleft()

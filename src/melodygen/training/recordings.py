@@ -169,7 +169,7 @@ def adapt(
         ]
         loss = (weight * losses[0] + (1 - weight) * losses[1]).mean()
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         optimizer.step()
         schedule.step()
