@@ -4,10 +4,12 @@
     python benchmarks/live.py follow                    error behind a MIDI clock that goes from 90 to 140 qpm
     python benchmarks/live.py respond                   start, style change, call and response, with the shipped models
     python benchmarks/live.py kills [--count 200]       the live command killed at random moments: what still sounds
+    python benchmarks/live.py soak [--seconds 3600]     the live command as a user runs it: gaps, drift, memory
 
 Needs jackd and python-rtmidi; ``jitter`` also isobar. A JACK server with the dummy driver is started for the run.
 Times are taken where a message is handed to the port (``time.perf_counter``, one clock for all processes), because
-JACK itself moves messages to its period. Prints JSON; the figures stand in docs/live.md with the day they were taken.
+JACK itself moves messages to its period. Ordinary priority for all, JACK included, unless ``--realtime`` is given.
+Prints JSON; the figures stand in docs/live.md with the day they were taken.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ MIDI_BACKEND = "mido.backends.rtmidi/UNIX_JACK"
 # the machine
 
 
+REALTIME = "--realtime" in sys.argv
+
+
 @contextmanager
 def jack() -> Iterator[None]:
     name = f"bench{os.getpid()}"
@@ -55,6 +60,9 @@ def jack() -> Iterator[None]:
 
 
 def may_realtime() -> bool:
+    """Whether it was asked for and is granted."""
+    if not REALTIME:
+        return False
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
@@ -172,13 +180,14 @@ def jitter(seconds: float) -> dict[str, Any]:
     results: dict[str, Any] = {"notes": count}
     with jack():
         for load in (False, True):
-            # alone: real-time priority for each of them, which is an idle machine whatever else runs on it
+            # alone, with --realtime: real-time priority for each of them, an idle machine whatever else runs on it
             alone = ["chrt", "-f", "20"] if not load and may_realtime() else []
-            for player in ("melodygen", "isobar", "mido", *(["melodygen-ordinary"] if load else [])):
+            options = ["--realtime"] if REALTIME else []
+            for player in ("melodygen", "isobar", "mido", *(["melodygen-ordinary"] if load and REALTIME else [])):
                 ear = Ear("ear")
                 with busy(load):
                     done = subprocess.run(
-                        [*alone, sys.executable, __file__, "_play", player, str(count)],
+                        [*alone, sys.executable, __file__, "_play", player, str(count), *options],
                         capture_output=True, text=True, timeout=seconds * 3 + 60, check=False,
                     )  # fmt: skip
                 heard = [t for t, m in ear.close() if m[0] & 0xF0 == 0x90 and m[2]]
@@ -324,7 +333,7 @@ def respond(repeats: int) -> dict[str, Any]:
         changes = []
         for number in range(repeats):
             until = time.monotonic() + 60
-            while standby and len(engine._spares) < len(styles) - 1 and time.monotonic() < until:
+            while standby and len(engine.status.standby) < len(styles) - 1 and time.monotonic() < until:
                 time.sleep(0.1)
             time.sleep(rng.uniform(1, 3))
             style = styles[(number + 1) % len(styles)]
@@ -347,26 +356,38 @@ def respond(repeats: int) -> dict[str, Any]:
         time.sleep(0.01)
     answers = []
     for number in range(repeats):
-        time.sleep(rng.uniform(0.5, 1.0))
+        # a call of two bars on the grid, as eighths; the last note ends a fifth of an eighth before beat 4
+        begin = next_bar(session)
         log.ons.clear()
-        for pitch in (60, 62, 63, 67, 65, 63, 62, 60 + number):
-            session.receive((0x90, pitch, 90), time.perf_counter())
-            time.sleep(0.2)
-            session.receive((0x80, pitch, 0), time.perf_counter())
-            time.sleep(0.05)
-        over = time.perf_counter() - 0.05
+        for index, pitch in enumerate((60, 62, 63, 67, 65, 63, 62, 60, 62, 63, 65, 67, 70, 60 + number)):
+            for at, message in ((0.0, (0x90, pitch, 90)), (0.4, (0x80, pitch, 0))):
+                time.sleep(max(0.0, begin + (index * 0.5 + at) * 60 / QPM - time.perf_counter()))
+                session.receive(message, time.perf_counter())
+        over = time.perf_counter()
         ended = over + 60 / QPM  # the rest that ends a phrase: one quarter
+        beat = session.position_quarters + (ended - time.perf_counter()) * QPM / 60
+        to_beat = (-beat % 1.0) * 60 / QPM
         wait_for_note(log, 0)
         first = log.ons[0][0]
         answers.append(
-            {"after_last_note_s": round(first - over, 3), "after_phrase_end_ms": round((first - ended) * 1000)}
+            {
+                "after_last_note_ms": round((first - over) * 1000),
+                "after_phrase_end_ms": round((first - ended) * 1000),
+                "after_the_beat_that_follows_ms": round((first - ended - to_beat) * 1000),
+            }
         )
-        time.sleep(6)
+        time.sleep(5)
     results["answers"] = answers
     session.stop()
     thread.join()
     writer.close()
     return results
+
+
+def next_bar(session: Any) -> float:
+    """When the bar line after the next beat comes."""
+    now, position = time.perf_counter(), session.position_quarters
+    return float(now + ((-(position + 1) % 4.0) + 1) * 60 / QPM)
 
 
 def wait_for_note(log: Log, count: int, seconds: float = 120) -> None:
@@ -426,11 +447,66 @@ def kills(count: int, lanes: int, model: list[str]) -> dict[str, Any]:
     return {"kills": count // lanes * lanes, "notes": sum(sounded), "exit_codes": codes, "stuck": stuck}
 
 
+# an hour
+
+
+def soak(seconds: float, folder: Path) -> dict[str, Any]:
+    """The shipped models, as a user runs them; another process records. What was measured is written each minute."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with jack():
+        ear = Ear("soak")
+        command = [
+            sys.executable, "-m", "melodygen", "live", "--style", "jazz", "--tempo", "120", "--port", "soak",
+            "--clock-out", "--json", "--standby", "blues,rock",
+        ]  # fmt: skip
+        with (folder / "said.txt").open("w") as said:
+            run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
+        started = time.monotonic()
+        memory: list[dict[str, float]] = []
+        while run.poll() is None and time.monotonic() - started < seconds:
+            time.sleep(60)
+            memory.append({"minute": round((time.monotonic() - started) / 60), **memory_mb(run.pid)})
+            (folder / "memory.json").write_text(json.dumps({"load": os.getloadavg()[0], "memory_mb": memory}))
+        run.terminate()
+        out, _ = run.communicate(timeout=60)
+        rows = ear.close()
+    ons = np.array([t for t, m in rows if m[0] & 0xF0 == 0x90])
+    ticks = np.array([t for t, m in rows if m[0] == 0xF8])
+    off = ticks - ticks[0] - np.arange(len(ticks)) * 60 / 120 / 24
+    silences = np.diff(ons)
+    return {
+        "seconds": round(float(ticks[-1] - ticks[0])),
+        "exit_code": run.returncode,
+        "report": json.loads(out) if out.strip() else None,
+        "notes_recorded": len(ons),
+        "ticks_ms": spread_ms(off - np.median(off)),
+        "drift_ms": round(float(np.median(off[-500:]) - np.median(off[:500])) * 1000, 3),
+        "silences_over_2_s": [round(float(s), 2) for s in silences[silences > 2.0]],
+        "memory_mb": [m for m in memory if m["minute"] in (2, 10, 30, 60)] or memory[-3:],
+    }
+
+
+def memory_mb(pid: int) -> dict[str, float]:
+    """Resident memory of the player and of the process that writes for it."""
+    found = {"player": resident_mb(pid)}
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        if b"melodygen.engine" in Path(f"/proc/{child}/cmdline").read_bytes():
+            found["writer"] = resident_mb(int(child))
+    return found
+
+
+def resident_mb(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return round(next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024, 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["jitter", "follow", "respond", "kills", "_play", "_follow"])
+    parser.add_argument("what", choices=["jitter", "follow", "respond", "kills", "soak", "_play", "_follow"])
     parser.add_argument("rest", nargs="*")
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, help="60, or 3600 for soak")
+    parser.add_argument("--out", type=Path, default=Path("soak"), help="where soak keeps its log")
+    parser.add_argument("--realtime", action="store_true", help="for JACK and for each player, where granted")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--lanes", type=int, default=2)
@@ -442,8 +518,9 @@ def main() -> None:
         import mido
 
         port = next(n for n in mido.get_output_names() if "ear" in n)
+        own = may_realtime() and os.sched_getscheduler(0) == os.SCHED_OTHER  # else chrt gave it
         played = {
-            "melodygen": lambda: play_melodygen(port, count, os.sched_getscheduler(0) == os.SCHED_OTHER),
+            "melodygen": lambda: play_melodygen(port, count, own),
             "melodygen-ordinary": lambda: play_melodygen(port, count, False),
             "isobar": lambda: play_isobar(port, count),
             "mido": lambda: play_mido(port, count),
@@ -454,13 +531,16 @@ def main() -> None:
     else:
         model = [word for pair in options.models for word in (f"--{pair.split('=')[0]}", pair.split("=")[1])]
         found = {
-            "jitter": lambda: jitter(options.seconds),
+            "jitter": lambda: jitter(options.seconds or 60),
             "follow": follow,
             "respond": lambda: respond(options.repeats),
+            "soak": lambda: soak(options.seconds or 3600, options.out),
             "kills": lambda: kills(options.count, options.lanes, model),
         }[options.what]()
         found["load_average"] = round(os.getloadavg()[0], 2)
         print(json.dumps(found, indent=2))
+        if options.what == "soak":
+            (options.out / "figures.json").write_text(json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

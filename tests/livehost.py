@@ -131,6 +131,7 @@ class Scribe:
         self.orders: list[Order] = []
         self.fails = fails
         self.closed = False
+        self.abandoned = 0
 
     def write(self, order: Order) -> Phrase:
         self.orders.append(order)
@@ -156,6 +157,9 @@ class Scribe:
             (TimeSignature(0, numerator, denominator),),
         )
         return Phrase(score, order.request, order.seed, 0.9)
+
+    def abandon(self) -> None:
+        self.abandoned += 1
 
     def close(self) -> None:
         self.closed = True

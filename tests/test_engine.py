@@ -150,7 +150,7 @@ class Stage:
 
     def __init__(self, writer: Scribe | None = None, **parameters: object) -> None:
         self.writer = writer or Gate()
-        self.engine = Engine(self.writer, bars_per_phrase=1, **parameters)  # type: ignore[arg-type]
+        self.engine = Engine(self.writer, bars_per_phrase=1, **{"opening": False, **parameters})  # type: ignore[arg-type]
         self.engine.prepare(RATE, 480)
         self.position = 0.0
         self.events: list[tuple[float, tuple[int, ...]]] = []
@@ -176,8 +176,8 @@ class Stage:
         self.wait(lambda: len(self.writer.orders) >= before + count)
 
     def written(self) -> None:
-        """Wait until the worker has written what was ordered."""
-        self.wait(lambda: len(self.writer.orders) >= self.engine._num_orders)
+        """Wait until nothing waits to be written: the last order is in hand, or done."""
+        self.wait(lambda: not self.engine._worker._orders.qsize())
 
     @staticmethod
     def wait(ready: object) -> None:
@@ -234,8 +234,10 @@ def test_style_changes_at_the_next_bar_line_once_written() -> None:
     stage.let_write()
     stage.bars(0.95)
     stage.bars(1.5)
+    stage.written()  # the next is in hand
     stage.engine.set_parameter("style", "blues")
     stage.bars(0.1)
+    assert stage.writer.abandoned
     stage.let_write(2)  # the one that was in hand is dropped
     stage.bars(0.4)
     changed = stage.bars(1)
@@ -246,7 +248,7 @@ def test_style_changes_at_the_next_bar_line_once_written() -> None:
 
 def test_standby_style_is_ready_at_once() -> None:
     writer = Scribe()
-    engine = Engine(writer, standby=("blues",), bars_per_phrase=4)
+    engine = Engine(writer, standby=("blues",), bars_per_phrase=4, opening=False)
     engine.prepare(RATE, 480)
     stage = Stage.__new__(Stage)
     stage.writer, stage.engine, stage.position, stage.events = writer, engine, 0.0, []
@@ -345,12 +347,93 @@ def test_call_and_response() -> None:
     assert not ons(stage.bars(1))
     melody = (60, 62, 64, 65, 67)
     assert not ons(stage.bars(0.75, call(4.0, melody)))  # the last note ends at 6.4
-    Stage.wait(lambda: bool(stage.writer.orders))
+    stage.written()
     answer = ons(stage.bars(1.5))
-    prompt = stage.writer.orders[0].request.prompt
+    prompt = stage.writer.orders[-1].request.prompt
     assert prompt is not None and tuple(n.pitch for n in prompt.tracks[0]) == melody
-    assert stage.writer.orders[0].request.key == (0, "major")
+    assert stage.writer.orders[-1].request.key == (0, "major")
     assert answer[0][0] == pytest.approx(8.0, abs=0.01)  # 6.4 + 1 quarter of rest, then the next quarter
+
+
+def test_the_first_phrase_begins_with_an_opening_and_goes_on_from_it() -> None:
+    """One bar, written once and unheard, starts the music; the phrase behind it is written while it plays."""
+    stage = Stage(opening=True)
+    stage.engine.set_parameter("bars_per_phrase", 4)
+    stage.bars(0.02)
+    stage.let_write()
+    stage.bars(0.98)
+    stage.written()
+    stage.let_write()
+    opening, following = stage.writer.orders
+    assert opening.quick and (opening.request.bars, opening.candidates) == (1, 1)
+    assert not following.quick and (following.request.bars, following.candidates) == (4, 3)
+    assert following.request.prompt == Scribe().write(opening).score
+    notes = ons(stage.bars(5))
+    assert {int(q // 4) for q, _ in notes} == {1, 2, 3, 4, 5}, "no gap between the opening and the phrase"
+    assert stage.engine.status.num_gaps == stage.engine.status.num_repeats == 0
+    unbalanced([(0, m) for _, m in stage.events])
+
+
+def test_a_change_of_style_begins_with_an_opening_at_the_next_bar_line() -> None:
+    stage = Stage(opening=True)
+    stage.engine.set_parameter("bars_per_phrase", 4)
+    stage.bars(0.02)
+    stage.let_write()
+    stage.bars(0.98)
+    stage.written()
+    stage.let_write()
+    stage.bars(1.5)
+    stage.written()
+    stage.engine.set_parameter("style", "blues")
+    stage.bars(0.02)
+    stage.let_write(2)  # what was in hand, and the opening
+    assert stage.writer.orders[-1].quick and stage.writer.orders[-1].request.prompt is None
+    changed = [(round(q, 2), m) for q, m in stage.bars(0.6) if m[0] == 0xC0]
+    assert changed == [(12.0, (0xC0, 1))]
+
+
+def test_a_turned_knob_leaves_one_order() -> None:
+    """Each step drops what was ordered for the step before."""
+    stage = Stage(Gate())
+    for step in range(50):
+        stage.engine.set_parameter("density", step / 50)
+        stage.bars(0.01)
+    stage.written()
+    for _ in range(3):
+        stage.writer.open.release()  # type: ignore[attr-defined]
+    Stage.wait(lambda: any(o.request.density == 49 / 50 for o in stage.writer.orders))
+    assert len(stage.writer.orders) <= 2
+
+
+def test_an_answer_begins_with_an_opening_and_goes_on() -> None:
+    stage = Stage(Scribe(), mode="answer", opening=True)
+    stage.bars(1)
+    melody = tuple(60 + i for i in range(16))  # two bars: 4.0 to 11.9
+    stage.bars(2.1, call(4.0, melody))
+    stage.written()
+    stage.bars(0.4)
+    stage.written()
+    stage.bars(2.5)
+    answer = ons(stage.events)
+    assert answer[0][0] == pytest.approx(13.0, abs=0.01)
+    opening, more = stage.writer.orders[-2:]
+    assert opening.quick and opening.request.bars == 1 and more.request.bars == 1
+    prompt = more.request.prompt
+    assert prompt is not None and len(prompt.tracks[0]) > len(melody), "it goes on from call and opening"
+    assert {int(q - 13.0) // 4 for q, _ in answer} == {0, 1}, "two bars, without a gap"
+
+
+def test_an_answer_to_most_of_the_call_is_better_than_none() -> None:
+    """The writer is slow: only the answer to the first notes is written when the call is over."""
+    stage = Stage(mode="answer", opening=True)
+    stage.bars(1)
+    stage.bars(0.9, call(4.0, tuple(60 + i for i in range(8))))
+    stage.written()
+    stage.let_write()
+    heard = stage.bars(0.5, call(4.0, tuple(60 + i for i in range(8))))
+    prompt = stage.writer.orders[0].request.prompt
+    assert prompt is not None and 3 <= len(prompt.tracks[0]) < 8
+    assert ons(heard)[0][0] == pytest.approx(9.0, abs=0.01), "the call ends at 7.9, its rest at 8.9"
 
 
 def test_what_was_played_before_answering_was_asked_for_is_no_call() -> None:
@@ -420,7 +503,7 @@ def test_swing_moves_only_the_off_beat() -> None:
 
 @given(swing=st.floats(0.5, 0.75), humanize=st.floats(0, 1), seed=st.integers(0, 1000))
 def test_feel_stays_inside_the_phrase(swing: float, humanize: float, seed: int) -> None:
-    phrase = Scribe().write(Order(request=offline()._order(Transport()).request, seed=seed))
+    phrase = Scribe().write(Order(request=offline()._orders.next(Transport(), None).request, seed=seed))
     placed = place(phrase, 8.0, swing, humanize)
     assert placed.onset.min() >= 8.0 and placed.offset.max() <= placed.end == 16.0
     assert (placed.offset > placed.onset).all() and (np.diff(placed.onset) >= 0).all()

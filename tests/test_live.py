@@ -415,9 +415,44 @@ def test_clock_that_runs_already_is_said_and_can_be_joined() -> None:
     at = run_ticks(clock, 60, 0.0, qpm=97)
     assert not clock.is_running
     assert any("97.0 qpm: waiting for Start" in n for n in clock.watch(at))
-    clock.join()
+    clock.join(at)
     clock.receive((TICK,), at)
     assert clock.is_running and clock.position(at) == 0.0 and clock.qpm == pytest.approx(97, abs=0.1)
+
+
+@pytest.mark.parametrize("tapped", [-0.009, 0.0, 0.009])
+def test_a_clock_without_start_is_joined_on_the_bar_line_after_the_tap(tapped: float) -> None:
+    """However the hand was off: the tick nearest to it is the one."""
+    clock = ClockFollower()
+    run_ticks(clock, 60, 0.0)  # tick 59 is the last before 1.25 s
+    clock.join(1.25 - 0.5 / 24 + tapped, 96)
+    assert clock.watch(1.25) == ["joining the MIDI clock a bar from now"] or not clock.is_running
+    begun = None
+    for number in range(60, 200):
+        clock.receive((TICK,), number * 0.5 / 24)
+        if clock.is_running and begun is None:
+            begun = number
+            assert clock.position(number * 0.5 / 24) == 0.0
+    assert begun == 59 + 96
+
+
+def test_stop_takes_a_planned_join_away() -> None:
+    clock = ClockFollower()
+    at = run_ticks(clock, 60, 0.0)
+    clock.join(at, 96)
+    clock.receive((STOP,), at)
+    run_ticks(clock, 120, at)
+    assert not clock.is_running
+
+
+def test_a_clock_that_pauses_before_start_does_not_spoil_the_tempo() -> None:
+    clock = ClockFollower()
+    run_ticks(clock, 48, 0.0, qpm=120)
+    clock.watch(5.0)
+    at = run_ticks(clock, 12, 9.0, qpm=120)
+    clock.receive((START,), at)
+    clock.receive((TICK,), at)
+    assert clock.qpm == pytest.approx(120, abs=0.5)
 
 
 def test_stop_without_running_changes_nothing() -> None:

@@ -29,43 +29,69 @@ if shutil.which("jackd") is None:
 
 LISTENER = Path(__file__).with_name("midi_listener.py")
 BAND = ("--model", "fakeband", "--renderer", "fakeband", "--classifier", "fakeband", "--min-style", "0")
-SCHEDULED = 5e-3
-"""JACK's period is 2.7 ms and the machine may be shared; what is measured stands in docs/live.md."""
+ONE_LINE = ("--tracks", "melody", "--bars", "8", "--no-opening")
+"""Notes that climb for eight bars."""
+SCHEDULED, LATEST = 5e-3, 35e-3
+"""The usual note and the worst: JACK's period is 2.7 ms, the machine may be shared, and what is later than 30 ms is
+dropped. What is measured stands in docs/live.md."""
 
 Row = tuple[float, tuple[int, ...]]
 
 
-@pytest.fixture(scope="module")
-def jack(env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A JACK server of our own; the environment in which ports are on it."""
-    name = f"melodygen{os.getpid()}"
-    log = (tmp_path_factory.mktemp("jack") / "log").open("wb")
+def start_server(env: dict[str, str]) -> subprocess.Popen[bytes]:
+    """A JACK server that runs."""
+    name = env["JACK_DEFAULT_SERVER"]
     server = subprocess.Popen(
         # synchronous: on a busy machine a late client holds the others up instead of losing its messages
-        ["jackd", "-S", *_priority(), "-n", name, "-d", "dummy", "-r", "48000", "-p", "128"], stdout=log, stderr=log
-    )
-    here = {**env, "JACK_DEFAULT_SERVER": name, "MIDO_BACKEND": "mido.backends.rtmidi/UNIX_JACK"}
+        ["jackd", "-S", "--no-realtime", "-n", name, "-d", "dummy", "-r", "48000", "-p", "128"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    for _ in range(50):
+        time.sleep(0.1)
+        if server.poll() is not None:
+            pytest.skip("jackd does not start here")
+        if not subprocess.run(["jack_wait", "-s", name, "-w", "-t", "5"], env=env, capture_output=True).returncode:
+            break
+    return server
+
+
+def on_server(env: dict[str, str], name: str) -> dict[str, str]:
+    """The environment in which ports are on the server of that name."""
+    return {
+        **env, "JACK_DEFAULT_SERVER": f"melodygen{name}", "JACK_NO_START_SERVER": "1",
+        "MIDO_BACKEND": "mido.backends.rtmidi/UNIX_JACK",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def jack(env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A JACK server of our own; the environment in which ports are on it."""
+    here = on_server(env, f"{os.getpid()}")
+    server = start_server(here)
     try:
-        for _ in range(50):
-            time.sleep(0.1)
-            if server.poll() is not None:
-                pytest.skip("jackd does not start here")
-            if not subprocess.run(["jack_wait", "-s", name, "-w", "-t", "5"], env=here, capture_output=True).returncode:
-                break
         yield here
     finally:
         server.terminate()
         server.wait(10)
 
 
-def _priority() -> list[str]:
-    """Real-time for JACK where it is allowed: the tests may share the machine."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except OSError:
-        return ["--no-realtime"]
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    return ["-R", "-P", "40"]
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """A test that fails leaves no process that plays on."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def start(env: dict[str, str], arguments: list[str], **more: object) -> subprocess.Popen[str]:
+    STARTED.append(subprocess.Popen([sys.executable, *arguments], env=env, text=True, **more))  # type: ignore[call-overload]
+    return STARTED[-1]
 
 
 class Ear:
@@ -73,8 +99,7 @@ class Ear:
 
     def __init__(self, env: dict[str, str], name: str, *options: str) -> None:
         self.name = name
-        command = [sys.executable, str(LISTENER), name, "100", *options]
-        self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+        self.process = start(env, [str(LISTENER), name, "100", *options], stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
 
@@ -86,10 +111,8 @@ class Ear:
 
 
 def command(env: dict[str, str], *arguments: str, **more: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "melodygen", *arguments],
-        env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, **more,  # type: ignore[call-overload]
-    )  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    return start(env, ["-m", "melodygen", *arguments], **pipes, **more)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
@@ -101,14 +124,21 @@ def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
 def said(process: subprocess.Popen[str], text: str) -> None:
     """Wait until the command says so on stderr."""
     assert process.stderr is not None
+    lines = []
     for line in process.stderr:
+        lines.append(line)
         if text in line:
             return
-    raise AssertionError(f"it never said {text!r}")
+    raise AssertionError(f"it never said {text!r} but {lines}")
 
 
 def ons(rows: list[Row], channel: int = 0) -> np.ndarray:
     return np.array([t for t, m in rows if m[0] == 0x90 | channel])
+
+
+def climbs(pitches: list[int]) -> list[int]:
+    """Steps above the first, as the fake band climbs: a step a note, round after 40."""
+    return [(p - pitches[0]) % 40 for p in pitches]
 
 
 def assert_silent(rows: list[Row]) -> None:
@@ -126,7 +156,8 @@ def test_live_plays_in_time_with_clock_and_record(jack: dict[str, str], tmp_path
     assert_silent(rows)
     onsets = ons(rows)
     assert len(onsets) == 20, err
-    assert np.abs(onsets - onsets[0] - np.arange(20) * 0.25).max() < SCHEDULED
+    off = np.abs(onsets - np.median(onsets - np.arange(20) * 0.25) - np.arange(20) * 0.25)
+    assert np.median(off) < SCHEDULED and off.max() < LATEST
     ticks = [t for t, m in rows if m == (0xF8,)]
     start = [t for t, m in rows if m == (0xFA,)]
     assert len(start) == 1 and start[0] <= ticks[0] and len(ticks) in range(479, 486)
@@ -146,8 +177,7 @@ def test_a_kill_at_any_moment_leaves_nothing_sounding(jack: dict[str, str], numb
         time.sleep(rng.uniform(0.2, 1.2))
         run.send_signal(number)
         if number == signal.SIGKILL:  # the guard speaks for the dead
-            run.wait(10)
-            time.sleep(3)
+            run.communicate(timeout=60)  # its stderr is the guard's too: both have ended
         else:
             finish(run)
     rows = ear.close()
@@ -180,6 +210,217 @@ def test_a_lost_port_is_waited_for(jack: dict[str, str]) -> None:
     assert_silent(after[begins:])
 
 
+def cpu_seconds(process: subprocess.Popen[str]) -> float:
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(not Path("/proc/net/unix").exists(), reason="a dead JACK server is noticed on Linux only")
+@pytest.mark.parametrize("port", ["virtual", "named"])
+def test_a_jack_server_that_dies_is_waited_for(env: dict[str, str], port: str) -> None:
+    """Nothing spins, SIGTERM ends it, and with another server the music is back."""
+    here = on_server(env, "-mortal")
+    server = start_server(here)
+    ears = []
+    try:
+        ears.append(Ear(here, "daw"))
+        to = ("--virtual",) if port == "virtual" else ("--port", "daw")
+        run = command(here, "live", *BAND, *to, "--tempo", "300", "--clock-out")
+        said(run, "jazz to")
+        server.kill()
+        server.wait()
+        said(run, "is gone: waiting for it")
+        before, started = cpu_seconds(run), time.monotonic()
+        time.sleep(1)
+        assert (cpu_seconds(run) - before) / (time.monotonic() - started) < 0.5, "it spins"
+        server = start_server(here)
+        if port == "named":
+            ears.append(Ear(here, "daw"))
+        said(run, "is back")
+        if port == "virtual":
+            ears.append(Ear(here, "melodygen:melodygen", "--connect"))
+        time.sleep(1)
+        server.kill()
+        server.wait()
+        stopped = time.monotonic()
+        run.terminate()
+        run.communicate(timeout=10)
+        assert run.returncode in (0, -9) and time.monotonic() - stopped < 8
+        assert len(ons(ears[-1].close()))
+    finally:
+        server.kill()
+        server.wait()
+        server = start_server(here)  # JACK has eight places for servers and keeps those of the dead: give it back
+        server.terminate()
+        server.wait()
+
+
+def test_a_signal_ends_it_even_if_the_port_library_spins(env: dict[str, str]) -> None:
+    """C code that holds the interpreter for good, so that no handler of Python's ever runs."""
+    code = (
+        "import itertools, signal; from melodygen.live.guard import Guard\n"
+        "signal.signal(signal.SIGTERM, lambda *a: None); guard = Guard([]); print('spinning', flush=True)\n"
+        "sum(itertools.repeat(0))"
+    )
+    run = start(env, ["-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert run.stdout is not None and run.stdout.readline() == "spinning\n"
+    started = time.monotonic()
+    run.terminate()
+    _, err = run.communicate(timeout=20)
+    assert run.returncode == -signal.SIGKILL and "killed" in err
+    assert 4.5 < time.monotonic() - started < 9
+
+
+class Desk:
+    """An output port of the test itself, opened in a process on the same server: plays a script of messages."""
+
+    def __init__(self, env: dict[str, str], name: str) -> None:
+        code = (
+            "import mido, sys, json, time\n"
+            "port = mido.open_output(sys.argv[1], virtual=True, client_name=sys.argv[1]); print('ready', flush=True)\n"
+            "for line in sys.stdin:\n"
+            "    row = json.loads(line)\n"
+            "    if row[0] == 'ticks':\n"
+            "        due = time.perf_counter()\n"
+            "        for _ in range(row[1]):\n"
+            "            while (left := due - time.perf_counter()) > 0: time.sleep(max(0, left - 0.0002))\n"
+            "            port.send(mido.Message('clock'))\n"
+            "            due = max(due, time.perf_counter() - 0.005) + 60 / row[2] / 24\n"
+            "    else: port.send(mido.Message.from_bytes(row))\n"
+            "    print('done', time.perf_counter(), flush=True)\n"
+        )
+        self.process = start(env, ["-c", code, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None and self.process.stdout.readline() == "ready\n"
+
+    def send(self, *message: object, wait: bool = True) -> float:
+        """When it was sent, on this machine's clock. ``("ticks", count, qpm)`` is MIDI clock."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout is not None
+        return float(self.process.stdout.readline().split()[1]) if wait else 0.0
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(20)
+
+
+def test_controllers_are_learned_and_then_used(jack: dict[str, str], tmp_path: Path) -> None:
+    desk = Desk(jack, "knobs")
+    words = ["-m", "melodygen", "live", "--learn", "--input", "knobs", "--controls", "c.json"]
+    taught = start(jack, words, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert taught.stdin is not None and taught.stdout is not None
+    for line in taught.stdout:
+        move = line.split(" ")[0]
+        if move in ("style", "quit", "density"):
+            controller = {"style": 20, "quit": 21, "density": 74}[move]
+            desk.send(0xB2, controller, 127)
+            time.sleep(0.2)
+        if "Enter" in line:
+            taught.stdin.write("\n")
+            taught.stdin.flush()
+    assert taught.wait(10) == 0
+    learned = json.loads((tmp_path / "c.json").read_text())
+    assert learned == {"3:20": "style", "3:21": "quit", "3:74": "density"}
+    ear = Ear(jack, "learned")
+    run = command(jack, "live", *BAND, "--port", "learned", "--input", "knobs", "--controls", "c.json", cwd=tmp_path)
+    said(run, "jazz to")
+    desk.send(0xB2, 20, 127)
+    said(run, "from the next bar line on")
+    desk.send(0xB2, 21, 127)
+    finish(run)
+    desk.close()
+    assert_silent(ear.close())
+
+
+def test_a_daw_starts_jumps_and_loses_its_clock(jack: dict[str, str]) -> None:
+    """Start, Stop, Song Position Pointer, Continue, and the cable pulled out in mid-song."""
+    ear, desk = Ear(jack, "slave"), Desk(jack, "daw clock")
+    run = command(jack, "live", *BAND, *ONE_LINE, "--port", "slave", "--sync", "daw clock")
+    said(run, "following")
+    time.sleep(0.5)  # the first phrase is written
+    desk.send(0xFA)
+    first = desk.send("ticks", 24 * 4, 240)
+    desk.send(0xFC)
+    desk.send(0xF2, 8, 0)  # quarter 2
+    desk.send(0xFB)
+    desk.send("ticks", 24 * 2, 240)
+    said(run, "the MIDI clock is lost: holding")
+    desk.send("ticks", 24 * 2, 240)
+    said(run, "the MIDI clock is back")
+    run.terminate()
+    finish(run)
+    desk.close()
+    rows = ear.close()
+    assert_silent(rows)
+    notes = [(t, m[1]) for t, m in rows if m[0] == 0x90]
+    before = [p for t, p in notes if t < first]
+    assert len(before) >= 3 and set(np.diff(climbs(before))) == {1}
+    after = [p for t, p in notes if t >= first]
+    assert climbs([before[-1], after[0]]) in ([0, 39], [0, 0]), "quarter 2 again, or 3 if 2 came too late"
+    gaps = np.diff([t for t, _ in notes if t >= first])
+    assert len(gaps) > 4 and np.median(np.abs(gaps - 0.25)) < 0.02, "the tempo is held over the gap"
+
+
+def test_a_clock_that_runs_already_is_joined_on_a_bar_line(jack: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"*:20": "start"}')
+    ear, machine, pedal = Ear(jack, "joiner"), Desk(jack, "drum machine"), Desk(jack, "pedal")
+    machine.send("ticks", 24 * 400, 240, wait=False)  # longer than anything here
+    run = command(
+        jack, "live", *BAND, "--port", "joiner", "--sync", "drum machine", "--input", "pedal", "--controls", "c.json",
+        "--tracks", "melody", cwd=tmp_path,
+    )  # fmt: skip
+    said(run, "a MIDI clock runs at")
+    tapped = pedal.send(0xB0, 20, 127)
+    said(run, "joining the MIDI clock a bar from now")
+    time.sleep(2.2)
+    run.terminate()
+    finish(run)
+    machine.process.kill()
+    pedal.close()
+    notes = ons(ear.close())
+    assert notes[0] - tapped == pytest.approx(1.0, abs=0.1), "a bar after the tap"
+    assert np.median(np.diff(notes)) == pytest.approx(0.25, abs=0.02)
+
+
+def test_jack_transport_starts_stops_and_jumps(jack: dict[str, str]) -> None:
+    try:
+        import jack as client_library
+    except (ImportError, OSError):
+        pytest.skip("JACK-Client (melodygen[jack]) or libjack is missing")
+    ear = Ear(jack, "transport")
+    run = command(jack, "live", *BAND, *ONE_LINE, "--port", "transport", "--sync", "jack", "--tempo", "240")
+    with client_library.Client("desk", servername=jack["JACK_DEFAULT_SERVER"], no_start_server=True) as client:
+        client.transport_stop()
+        client.transport_frame = 0
+        said(run, "following JACK's transport")
+        time.sleep(0.6)
+        started = time.perf_counter()
+        client.transport_start()
+        time.sleep(1.1)
+        client.transport_stop()
+        stopped = time.perf_counter()
+        time.sleep(0.5)
+        client.transport_frame = 24_000  # half a second: quarter 2
+        again = time.perf_counter()
+        client.transport_start()
+        time.sleep(0.6)
+        client.transport_stop()
+    run.terminate()
+    finish(run)
+    rows = ear.close()
+    assert_silent(rows)
+    notes = [(t, m[1]) for t, m in rows if m[0] == 0x90]
+    first = [(t - started, p) for t, p in notes if t < stopped + 0.1]
+    assert len(first) > 1 and set(np.diff(climbs([p for _, p in first]))) == {1}
+    assert 0 <= first[0][0] < 0.2
+    assert not [t for t, _ in notes if stopped + 0.1 < t < again]
+    later = [(t - again, p) for t, p in notes if t >= again]
+    assert climbs([first[0][1], later[0][1]])[1] in (1, 2, 3), "quarter 2, or near it where notes came too late"
+    assert 0 <= later[0][0] < 0.2
+
+
 def test_one_follows_the_clock_of_the_other(jack: dict[str, str]) -> None:
     """Two melodygens: the second follows the clock of the first; both are heard by one ear each."""
     follower_ear, leader_ear = Ear(jack, "ear-f"), Ear(jack, "ear-l")
@@ -198,7 +439,7 @@ def test_one_follows_the_clock_of_the_other(jack: dict[str, str]) -> None:
     found = ons(followed, 9)
     assert len(led) >= 30 and len(found) >= 28, err
     off = np.array([np.abs(led - t).min() for t in found if t < led[-1] + 0.1])
-    assert np.median(off) < SCHEDULED and off.max() < 4 * SCHEDULED
+    assert np.median(off) < SCHEDULED and off.max() < 2 * LATEST
 
 
 def test_play_a_file_from_a_bar_to_a_virtual_port(jack: dict[str, str], tmp_path: Path) -> None:
@@ -211,7 +452,7 @@ def test_play_a_file_from_a_bar_to_a_virtual_port(jack: dict[str, str], tmp_path
     finish(command(jack, "play", "a.mid", "--port", "play", "--start", "2", "--tempo-factor", "2", cwd=tmp_path))
     rows = ear_p.close()
     assert [m[1] for _, m in rows if m[0] == 0x90] == list(range(44, 56))
-    assert np.abs(ons(rows) - ons(rows)[0] - np.arange(12) * 0.2).max() < SCHEDULED
+    assert np.median(np.abs(np.diff(ons(rows)) - 0.2)) < SCHEDULED
     assert_silent(rows)
     looped = command(jack, "play", "a.mid", "--virtual", "--loop", "1:2", "--tempo-factor", "2", cwd=tmp_path)
     said(looped, "playing")

@@ -10,21 +10,31 @@ from typing import TextIO
 
 def main() -> None:
     """Entry point of ``melodygen`` and ``python -m melodygen``."""
-    signal.signal(signal.SIGTERM, _leave)
+    stopped: list[int] = []
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        """Ctrl-C and SIGTERM end through the ``finally`` blocks, which take unfinished files away."""
+        stopped.append(128 + signum)
+        if signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + signum)
+
+    signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is to be ignored: started with &
+        signal.signal(signal.SIGINT, stop)
     for stream in (sys.stdout, sys.stderr):
         _never_fail_to_print(stream)
     try:
         from melodygen.cli.app import app
 
         app()
-    except KeyboardInterrupt:  # before or after the command itself
-        print("melodygen: stopped", file=sys.stderr)
-        sys.exit(130)
-
-
-def _leave(signum: int, frame: FrameType | None) -> None:
-    """SIGTERM ends through the ``finally`` blocks, which take unfinished files away."""
-    sys.exit(128 + signum)
+    except (SystemExit, KeyboardInterrupt, Exception) as error:
+        if not stopped:
+            raise
+        # whatever it looks like: a signal in the middle of an import comes out as an ImportError, for one
+        if not isinstance(error, SystemExit):
+            print("melodygen: stopped", file=sys.stderr)
+        sys.exit(stopped[0])
 
 
 def _never_fail_to_print(stream: TextIO) -> None:

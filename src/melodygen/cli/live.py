@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 _MUSIC, _TIME, _PORTS, _HANDS, _MODELS = "What is played", "Time", "Ports", "Hands on", "Models"
-READY_SECONDS = 120.0
+JACK = "jack"
 
 
 def live(
@@ -38,6 +40,14 @@ def live(
     late: Annotated[
         str, typer.Option(help="When nothing new is ready: repeat or rest.", rich_help_panel=_MUSIC)
     ] = "repeat",
+    opening: Annotated[
+        bool,
+        typer.Option(
+            "--opening/--no-opening",
+            help="Begin at once with a bar no classifier heard, or wait for a whole phrase that was.",
+            rich_help_panel=_MUSIC,
+        ),
+    ] = True,
     standby: Annotated[
         str | None,
         typer.Option(help="Styles kept ready, so that changing to them is quick.", rich_help_panel=_MUSIC),
@@ -52,7 +62,10 @@ def live(
     meter: Annotated[str | None, typer.Option(help="4/4, 3/4, 6/8.", rich_help_panel=_TIME)] = None,
     sync: Annotated[
         str | None,
-        typer.Option(help="Follow MIDI clock from this input; 'virtual' opens one.", rich_help_panel=_TIME),
+        typer.Option(
+            help="Follow MIDI clock from this input; 'virtual' opens one, 'jack' is JACK's transport.",
+            rich_help_panel=_TIME,
+        ),
     ] = None,
     clock_out: Annotated[
         bool, typer.Option("--clock-out", help="Send MIDI clock, Start, Stop.", rich_help_panel=_TIME)
@@ -66,8 +79,8 @@ def live(
     ] = False,
     realtime: Annotated[
         bool,
-        typer.Option("--realtime/--no-realtime", help="Real-time priority where granted.", rich_help_panel=_TIME),
-    ] = True,
+        typer.Option("--realtime", help="Real-time priority, where it is granted.", rich_help_panel=_TIME),
+    ] = False,
     port: Annotated[
         list[str] | None,
         typer.Option(
@@ -118,14 +131,13 @@ def live(
     Press ? for the keys.
     """
     from melodygen import api, asking
+    from melodygen.cli.learn import controls_path, learn_controls, learned_controls
     from melodygen.cli.onstage import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
     from melodygen.cli.output import prepare_folder, refuse_existing
     from melodygen.engine import Engine, ProcessWriter
     from melodygen.engine.core import CHANNELS
     from melodygen.engine.stage import Stage
     from melodygen.errors import UsageError
-    from melodygen.live.clock import ClockFollower, InternalClock
-    from melodygen.live.guard import Guard
     from melodygen.live.moves import Controls
     from melodygen.live.player import Player
     from melodygen.live.ports import PortInput
@@ -135,7 +147,7 @@ def live(
     from melodygen.registry import list_styles
 
     if learn:
-        _learn(listen, controls)
+        learn_controls(listen, controls_path(controls))
         return
     if model is None:
         asking.check_style(style, list_styles())
@@ -154,85 +166,98 @@ def live(
     if record is not None:
         refuse_existing([record], force)
         prepare_folder(record.parent, 1 << 20)
-    learned = _controls(controls)
+    learned = learned_controls(controls)
     load = functools.partial(
         api.load_writer, model, classifier, renderer, None if soundfont is None else str(soundfont)
     )
+    recorder = Recorder(record is not None, {c: r for r, c in to_channel.items()})
 
-    output, opened = open_outputs(port or [], VIRTUAL_NAME if virtual else None, to_channel)
-    guard = Guard([o.name for o in opened if not o.is_virtual])
-    inputs: list[Any] = []
-    engine = None
-    try:
-        if not quiet:
-            print("loading the models", file=sys.stderr)
-        writer = ProcessWriter(load)
-        engine = Engine(
-            writer,
-            channels=to_channel,
-            standby=tuple(s for s in (standby or "").split(",") if s),
-            style=style,
-            mode=mode,
-            tracks=roles,
-            key=key,
-            bars_per_phrase=bars,
-            density=density,
-            temperature=temperature,
-            swing=swing,
-            humanize=humanize,
-            late=late,
-            candidates=candidates,
-            min_style=min_style,
-            program_changes=programs,
-            seed=api.random_seed() if seed is None else seed,
-        )
-        recorder = Recorder(record is not None, {c: r for r, c in to_channel.items()})
-        clock: InternalClock | ClockFollower = InternalClock(qpm) if sync is None else ClockFollower(qpm)
-        player = Player(output)
-        session = Session(
-            engine,
-            player,
-            clock,
-            meter=beats,
-            latency_seconds=latency / 1000,
-            clock_out=clock_out,
-            count_in_bars=count_in,
-            thru=thru,
-            recorder=recorder,
-            until=float("inf") if until is None else until * beats[0] * 4.0 / beats[1],
-        )
-        line = Line(lambda: _where(engine, session, clock), quiet)
-        session.on_notice = line.say
-        stage = Stage(engine, session, player, clock, recorder, writer.styles, save_bars, line.say)
-        hands = Controls(stage.do, learned)
-        session.on_control = hands.control
+    with ExitStack() as slow:
+        # the ports are closed, and their guard let go, before anything that may take its time
+        with open_outputs(port or [], VIRTUAL_NAME if virtual else None, to_channel) as (output, ports):
+            clock = slow.enter_context(_clock(sync, qpm))
+            if not quiet:
+                print("loading the models", file=sys.stderr)
+            writer = ProcessWriter(load)
+            slow.callback(writer.close)
+            engine = Engine(
+                writer,
+                channels=to_channel,
+                standby=tuple(s for s in (standby or "").split(",") if s),
+                style=style,
+                mode=mode,
+                tracks=roles,
+                key=key,
+                bars_per_phrase=bars,
+                density=density,
+                temperature=temperature,
+                swing=swing,
+                humanize=humanize,
+                late=late,
+                opening=opening,
+                candidates=candidates,
+                min_style=min_style,
+                program_changes=programs,
+                seed=api.random_seed() if seed is None else seed,
+            )
+            slow.callback(engine.close)
+            player = Player(output)
+            session = Session(
+                engine,
+                player,
+                clock,
+                meter=beats,
+                latency_seconds=latency / 1000,
+                clock_out=clock_out,
+                count_in_bars=count_in,
+                thru=thru,
+                recorder=recorder,
+                until=float("inf") if until is None else until * beats[0] * 4.0 / beats[1],
+            )
+            line = Line(lambda: _where(engine, session, clock), quiet)
+            session.on_notice = line.say
+            stage = Stage(engine, session, player, clock, recorder, writer.styles, save_bars, line.say)
+            hands = Controls(stage.do, learned)
+            session.on_control = hands.control
 
-        def pressed(character: str) -> None:
-            if not hands.key(character):
-                line.say(_help())
+            def pressed(character: str) -> None:
+                if not hands.key(character):
+                    line.say(_help())
 
-        for name in dict.fromkeys(n for n in (sync, listen) if n is not None):
-            is_own = name == "virtual"
-            own = f"{VIRTUAL_NAME} in"
-            inputs.append(PortInput(own if is_own else name, session.receive, virtual=is_own))
-        with line, signals_stop(session), keys(pressed):
-            watch_ports(opened, session, player, line.say)
-            line.say(f"{style} to {output.name}" + (f", following {inputs[0].name}" if sync else ""))
-            if sync is None and not wait:
-                session.start_when(lambda: mode == "answer" or engine.is_ready)
-            session.run(lambda: line.say_all(engine.notices()), realtime)
+            wanted = [n for n in (None if sync == JACK else sync, listen) if n is not None]
+            for name in dict.fromkeys(wanted):
+                is_own = name == "virtual"
+                own = f"{VIRTUAL_NAME} in"
+                ports.append(PortInput(own if is_own else name, session.receive, virtual=is_own))
+            followed = "JACK's transport" if sync == JACK else ports[-1 if listen is None else -2].name
+            following = "" if sync is None else f", following {followed}"
+            with line, signals_stop(session), keys(pressed), watch_ports(ports, session, player, line.say):
+                line.say(f"{style} to {output.name}{following}")
+                if sync is None and not wait:
+                    session.start_when(lambda: mode == "answer" or engine.is_ready)
+                session.run(lambda: line.say_all(engine.notices()), realtime)
         if record is not None:
             count = recorder.save(record, overwrite=force)
             line.say(f"{record}: {count} notes")
         if json_:
             print(json.dumps(_report(engine, session, player)))
-    finally:
-        for source in inputs:
-            source.close()
-        output.close()
-        guard.close()
-        if engine is not None:
-            engine.close()
+
+
+@contextmanager
+def _clock(sync: str | None, qpm: float) -> Iterator[Any]:
+    """Our own, or one that follows."""
+    from melodygen.live.clock import ClockFollower, InternalClock
+
+    if sync == JACK:
+        from melodygen.live.jacktransport import JackClock
+
+        clock = JackClock(qpm)
+        try:
+            yield clock
+        finally:
+            clock.close()
+    else:
+        yield InternalClock(qpm) if sync is None else ClockFollower(qpm)
 
 
 def _channels(text: str | None) -> dict[str, int]:
@@ -254,54 +279,6 @@ def _channels(text: str | None) -> dict[str, int]:
         check_range(f"channel of {role}", int(channel), 1, 16)
         found[role] = int(channel) - 1
     return found
-
-
-def _controls_path(path: Path | None) -> Path:
-    return path or Path(typer.get_app_dir("melodygen")) / "controls.json"
-
-
-def _controls(path: Path | None) -> dict[tuple[int, int], str]:
-    from melodygen.live.moves import load_controls
-
-    place = _controls_path(path)
-    return load_controls(place) if path is not None or place.exists() else {}
-
-
-def _learn(listen: str | None, path: Path | None) -> None:
-    """For each move, the next controller that moves is taken; Enter passes over it."""
-    import threading
-
-    from melodygen.errors import UsageError
-    from melodygen.live.moves import MOVES, save_controls
-    from melodygen.live.ports import PortInput
-
-    if listen is None:
-        raise UsageError("--learn needs --input NAME: the controller to learn from")
-    place = _controls_path(path)
-    learned = _controls(path) if place.exists() else {}
-    got: list[tuple[int, int]] = []
-    moved = threading.Event()
-
-    def received(message: tuple[int, ...], when: float) -> None:
-        if message[0] & 0xF0 == 0xB0 and not moved.is_set():
-            got.append((message[0] & 0x0F, message[1]))
-            moved.set()
-
-    source = PortInput(listen, received)
-    try:
-        for move in MOVES:
-            moved.clear()
-            got.clear()
-            print(f"{move.name} ({move.description}): move a controller, then Enter; Enter alone passes over it")
-            if not sys.stdin.readline():
-                break
-            if got:
-                learned[got[0]] = move.name
-                print(f"  channel {got[0][0] + 1}, controller {got[0][1]}")
-    finally:
-        source.close()
-    save_controls(place, learned)
-    print(place)
 
 
 def _help() -> str:

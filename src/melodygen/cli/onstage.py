@@ -5,23 +5,29 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from melodygen.live.hotplug import PortWatch
     from melodygen.live.player import Player
-    from melodygen.live.ports import Output, PortOutput
+    from melodygen.live.ports import Output, Port
     from melodygen.live.session import Session
 
 VIRTUAL_NAME = "melodygen"
 LINE_SECONDS = 0.2
 
 
-def open_outputs(ports: list[str], virtual: str | None, channels: dict[str, int]) -> tuple[Output, list[PortOutput]]:
-    """The port that was asked for, or several: ``drums=NAME`` sends a role to a port of its own."""
+@contextmanager
+def open_outputs(
+    ports: list[str], virtual: str | None, channels: dict[str, int]
+) -> Iterator[tuple[Output, list[Port]]]:
+    """The port that was asked for, or several: ``drums=NAME`` sends a role to a port of its own. They are guarded,
+    and closed in the end with all that is added to the list."""
     from melodygen.errors import UsageError
+    from melodygen.live.guard import Guard
     from melodygen.live.ports import PortOutput, RoutedOutput
     from melodygen.score import ROLES
 
@@ -38,36 +44,35 @@ def open_outputs(ports: list[str], virtual: str | None, channels: dict[str, int]
             "say where the music goes: --port NAME (see 'melodygen ports') or --virtual; "
             "more ports only as --port ROLE=NAME"
         )
-    opened: list[PortOutput] = []
+    opened: list[Port] = []
+    guard = None
     try:
-        opened.append(PortOutput(main[0]) if main else PortOutput(virtual or VIRTUAL_NAME, virtual=True))
+        output = PortOutput(main[0]) if main else PortOutput(virtual or VIRTUAL_NAME, virtual=True)
+        opened.append(output)
         routes: dict[int, Output] = {}
         for role, name in by_role.items():
-            opened.append(PortOutput(name))
-            routes[channels[role]] = opened[-1]
-    except BaseException:
-        for output in opened:
-            output.close()
-        raise
-    return (RoutedOutput(opened[0], routes) if routes else opened[0]), opened
+            routed = PortOutput(name)
+            opened.append(routed)
+            routes[channels[role]] = routed
+        guard = Guard([p.name for p in opened if not p.is_virtual])
+        yield RoutedOutput(output, routes) if routes else output, opened
+    finally:
+        for open_port in opened:
+            open_port.close()
+        if guard is not None:
+            guard.close()
 
 
-def watch_ports(opened: list[PortOutput], session: Session, player: Player, say: Callable[[str], None]) -> None:
+def watch_ports(ports: Sequence[Port], session: Session, player: Player, say: Callable[[str], None]) -> PortWatch:
     """Say when a port goes and comes; when it is back it is silenced first, for what it may still sound."""
+    from melodygen.live.hotplug import PortWatch
 
-    def changed(port: PortOutput) -> Callable[[bool], None]:
-        def told(there: bool) -> None:
-            if there:
-                session.call(player.silence)
-                say(f"port {port.name!r} is back")
-            else:
-                session.call(player.cut)
-                say(f"port {port.name!r} is gone: waiting for it")
+    def changed(port: Port, there: bool) -> None:
+        if port.is_output:
+            session.call(player.silence if there else player.cut)
+        say(f"port {port.name!r} is back" if there else f"port {port.name!r} is gone: waiting for it")
 
-        return told
-
-    for port in opened:
-        port.on_change = changed(port)
+    return PortWatch(ports, changed)
 
 
 @contextmanager

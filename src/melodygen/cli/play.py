@@ -20,10 +20,7 @@ def play(
     tempo_factor: Annotated[float, typer.Option(help="2 is twice as fast.")] = 1.0,
     clock_out: Annotated[bool, typer.Option("--clock-out", help="Send MIDI clock, Start and Stop.")] = False,
     latency: Annotated[float, typer.Option(help="Milliseconds by which everything goes out earlier.")] = 0.0,
-    realtime: Annotated[
-        bool,
-        typer.Option("--realtime/--no-realtime", help="Real-time priority, where it is granted."),
-    ] = True,
+    realtime: Annotated[bool, typer.Option("--realtime", help="Real-time priority, where it is granted.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.")] = False,
 ) -> None:
     """Play a MIDI file in time: from any bar, in a loop, slower or faster. The space bar pauses."""
@@ -32,7 +29,6 @@ def play(
     from melodygen.errors import UsageError
     from melodygen.io.midi import read_midi
     from melodygen.live.clock import InternalClock
-    from melodygen.live.guard import Guard
     from melodygen.live.player import Player
     from melodygen.live.scoreplay import ScoreProcessor
     from melodygen.live.session import Session
@@ -55,36 +51,33 @@ def play(
         looped = (bars[first], bars[first + count])
         position = max(position, looped[0]) if start > 1 else looped[0]
     meter = score.time_signatures[0]
-    output, opened = open_outputs(port or [], VIRTUAL_NAME if virtual else None, {})
-    guard = Guard([o.name for o in opened if not o.is_virtual])
-    clock = InternalClock(tempos=processor.tempos, factor=tempo_factor)
-    player = Player(output)
-    session = Session(
-        processor,
-        player,
-        clock,
-        meter=(meter.numerator, meter.denominator),
-        latency_seconds=latency / 1000,
-        clock_out=clock_out,
-        loop=looped,
-        until=math.inf if looped else processor.length_quarters + 1e-6,
-    )
+    with open_outputs(port or [], VIRTUAL_NAME if virtual else None, {}) as (output, ports):
+        clock = InternalClock(tempos=processor.tempos, factor=tempo_factor)
+        player = Player(output)
+        session = Session(
+            processor,
+            player,
+            clock,
+            meter=(meter.numerator, meter.denominator),
+            latency_seconds=latency / 1000,
+            clock_out=clock_out,
+            loop=looped,
+            until=math.inf if looped else processor.length_quarters + 1e-6,
+        )
 
-    def where() -> str:
-        return f"{midi.name}  quarter {session.position_quarters:7.2f}  {session.qpm:.1f} qpm"
+        def where() -> str:
+            return f"{midi.name}  quarter {session.position_quarters:7.2f}  {session.qpm:.1f} qpm"
 
-    try:
-        with (
-            Line(where, quiet) as line,
-            signals_stop(session),
-            keys(lambda k: session.toggle() if k == " " else session.stop() if k == "q" else None),
-        ):
-            session.on_notice = line.say
-            watch_ports(opened, session, player, line.say)
+        def pressed(key: str) -> None:
+            if key == " ":
+                session.toggle()
+            elif key == "q":
+                session.stop()
+
+        line = Line(where, quiet)
+        session.on_notice = line.say
+        with line, signals_stop(session), keys(pressed), watch_ports(ports, session, player, line.say):
             line.say(f"playing {midi.name} to {output.name}")
             clock.seek(0.0, position)
             session.start_when(lambda: True)
             session.run(realtime=realtime)
-    finally:
-        output.close()
-        guard.close()

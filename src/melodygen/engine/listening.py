@@ -20,6 +20,9 @@ MAX_BARS = 8
 MAX_NOTES = 2_000
 DRAFT_REST_QUARTERS = 0.125
 """After so short a rest an answer is begun on trial: it is thrown away if the player goes on."""
+EARLY_QUARTERS = 2.0
+EARLY_NOTES = 3
+"""While the player plays on, an answer to what there is so far is written this often: better than none in time."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class HeardNote:
 
 @dataclass(frozen=True)
 class Call:
-    """A phrase of the player's. ``number`` tells one from the next."""
+    """A phrase of the player's, or what there is of it so far. ``number`` tells one from the next."""
 
     number: int
     notes: tuple[HeardNote, ...]
@@ -89,9 +92,10 @@ class Listener:
         self._notes: list[HeardNote] = []
         self._recent: list[HeardNote] = []
         self._position = -math.inf
-        self._number = 0
+        self._number = 1
         self._drafted = 0
         """How many notes the last draft held."""
+        self._drafted_at = -math.inf
         self._finish = False
 
     @property
@@ -120,20 +124,23 @@ class Listener:
     def drop_call(self) -> None:
         """What was played is not a call: nobody is to answer."""
         self._notes.clear()
-        self._drafted, self._finish = 0, False
+        self._number += 1
+        self._drafted, self._drafted_at, self._finish = 0, -math.inf, False
 
     def finish(self) -> None:
         """The call is over now, without waiting for a rest."""
         self._finish = bool(self._notes)
 
     def draft(self, position: float) -> Call | None:
-        """A call that may be over, once for each time it has grown."""
-        if self._held or len(self._notes) <= self._drafted:
+        """A call that may be over, once for each time it has grown; while it grows, what there is, now and then."""
+        if len(self._notes) <= self._drafted:
             return None
-        if position < self._notes[-1].end + DRAFT_REST_QUARTERS and not self._finish:
+        rests = not self._held and position >= self._notes[-1].end + DRAFT_REST_QUARTERS
+        begun = max(self._drafted_at, self._notes[0].onset)
+        early = len(self._notes) >= EARLY_NOTES and position >= begun + EARLY_QUARTERS
+        if not (rests or early or self._finish):
             return None
-        self._drafted = len(self._notes)
-        self._number += 1
+        self._drafted, self._drafted_at = len(self._notes), position
         return self._call()
 
     def ended(self, position: float, rest_quarters: float) -> Call | None:
@@ -143,8 +150,7 @@ class Listener:
         if position < self._notes[-1].end + rest_quarters and not self._finish:
             return None
         call = self._call()
-        self._notes.clear()
-        self._drafted, self._finish = 0, False
+        self.drop_call()
         return call
 
     def heard_bars(self, transport: Transport, bars: int) -> Score | None:

@@ -88,6 +88,7 @@ TABLE = (
     Parameter("min_style", "float", 0.5, "Style probability that is good enough", rewrites=True),
     Parameter("candidates", "int", 3, "Phrases written at once, of which the best is played", 1, 16),
     Parameter("max_rounds", "int", 1, "Rounds until the best is taken", 1, 5),
+    Parameter("opening", "bool", True, "What must begin now begins with a bar that no classifier heard"),
     Parameter("late", "choice", "repeat", "When nothing new is ready", choices=("repeat", "rest")),
     Parameter("answer_rest", "float", 1.0, "A rest this long ends what is answered", 0.25, 8.0, "quarters"),
     Parameter("program_changes", "bool", True, "Send the instruments of the style", applies="phrase"),

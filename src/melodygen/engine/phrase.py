@@ -6,7 +6,7 @@ line and put in any order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,3 +100,17 @@ def swung(quarters: Floats, swing: float) -> Floats:
 
 def rest(start: float, end: float) -> Placed:
     return Placed(start, end)
+
+
+def joined(first: Score, second: Score) -> Score:
+    """``second`` behind the last bar of ``first``, role by role; all but the notes is as in ``first``."""
+    shift, scale = first.bar_ticks()[-1], first.ticks_per_quarter / second.ticks_per_quarter
+    tracks = {t.role: t for t in first.tracks}
+    for track in second.tracks:
+        notes = track.notes.copy()
+        notes["onset_tick"] = np.rint(notes["onset_tick"] * scale) + shift
+        notes["duration_ticks"] = np.maximum(1, np.rint(notes["duration_ticks"] * scale))
+        if track.role in tracks:
+            notes = np.concatenate([tracks[track.role].notes, notes])
+        tracks[track.role] = replace(tracks.get(track.role, track), notes=notes)
+    return replace(first, tracks=tuple(tracks.values()))

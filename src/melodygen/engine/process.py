@@ -14,13 +14,15 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from melodygen.engine.phrase import Phrase
 from melodygen.engine.writer import Order, Writer
 from melodygen.errors import MelodygenError
-from melodygen.live.priority import ordinary
 
+_ABANDON = "abandon"
+_ENDED = "the process that writes has ended; another is started"
 NICENESS = 5
 """The one who plays goes first."""
 
@@ -32,6 +34,7 @@ class ProcessWriter:
     def __init__(self, load: Callable[[], Writer]) -> None:
         self._load = load
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
         self._closed = False
         self.styles: tuple[str, ...] = ()
         self._child = self._start()
@@ -46,6 +49,11 @@ class ProcessWriter:
             phrase = self._ask(order)
         assert isinstance(phrase, Phrase)
         return phrase
+
+    def abandon(self) -> None:
+        """See :class:`~melodygen.engine.writer.Writer`."""
+        with suppress(MelodygenError):
+            self._send(_ABANDON)
 
     def close(self) -> None:
         """End the child; what it is writing is lost."""
@@ -73,14 +81,22 @@ class ProcessWriter:
             raise
         return self._child
 
-    def _ask(self, question: object) -> Any:
-        assert self._child.stdin is not None and self._child.stdout is not None
+    def _send(self, message: object) -> None:
+        assert self._child.stdin is not None
         try:
-            pickle.dump(question, self._child.stdin)
-            self._child.stdin.flush()
+            with self._asking:
+                pickle.dump(message, self._child.stdin)
+                self._child.stdin.flush()
+        except (OSError, ValueError) as error:
+            raise MelodygenError(_ENDED) from error
+
+    def _ask(self, question: object) -> Any:
+        assert self._child.stdout is not None
+        self._send(question)
+        try:
             answer = pickle.load(self._child.stdout)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            raise MelodygenError("the process that writes has ended; another is started") from error
+            raise MelodygenError(_ENDED) from error
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -97,15 +113,29 @@ def _serve(orders: BinaryIO, answers: BinaryIO) -> None:
     except Exception as error:
         answer(_plain(error))
         return
-    while True:
-        try:
-            order = pickle.load(orders)
-        except EOFError:  # the parent has gone
-            return
+    inbox: SimpleQueue[Order | None] = SimpleQueue()
+    threading.Thread(target=_read, args=(orders, inbox, writer), daemon=True).start()
+    while (order := inbox.get()) is not None:
         try:
             answer(writer.write(order))
         except Exception as error:
             answer(_plain(error))
+
+
+def _read(orders: BinaryIO, inbox: SimpleQueue[Order | None], writer: Writer) -> None:
+    """Orders into the inbox; what is in hand is let go when nobody wants it, or when the parent has gone."""
+    while True:
+        try:
+            message = pickle.load(orders)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            message = None
+        if isinstance(message, Order):
+            inbox.put(message)
+            continue
+        writer.abandon()
+        if message is None:
+            inbox.put(None)
+            return
 
 
 def _plain(error: Exception) -> Exception:
@@ -118,7 +148,6 @@ def _plain(error: Exception) -> Exception:
 def serve() -> None:
     """Be the child: read orders from stdin, write phrases to stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
-    ordinary()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     answers = os.fdopen(os.dup(1), "wb")

@@ -90,7 +90,7 @@ class Stage:
         if isinstance(self._clock, InternalClock):
             self._session.set_qpm(round(self._clock.qpm) + step)
         else:
-            self._say("the tempo comes from the MIDI clock")
+            self._say("the tempo is that of the clock that is followed")
 
     def _save(self) -> None:
         bar = self._recorder.meter[0] * 4.0 / self._recorder.meter[1]

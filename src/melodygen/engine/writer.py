@@ -6,18 +6,23 @@ The thread that plays never writes: a :class:`Worker` runs the writer ahead of t
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from melodygen.contracts import Generator, Renderer, Request, StyleClassifier
 from melodygen.engine.phrase import Phrase
+from melodygen.errors import MelodygenError
 from melodygen.pipeline import compose
 
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be written, for what (``purpose``), and for which state of the parameters (``version``)."""
+    """What is to be written, for what (``purpose``), and for which state of the parameters (``version``).
+
+    ``quick``: it has to begin now. Written once, and not heard by a classifier.
+    """
 
     request: Request
     seed: int
@@ -26,6 +31,7 @@ class Order:
     max_rounds: int = 1
     purpose: str = "next"
     version: int = 0
+    quick: bool = False
 
 
 class Writer(Protocol):
@@ -35,7 +41,15 @@ class Writer(Protocol):
 
     def write(self, order: Order) -> Phrase: ...
 
+    def abandon(self) -> None:
+        """What is being written is no longer wanted: raise Abandoned from ``write`` soon. From any thread."""
+        ...
+
     def close(self) -> None: ...
+
+
+class Abandoned(MelodygenError):
+    """Nobody wants the phrase any more."""
 
 
 class ModelWriter:
@@ -44,8 +58,16 @@ class ModelWriter:
     def __init__(self, generator: Generator, renderer: Renderer, classifier: StyleClassifier) -> None:
         self._generator, self._renderer, self._classifier = generator, renderer, classifier
         self.styles = tuple(s for s in generator.styles if s in classifier.labels)
+        self._abandoned = False
 
     def write(self, order: Order) -> Phrase:
+        """See :class:`Writer`."""
+        self._abandoned = False
+        if order.quick:
+            draft = self._generator.generate(order.request, [order.seed], self._go_on)[0]
+            if not draft.score.num_notes:
+                raise MelodygenError("an empty phrase was written")
+            return Phrase(draft.score, order.request, order.seed)
         found = compose(
             order.request,
             self._generator,
@@ -55,8 +77,16 @@ class ModelWriter:
             candidates=order.candidates,
             min_style=order.min_style,
             max_rounds=order.max_rounds,
+            progress=lambda step, share: self._go_on(),
         )
         return Phrase(found.score, order.request, order.seed, found.style_probability)
+
+    def abandon(self) -> None:
+        self._abandoned = True
+
+    def _go_on(self, share: float = 0.0) -> None:
+        if self._abandoned:
+            raise Abandoned("no longer wanted")
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -69,6 +99,7 @@ class Result:
     order: Order
     phrase: Phrase | None
     error: str = ""
+    abandoned: bool = False
 
 
 class Worker:
@@ -86,6 +117,13 @@ class Worker:
             self._thread.start()
         self._orders.put(order)
 
+    def drop(self) -> None:
+        """Forget what waits to be written, and let go of what is in hand."""
+        with suppress(Empty):
+            while True:
+                self._orders.get_nowait()
+        self._writer.abandon()
+
     def poll(self) -> Result | None:
         try:
             return self._results.get_nowait()
@@ -96,6 +134,8 @@ class Worker:
         """Write in the caller's thread: for hosts that bounce offline and may wait."""
         try:
             return Result(order, self._writer.write(order))
+        except Abandoned:
+            return Result(order, None, abandoned=True)
         except Exception as error:  # a plug-in's fault must not stop the music
             return Result(order, None, " ".join(f"{error}".split()) or type(error).__name__)
 

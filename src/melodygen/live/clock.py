@@ -134,16 +134,25 @@ class ClockFollower:
         self._song_ticks = 0
         """Where Start, Continue or Song Position Pointer put the next tick."""
         self._free_ticks = 0
+        self._join_at: int | None = None
+        """The tick that begins a song nobody started."""
         self._notices: list[str] = []
 
     @property
     def qpm(self) -> float:
         return min(max(self._rate * 60.0 / TICKS_PER_QUARTER, SLOWEST_QPM), FASTEST_QPM)
 
-    def join(self) -> None:
-        """Run from the next tick on, though no Start was heard: the clock was there before us."""
-        if not self.is_running:
-            self._song_ticks, self._armed = 0, True
+    def join(self, now: float, bar_ticks: int = 0) -> None:
+        """Run though no Start was heard, because the clock was there before us: the tick nearest to ``now`` is taken
+        for a bar line (nobody else knows where one is), and the music begins on the next, ``bar_ticks`` later."""
+        if self.is_running:
+            return
+        self._song_ticks = 0
+        if bar_ticks and self._seen >= 2 and not self.is_lost:
+            self._join_at = round(self._predict(now)) + bar_ticks
+            self._notices.append("joining the MIDI clock a bar from now")
+        else:
+            self._armed = True
 
     def receive(self, message: MidiBytes, now: float) -> None:
         """Any message; what is not clock is passed over."""
@@ -151,7 +160,7 @@ class ClockFollower:
         if status == TICK:
             self._tick(now)
         elif status == START:
-            self._song_ticks, self._armed = 0, True
+            self._song_ticks, self._armed, self._join_at = 0, True, None
         elif status == CONTINUE:
             self._armed = not self.is_running
         elif status == STOP:
@@ -159,7 +168,7 @@ class ClockFollower:
                 self._song_ticks = self._ticks + 1
                 self.is_running = False
                 self.epoch, self.epoch_time = self.epoch + 1, now
-            self._armed = False
+            self._armed, self._join_at = False, None
         elif status == SONG_POSITION:
             self._song_ticks = (message[1] | message[2] << 7) * TICKS_PER_SIXTEENTH
             self._armed = self._armed or self.is_running
@@ -174,7 +183,7 @@ class ClockFollower:
 
     def watch(self, now: float) -> list[str]:
         if self._last is not None and not self.is_lost and now - self._last > LOST_SECONDS:
-            self.is_lost = True
+            self.is_lost, self._join_at = True, None
             self._free_ticks = 0
             if self.is_running:
                 self._notices.append(f"the MIDI clock is lost: holding {self.qpm:.1f} qpm until it is back")
@@ -187,8 +196,10 @@ class ClockFollower:
     def _tick(self, now: float) -> None:
         gap = None if self._last is None else now - self._last
         self._last = now
+        if self._join_at is not None and self._ticks + 1 >= self._join_at:
+            self._armed = True
         if self._armed:
-            self._armed, self.is_running = False, True
+            self._armed, self.is_running, self._join_at = False, True, None
             self.epoch, self.epoch_time = self.epoch + 1, now
             if self.is_lost or gap is None or gap > LOST_SECONDS:
                 self._seen = 0
@@ -199,18 +210,18 @@ class ClockFollower:
             return
         if self.is_lost:
             self.is_lost = False
+            self._ticks += 1
             if self.is_running:
                 self._ticks = round(self._predict(now))
-                self._count, self._time = float(self._ticks), now
                 self._notices.append("the MIDI clock is back")
-            self._seen = 1
+            self._count, self._time, self._seen = float(self._ticks), now, 1
             return
         if not self.is_running:
             self._free_ticks += 1
             if self._free_ticks == 2 * TICKS_PER_QUARTER:
                 self._notices.append(
                     f"a MIDI clock runs at {self.qpm:.1f} qpm: waiting for Start or Continue "
-                    "(or join it with the space bar)"
+                    "(or tap the space bar on the one: it joins on the next)"
                 )
         self._ticks += 1
         if self._seen == 0:

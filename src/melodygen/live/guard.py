@@ -1,51 +1,70 @@
-"""A process that outlives this one by a moment: if we are killed without a chance to end our notes, it ends them.
+"""A process that outlives this one by a moment: if we are killed without a chance to end our notes, it ends them; and
+if a signal that should end us does not, it kills us first.
 
-``python -m melodygen.live.guard PORT...`` waits for its stdin to close. ``bye`` before that means all is well. A
-virtual port of ours is gone with us, so only ports of others are guarded.
+``python -m melodygen.live.guard PID PORT...`` waits for its stdin to close. ``bye`` before that means all is well. The
+numbers of the signals that reach PID come on the same pipe (``signal.set_wakeup_fd``): they are written by the signal
+handler of the interpreter itself, so they come even where a port library spins and no Python code runs any more.
+A virtual port of ours is gone with us, so only ports of others are silenced. On Windows there is no such pipe, and
+nothing that spins either.
 """
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 
 from melodygen.errors import PortError
 
 BYE = b"bye"
+DEADLINE_SECONDS = 5.0
+"""From the first signal to the end of the process, whatever the port library does."""
+PANIC_SECONDS = 15
+"""How long ending the notes may take before the guard gives up."""
+SIGNALS = tuple(getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n))
 
 
 class Guard:
-    """Watches over ports by their full names until :meth:`close`."""
+    """Watches over ports by their full names, and over the end of this process, until :meth:`close`. To be made
+    in the main thread."""
 
     def __init__(self, names: list[str]) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        if names:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "melodygen.live.guard", *names], stdin=subprocess.PIPE
-            )
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "melodygen.live.guard", str(os.getpid()), *names],
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us alone
+        )
+        assert self._process.stdin is not None
+        self._pipe = self._process.stdin
+        if os.name != "nt":
+            os.set_blocking(self._pipe.fileno(), False)
+            signal.set_wakeup_fd(self._pipe.fileno(), warn_on_full_buffer=False)
 
     def close(self) -> None:
         """All is silent: let the guard go."""
-        if self._process is None or self._process.stdin is None:
-            return
+        if os.name != "nt":
+            signal.set_wakeup_fd(-1)
         try:
-            self._process.stdin.write(BYE)
-            self._process.stdin.close()
+            self._pipe.write(BYE)
+            self._pipe.close()
         except OSError:
             return  # it was killed before us
         with suppress(subprocess.TimeoutExpired):  # on a machine that is busy; it will end
             self._process.wait(timeout=10)
 
 
-def main(names: list[str]) -> None:
+def main(parent: int, names: list[str]) -> None:
     """Be the guard."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if sys.stdin.buffer.read() == BYE:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if _all_is_well(parent):
         return
+    if hasattr(signal, "alarm"):
+        signal.alarm(PANIC_SECONDS)
     from melodygen.live.player import Player
     from melodygen.live.ports import PortOutput
 
@@ -60,5 +79,24 @@ def main(names: list[str]) -> None:
             output.close()
 
 
+def _all_is_well(parent: int) -> bool:
+    """Wait for the parent's end. False if it ended without a word, or had to be killed."""
+    heard, deadline = b"", None
+    while BYE not in heard:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if os.name != "nt" and not select.select([0], [], [], left)[0]:
+            if os.getppid() == parent:
+                sys.stderr.write(f"melodygen: not ended {DEADLINE_SECONDS:g} s after the signal: killed\n")
+                os.kill(parent, signal.SIGKILL)
+            return False
+        read = os.read(0, 64)
+        if not read:
+            return False
+        heard = (heard + read)[-64:]
+        if deadline is None and not set(SIGNALS).isdisjoint(read):
+            deadline = time.monotonic() + DEADLINE_SECONDS
+    return True
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(int(sys.argv[1]), sys.argv[2:])

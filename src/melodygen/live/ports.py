@@ -1,4 +1,4 @@
-"""MIDI ports by name: found, opened, waited for when they go away, and found again.
+"""MIDI ports by name: found, opened, lost and opened again (:mod:`melodygen.live.hotplug` says when).
 
 mido ports on python-rtmidi, an extra that is imported when a port is first asked for. Another mido backend is chosen
 with ``$MIDO_BACKEND``, for JACK ``mido.backends.rtmidi/UNIX_JACK``.
@@ -15,11 +15,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from melodygen.errors import PortError
+from melodygen.live.jackserver import jack_server
 from melodygen.live.transport import MidiBytes
 
 _WINDOWS = os.name == "nt"
 CLIENT = "melodygen"
-WATCH_SECONDS = 1.0
+JACK_ATTEMPTS, JACK_PAUSE_SECONDS = 5, 0.3
 NO_BACKEND = (
     "no MIDI backend: install python-rtmidi with  pip install 'melodygen[live]'  (wheels are there for Python up to "
     "3.12; on newer ones it is compiled, or use Python 3.12)"
@@ -59,32 +60,23 @@ def list_inputs() -> list[str]:
 def _listed(function: str) -> list[str]:
     backend = load_backend()
     try:
-        return list(getattr(backend, function)())
+        return list(patiently(getattr(backend, function)))
     except Exception as error:  # rtmidi raises its own kinds where there is no sound system
         raise PortError(f"MIDI ports cannot be listed: {_first_line(error)}; {_no_system()}") from error
 
 
-class Roster:
-    """Names of the ports there are, asked again and again. One client is kept: making one holds up every thread
-    of Python for up to a quarter of a second (measured with JACK), which would be heard."""
+def uses_jack() -> bool:
+    return getattr(load_backend().backend, "api", None) == "UNIX_JACK"
 
-    def __init__(self, outputs: bool) -> None:
-        backend = load_backend()
-        self._list = list_outputs if outputs else list_inputs
-        self._client: Any = None
-        if backend.backend.name == "mido.backends.rtmidi":
-            import rtmidi
 
-            api = backend.backend.api
-            chosen = rtmidi.API_UNSPECIFIED if api is None else getattr(rtmidi, f"API_{api}")
-            self._client = (rtmidi.MidiOut if outputs else rtmidi.MidiIn)(chosen, f"{CLIENT} roster")
-
-    def names(self) -> list[str]:
-        """Empty where the system has gone."""
+def patiently(act: Callable[[], Any]) -> Any:
+    """A JACK server that is busy turns clients away now and then."""
+    for _ in range(JACK_ATTEMPTS - 1 if uses_jack() and jack_server() else 0):
         try:
-            return self._list() if self._client is None else list(self._client.get_ports())
+            return act()
         except Exception:  # rtmidi raises its own kinds
-            return []
+            time.sleep(JACK_PAUSE_SECONDS)
+    return act()
 
 
 def _no_system() -> str:
@@ -135,37 +127,56 @@ class Output(Protocol):
 
     def send(self, message: MidiBytes) -> bool: ...
 
+
+class Port(Protocol):
+    """What :class:`~melodygen.live.hotplug.PortWatch` watches."""
+
+    name: str
+    is_virtual: bool
+    is_output: bool
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def open(self) -> None:
+        """Open it, or PortError."""
+        ...
+
+    def lose(self) -> None:
+        """Its device or server has gone: give the handle back."""
+        ...
+
     def close(self) -> None: ...
 
 
 class PortOutput:
-    """An output port that is waited for when it goes away.
+    """An output port. What is sent while it is lost goes nowhere."""
 
-    ``on_change(there)`` is called from another thread when the port is lost and when it is back. Virtual
-    ports are our own and cannot be lost.
-    """
+    is_output = True
 
-    def __init__(
-        self,
-        name: str,
-        virtual: bool = False,
-        on_change: Callable[[bool], None] | None = None,
-        watch_seconds: float = WATCH_SECONDS,
-    ) -> None:
+    def __init__(self, name: str, virtual: bool = False) -> None:
         self._backend = load_backend()
-        self._virtual = virtual
         self._from_bytes = self._backend.Message.from_bytes
         self.name = name if virtual else find_port(name, list_outputs())
         self.is_virtual = virtual
         self._lock = threading.Lock()
-        self._port: Any = open_port(self._backend, "open_output", self.name, virtual)
-        self.on_change = on_change
-        self._closing = threading.Event()
-        self._watch_seconds = watch_seconds
-        self._watcher = threading.Thread(target=self._watch, name="melodygen-port", daemon=True)
-        if not virtual:
-            self._roster = Roster(outputs=True)
-            self._watcher.start()
+        self._port: Any = None
+        self.open()
+
+    @property
+    def is_open(self) -> bool:
+        return self._port is not None
+
+    def open(self) -> None:
+        port = open_port(self._backend, "open_output", self.name, self.is_virtual)
+        with self._lock:
+            self._port = port
+
+    def lose(self) -> None:
+        with self._lock:
+            port, self._port = self._port, None
+        if port is not None:
+            port.close()
 
     def send(self, message: MidiBytes) -> bool:
         with self._lock:
@@ -179,76 +190,42 @@ class PortOutput:
 
     def close(self) -> None:
         """Give the port back once what was sent has gone out."""
-        self._closing.set()
-        if self._watcher.is_alive() and threading.current_thread() is not self._watcher:
-            self._watcher.join(timeout=5)
-        with self._lock:
-            port, self._port = self._port, None
-        if port is not None:
+        if self.is_open:
             time.sleep(0.03)  # JACK takes messages from a buffer, a period at a time
-            port.close()
-
-    def _watch(self) -> None:
-        while not self._closing.wait(self._watch_seconds):
-            there = self.name in self._roster.names()
-            if there and self._port is None:
-                self._reopen()
-            elif not there and self._port is not None:
-                with self._lock:
-                    port, self._port = self._port, None
-                port.close()
-                self._tell(False)
-
-    def _reopen(self) -> None:
-        try:
-            port = open_port(self._backend, "open_output", self.name, False)
-        except PortError:
-            return  # not ready yet; the next look tries again
-        with self._lock:
-            self._port = port
-        self._tell(True)
-
-    def _tell(self, there: bool) -> None:
-        if self.on_change is not None:
-            self.on_change(there)
+        self.lose()
 
 
 class PortInput:
-    """An input port; ``received`` is called from the backend's thread. A lost port is waited for."""
+    """An input port; ``received`` is called from the backend's thread."""
+
+    is_output = False
 
     def __init__(self, name: str, received: Received, virtual: bool = False) -> None:
         self._backend = load_backend()
         self._received = received
         self.name = name if virtual else find_port(name, list_inputs(), "input")
-        self._port: Any = open_port(self._backend, "open_input", self.name, virtual, self._take)
-        self._closing = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="melodygen-input", daemon=True)
-        if not virtual:
-            self._roster = Roster(outputs=False)
-            self._watcher.start()
+        self.is_virtual = virtual
+        self._port: Any = None
+        self.open()
+
+    @property
+    def is_open(self) -> bool:
+        return self._port is not None
+
+    def open(self) -> None:
+        self._port = open_port(self._backend, "open_input", self.name, self.is_virtual, self._take)
+
+    def lose(self) -> None:
+        port, self._port = self._port, None
+        if port is not None:
+            port.close()
 
     def close(self) -> None:
-        self._closing.set()
-        if self._watcher.is_alive():
-            self._watcher.join(timeout=5)
-        if self._port is not None:
-            self._port.close()
-            self._port = None
+        """Give the port back."""
+        self.lose()
 
     def _take(self, message: Any) -> None:
         self._received(tuple(message.bytes()), time.perf_counter())
-
-    def _watch(self) -> None:
-        while not self._closing.wait(WATCH_SECONDS):
-            try:
-                there = self.name in self._roster.names()
-                if there and self._port is None:
-                    self._port = open_port(self._backend, "open_input", self.name, False, self._take)
-                elif not there and self._port is not None:
-                    port, self._port = self._port, None
-                    port.close()
-            except PortError:
-                continue
 
 
 def open_port(backend: Any, function: str, name: str, virtual: bool, callback: Any = None) -> Any:
@@ -259,7 +236,7 @@ def open_port(backend: Any, function: str, name: str, virtual: bool, callback: A
     if callback is not None:
         options["callback"] = callback
     try:
-        return getattr(backend, function)(name, virtual=virtual, **options)
+        return patiently(lambda: getattr(backend, function)(name, virtual=virtual, **options))
     except Exception as error:  # rtmidi and mido raise many kinds
         raise PortError(
             f"MIDI port {name!r} cannot be opened: {_first_line(error)}; if another program holds it "
@@ -279,7 +256,3 @@ class RoutedOutput:
         if message[0] < 0xF0:
             return self._by_channel.get(message[0] & 0x0F, self._main).send(message)
         return all([o.send(message) for o in self._all])
-
-    def close(self) -> None:
-        for output in self._all:
-            output.close()

@@ -143,7 +143,7 @@ class Session:
         return self._qpm
 
     def toggle(self) -> None:
-        """Start or stop our own clock; join a MIDI clock that runs without Start."""
+        """Start or stop our own clock; join a MIDI clock that runs without Start, a bar from now."""
         self.call(self._toggle)
 
     def set_qpm(self, qpm: float) -> None:
@@ -161,9 +161,9 @@ class Session:
         """Start our own clock as soon as there is something to play."""
         self._waiting = is_ready
 
-    def run(self, each: Callable[[], object] = lambda: None, realtime: bool = True) -> None:
+    def run(self, each: Callable[[], object] = lambda: None, realtime: bool = False) -> None:
         """Play until stopped or at the end. Always ends in silence. ``each`` is called some times a second,
-        in this thread: it must be quick. ``realtime``: take real-time priority where it is granted."""
+        in this thread: it must be quick. ``realtime``: take real-time priority, bounded, where it is granted."""
         try:
             with punctual(realtime):
                 self._next = self._now()
@@ -183,7 +183,8 @@ class Session:
     def _toggle(self) -> None:
         clock = self._clock
         if isinstance(clock, ClockFollower):
-            clock.join()
+            bar = self.meter[0] * 4.0 / self.meter[1]
+            clock.join(self._now(), round(bar * TICKS_PER_QUARTER))
         elif isinstance(clock, InternalClock):
             self._waiting = None
             if clock.is_running:
