@@ -52,7 +52,8 @@ def plot_finding(
     logits = judge.window_logits(windows)
     label = finding.styles[0][0] if finding.styles else judge.labels[int(logits.mean(axis=0).argmax())]
     index = judge.labels.index(label)
-    best = int((logits[:, index] - logits.mean(axis=1)).argmax())
+    likelihood = np.exp(logits - logits.max(axis=1, keepdims=True))
+    best = int((likelihood[:, index] / likelihood.sum(axis=1)).argmax())
     over_time = bool(finding.segments)
     figure = Figure(figsize=(11, 7.6 if over_time else 5.6), layout="constrained")
     FigureCanvasAgg(figure)
