@@ -118,13 +118,13 @@ class Leaner:
         following = self._role_after(role, grammar, used)
         if following is not None:
             added[following] += home  # nobody is missing at the end
+        if grammar.position >= 0:  # something has been said: it is enough
+            added[_V.slice("position")] -= 0.5 * home if role == "drums" else home
         if self._key is None or not role or role == "drums":
             return
         tonic, third = self._key[0], 4 if self._key[1] == "major" else 3
-        if grammar.position >= 0:  # something has been said: it is enough
-            added[_V.slice("position")] -= 0.5 * home
         if role == "chordline":
-            added[_ROOT + 1 + tonic] += home
+            added[_ROOT + 1 + tonic] += 1.5 * home  # what the other roles will be written to
             return
         if role != "bass":
             triad = (tonic, (tonic + third) % 12, (tonic + 7) % 12)
