@@ -72,8 +72,9 @@ def generator(
     rows: Annotated[int, typer.Option(help="Rows of a batch, a process.", rich_help_panel=_HOW)] = 6,
     length: Annotated[int, typer.Option(help="Tokens of a row.", rich_help_panel=_HOW)] = 1024,
     accumulate: Annotated[
-        int, typer.Option(help="Parts a batch is learned in: less memory.", rich_help_panel=_HOW)
-    ] = 1,
+        int | None,
+        typer.Option(help="Parts a batch is learned in. Default: two rows each on a CPU.", rich_help_panel=_HOW),
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.", rich_help_panel=_HOW)] = None,
     optimizer: Annotated[str | None, typer.Option(help="muon or adamw.", rich_help_panel=_HOW)] = None,
     dropout: Annotated[

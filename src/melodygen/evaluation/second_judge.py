@@ -32,7 +32,7 @@ _BAR_PARTS = 12
 
 def windows(table: Columns, bars: int = WINDOW_BARS) -> Iterator[Columns]:
     """Stretches of ``bars`` bars one after another; a rest of less than half of that is left out, unless it is all."""
-    for first in range(0, max(1, table.num_bars - bars // 2), bars):
+    for first in range(0, max(1, table.num_bars - bars // 2 + 1), bars):
         inside = (table.bar >= first) & (table.bar < first + bars)
         yield replace(
             table, meters=table.meters[first : first + bars], bar=table.bar[inside] - first, role=table.role[inside],

@@ -33,8 +33,10 @@ from melodygen.training.profile import StyleProfile
 from melodygen.training.run import measure_pace, prepare
 from melodygen.training.tuning import Watcher, write_known
 
-RUN_VERSION = 1
+RUN_VERSION = 2
 MIN_PIECES = 2
+CPU_ROWS = 2
+"""Rows of a part of a batch on a CPU: more take memory and are no faster."""
 
 
 def begin(
@@ -68,6 +70,7 @@ def begin(
         base = {
             "path": str(source.resolve()), "model_id": generator.model_id, "sha256": checkpoints.weights_sha256(source),
             "density_quantiles": config.get("density_quantiles", {}), "nearest": nearest,
+            "leaning": config.get("leaning", {}),
         }  # fmt: skip
         styles = [
             *generator.style_info.values(),
@@ -107,6 +110,7 @@ def begin(
         "plan": asdict(plan), "folder": folder_name, "data_id": data_id(files), "processes": crew.size,
         "base": base, "net": arguments, "styles": [style_to_json(s) for s in styles], "new": list(found),
         "steps": steps, "dropout": dropout, "optimizer": optimizer, "learning_rate": rate,
+        "accumulate": plan.accumulate or (-(-plan.rows // CPU_ROWS) if device.type == "cpu" else 1),
         "bf16": has_bf16(device), "train_tokens": train_tokens, "summary": census.summary(),
     }  # fmt: skip
     if plan.minutes is not None:

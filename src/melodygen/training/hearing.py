@@ -52,9 +52,6 @@ from melodygen.training.viewstore import (
     render_stems,
 )
 
-VIEWS_A_LABEL = 72
-VALID_VIEWS = 18
-TAUGHT_STEPS = 320
 AUDIO_SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"))
 ARRANGERS = tuple(s.name for s in STYLES)
 """Styles that views know how to arrange in."""
@@ -213,16 +210,16 @@ def train_classifier(
         found = sorted(
             p for p in (folder / label).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES | SUFFIXES
         )
+        good = 0
         for number, path in enumerate(found):
             watcher.stage(f"hearing {label}"[:40], (at + number / len(found)) / len(labels))
-            part = (
-                "valid" if number % 5 == 4 or (number == len(found) - 1 and 1 < len(found) < 5) else "train"
-            )
+            part = "valid" if good % 5 == 1 else "train"  # of the usable ones: broken files must not decide
             name = str(path.relative_to(folder))
             file = SourceFile(path, name, label, split=part, title=path.stem)
             try:
                 if hear(file, stores[part], sound, config, work, np.random.default_rng([seed, at, number])):
                     used[label].add(part)
+                    good += 1
                 else:
                     rejected.append({"file": name, "reason": "nothing to hear in it"})
             except MelodygenError as error:

@@ -24,8 +24,9 @@ class Plan:
     """What decides the result. None: chosen from the folder when the run begins.
 
     ``source`` is the model to begin from (name or folder), or ``none``. ``rows`` rows of ``length`` tokens a step and
-    process. ``replay`` is the share of a batch that holds the old styles, ``replay_pieces`` how many are written for
-    each. ``patience`` is how many validations in a row may bring nothing before the run ends.
+    process, learned in ``accumulate`` parts. ``replay`` is the share of a batch that holds the old styles,
+    ``replay_pieces`` how many are written for each. ``patience`` is how many validations in a row may bring nothing
+    before the run ends.
     """
 
     style: str | None = None
@@ -36,7 +37,7 @@ class Plan:
     minutes: float | None = None
     rows: int = 6
     length: int = CONTEXT
-    accumulate: int = 1
+    accumulate: int | None = None
     learning_rate: float | None = None
     optimizer: str | None = None
     dropout: float | None = None

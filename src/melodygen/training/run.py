@@ -83,7 +83,7 @@ def prepare(work: Path, record: dict[str, Any], device: torch.device, crew: Crew
         steps=record["steps"], rows=plan.rows, length=plan.length, learning_rate=record["learning_rate"],
         embedding_learning_rate=record["learning_rate"], weight_decay=plan.weight_decay,
         warmup=max(1, min(60, record["steps"] // 10)), average=0.995 if plan.fresh else 0.98,
-        optimizer=record["optimizer"], bf16=record["bf16"], seed=plan.seed, accumulate=plan.accumulate,
+        optimizer=record["optimizer"], bf16=record["bf16"], seed=plan.seed, accumulate=record["accumulate"],
     )  # fmt: skip
     shards = load_shards(work / "shards")
     replay = load_shards(work / "replay") if (work / "replay" / "pieces.json").is_file() else None
