@@ -322,6 +322,7 @@ def respond(repeats: int) -> dict[str, Any]:
         firsts.append(log.ons[0][0] - started)
         session.stop()
         thread.join()
+        writer.abandon()  # what the next would wait for
     results["start_to_first_note_s"] = [round(f, 2) for f in firsts]
     print(json.dumps(results), file=sys.stderr, flush=True)
 
@@ -350,6 +351,7 @@ def respond(repeats: int) -> dict[str, Any]:
         print(json.dumps(results), file=sys.stderr, flush=True)
         session.stop()
         thread.join()
+        writer.abandon()
 
     engine, session, log, thread = stage(style="jazz", mode="answer")
     while not session.is_running:

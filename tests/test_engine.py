@@ -417,6 +417,7 @@ def test_an_answer_begins_with_an_opening_and_goes_on() -> None:
     answer = ons(stage.events)
     assert answer[0][0] == pytest.approx(13.0, abs=0.01)
     opening, more = stage.writer.orders[-2:]
+    assert opening.request.goes_on and not more.request.goes_on
     assert opening.quick and opening.request.bars == 1 and more.request.bars == 1
     prompt = more.request.prompt
     assert prompt is not None and len(prompt.tracks[0]) > len(melody), "it goes on from call and opening"

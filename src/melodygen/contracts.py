@@ -21,6 +21,7 @@ class Request:
     ``given``    a Score whose roles are kept and written around (accompaniment, melody over a bass).
     ``fill``     (first, count): which bars of ``given`` to write anew, from 0; the rest is context.
     ``density``  0.0 (sparse) to 1.0 (dense), relative to the style.
+    ``goes_on``  more will follow: the last bar does not end the piece.
     ``raw``      as the net alone writes: it leans neither on the chord, nor back, nor home at the end.
     """
 
@@ -40,6 +41,7 @@ class Request:
     top_p: float = 0.95
     top_k: int = 0
     raw: bool = False
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)

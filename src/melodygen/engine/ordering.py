@@ -57,10 +57,12 @@ class Orders:
         """An answer as long as the call, or its opening where openings are wanted."""
         request = self._request(transport, last)
         bars = call.num_bars(transport.bar_quarters)
-        request = replace(request, bars=bars, prompt=call.score(transport), key=call.key() or request.key)
-        if self._parameters["opening"]:
-            return self._quick(replace(request, bars=min(bars, OPENING_BARS)), f"answer{call.number}")
-        return self._dressed(request, f"answer{call.number}")
+        key = call.key() or request.key
+        request = replace(request, bars=bars, prompt=call.score(transport), key=key, goes_on=False)
+        if not self._parameters["opening"]:
+            return self._dressed(request, f"answer{call.number}")
+        request = replace(request, bars=min(bars, OPENING_BARS), goes_on=bars > OPENING_BARS)
+        return self._quick(request, f"answer{call.number}")
 
     def rest_of_answer(self, call: Call, opening: Phrase, transport: Transport) -> Order | None:
         """What follows the opening of an answer; None if that was all."""
@@ -69,7 +71,7 @@ class Orders:
             return None
         assert opening.request.prompt is not None
         prompt = joined(opening.request.prompt, opening.score)
-        return self._dressed(replace(opening.request, bars=bars, prompt=prompt), "more")
+        return self._dressed(replace(opening.request, bars=bars, prompt=prompt, goes_on=False), "more")
 
     def _request(self, transport: Transport, last: Phrase | None) -> Request:
         p = self._parameters
@@ -84,7 +86,7 @@ class Orders:
             key=parse_key(key) if isinstance(key, str) else _key_of(last),
             tracks=tracks,
             prompt=last.score if joins and last is not None else None,
-            raw=True,  # a phrase that others follow does not come home
+            goes_on=True,
         )
 
     def _accompanying(self, request: Request, transport: Transport) -> Request:

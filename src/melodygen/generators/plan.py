@@ -53,6 +53,8 @@ PROMPT_SHARE = 0.46
 USUAL_TONICS = (0, 5, 10, 3, 7, 2, 9, 8, 4)
 """Pitch classes a key is drawn from when none is asked for: those with up to four sharps or flats."""
 USUAL_MODE_SHARE = 0.8
+BARS_BEHIND = 8
+"""What the net is told is still to come where the music goes on."""
 
 
 class Plan:
@@ -187,11 +189,12 @@ class Plan:
             left = self._coded(bars[:first], total, meter, 0.6 * room, keep_last=True)
             right = self._coded(bars[first + count :], total - first - count, self._meter_before, 0.4 * room, False)
             return [*left, GAP, *right, FILL], total - first, total - first - count
+        behind = BARS_BEHIND if self.request.goes_on else 0
         if self._prompt is not None:
             kept = self._prompt.bars[-16:]
-            context = self._coded(kept, self.num_bars + len(kept), meter, room, keep_last=True)
-            return context, self.num_bars, 0
-        return [], self.num_bars, 0
+            context = self._coded(kept, self.num_bars + behind + len(kept), meter, room, keep_last=True)
+            return context, self.num_bars + behind, behind
+        return [], self.num_bars + behind, behind
 
     def _coded(
         self, bars: Sequence[GridBar], bars_left: int, meter: tuple[int, int] | None, room: float, keep_last: bool
