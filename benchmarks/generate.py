@@ -3,7 +3,8 @@
     python benchmarks/generate.py [--style jazz] [--repeats 3]
 
 Prints a table, writes the section ``speed`` of docs/evaluation.md and docs/benchmark.json beside it. Times are medians
-over the repeats, wall clock. The loop is held to one round, so that always as many candidates are written and heard.
+over the repeats, wall clock; the CPU seconds beside them say more on a machine that is busy with other work. The loop
+is held to one round, so that always as many candidates are written and heard.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ ROOT = Path(__file__).parent.parent
 SEED = 1
 
 
-def run_command(arguments: list[str], folder: Path) -> tuple[float, float]:
-    """(wall seconds, peak MiB) of a Python child and what it waited for."""
+def run_command(arguments: list[str], folder: Path) -> tuple[float, float, float]:
+    """(wall seconds, peak MiB, CPU seconds) of a Python child and what it waited for."""
     started = time.monotonic()
     child = subprocess.Popen([sys.executable, *arguments], cwd=folder, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
@@ -36,16 +37,18 @@ def run_command(arguments: list[str], folder: Path) -> tuple[float, float]:
     if child.returncode:
         raise SystemExit(f"{' '.join(arguments)} ended with {child.returncode}")
     unit = 1024 * 1024 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
-    return seconds, usage.ru_maxrss / unit
+    return seconds, usage.ru_maxrss / unit, usage.ru_utime + usage.ru_stime
 
 
-def median_seconds(work: Callable[[], object], repeats: int) -> float:
-    times = []
+def median_costs(work: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """(wall seconds, CPU seconds)."""
+    walls, cpus = [], []
     for _ in range(repeats):
-        started = time.monotonic()
+        wall, cpu = time.monotonic(), time.process_time()
         work()
-        times.append(time.monotonic() - started)
-    return statistics.median(times)
+        walls.append(time.monotonic() - wall)
+        cpus.append(time.process_time() - cpu)
+    return statistics.median(walls), statistics.median(cpus)
 
 
 def measure_commands(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -58,6 +61,7 @@ def measure_commands(options: argparse.Namespace, folder: Path) -> dict[str, Any
     torch = [run_command(["-c", "import torch"], folder) for _ in range(options.repeats)]
     return {
         "cold_seconds": statistics.median(c[0] for c in cold),
+        "cold_cpu_seconds": statistics.median(c[2] for c in cold),
         "peak_mib": max(c[1] for c in cold),
         "help_seconds": statistics.median(h[0] for h in helped),
         "import_torch_seconds": statistics.median(t[0] for t in torch),
@@ -87,23 +91,26 @@ def measure_warm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     score = whole().score  # the first one also warms up
     seeds = candidate_seeds(SEED, 1, options.candidates)
     num_tokens = sum(d.num_tokens for d in generator.generate(request, seeds))
-    writing = median_seconds(lambda: generator.generate(request, seeds), options.repeats)
+    writing, writing_cpu = median_costs(lambda: generator.generate(request, seeds), options.repeats)
+    warm, warm_cpu = median_costs(whole, options.repeats)
     length = renderer.render(score).duration_seconds
     result: dict[str, Any] = {
-        "warm_seconds": median_seconds(whole, options.repeats),
+        "warm_seconds": warm,
+        "warm_cpu_seconds": warm_cpu,
         "tokens": num_tokens,
         "tokens_per_second": num_tokens / writing,
+        "tokens_per_cpu_second": num_tokens / writing_cpu,
         "music_seconds": length,
         "model": generator.model_id,
         "renderer": renderer.renderer_id,
     }
     for quality in ("full", "draft"):
-        mine = median_seconds(lambda q=quality: renderer.render(score, 44_100, q), options.repeats)  # type: ignore[misc]
+        mine = median_costs(lambda q=quality: renderer.render(score, 44_100, q), options.repeats)[0]  # type: ignore[misc]
         result[f"render_{quality}_times_real_time"] = length / mine
         try:
             other = api.load_renderer("fluidsynth")
             other.render(score, 44_100, quality)
-            theirs = median_seconds(lambda q=quality, r=other: r.render(score, 44_100, q), options.repeats)  # type: ignore[misc]
+            theirs = median_costs(lambda q=quality, r=other: r.render(score, 44_100, q), options.repeats)[0]  # type: ignore[misc]
             result[f"render_{quality}_over_fluidsynth"] = theirs / mine
         except MelodygenError as error:
             result[f"render_{quality}_over_fluidsynth"] = None
@@ -115,10 +122,12 @@ def table(record: dict[str, Any], options: argparse.Namespace) -> str:
     torch = record["import_torch_seconds"]
     rows: list[list[object]] = [
         [f"whole command, cold ({options.bars} bars, {options.candidates} candidates, MIDI and WAV)",
-         f"{record['cold_seconds']:.2f} s", f"{record['cold_seconds'] / torch:.1f} × `import torch`", "8 s"],
-        ["the same, warm", f"{record['warm_seconds']:.2f} s",
+         f"{record['cold_seconds']:.2f} s ({record['cold_cpu_seconds']:.1f} s of CPU)",
+         f"{record['cold_seconds'] / torch:.1f} × `import torch`", "8 s"],
+        ["the same, warm", f"{record['warm_seconds']:.2f} s ({record['warm_cpu_seconds']:.1f} s of CPU)",
          f"{record['warm_seconds'] / record['cold_seconds']:.2f} × cold", "3 s"],
-        ["writing, all candidates as one batch", f"{record['tokens_per_second']:.0f} tokens/s", "", ""],
+        ["writing, all candidates together",
+         f"{record['tokens_per_second']:.0f} tokens/s ({record['tokens_per_cpu_second']:.0f} a second of CPU)", "", ""],
         ["render, full", f"{record['render_full_times_real_time']:.0f} × real time",
          _ratio(record["render_full_over_fluidsynth"]), ""],
         ["render, draft", f"{record['render_draft_times_real_time']:.0f} × real time",

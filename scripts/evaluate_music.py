@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -96,7 +97,9 @@ def write_music(
     request = Request(style=style, bars=options.bars, qpm=usual.qpm, meter=usual.meter, tracks=usual.tracks)
     recorder = Recorder(generator)
     done = []
-    for number in range(math.ceil(options.pieces / options.candidates)):
+    rounds = math.ceil(options.pieces / options.candidates)
+    for number in range(rounds):
+        print(f"\r{style}: composition {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
         try:
             done.append(
                 compose(
@@ -106,6 +109,7 @@ def write_music(
             )  # fmt: skip
         except MelodygenError as error:
             print(f"{style}: composition {number} failed: {error}", flush=True)
+    print(file=sys.stderr)
     return done, recorder, request
 
 
@@ -318,12 +322,17 @@ def main() -> None:
             "loop": loop_figures(done, options.candidates, options.min_style),
         }
         print(f"{style}: {time.monotonic() - started:.0f} s", flush=True)
+        report(record, options, (generator.model_id, classifier.classifier_id, renderer.renderer_id))
+
+
+def report(record: Mapping[str, Any], options: argparse.Namespace, ids: tuple[str, str, str]) -> None:
+    """Tables, picture and figures of the styles that are done: an evaluation that is stopped loses only the last."""
     replace_section(options.out, "music", music_section(record))
     replace_section(options.out, "copying", copying_section(record))
     replace_section(options.out, "loop", loop_section(record, options))
     plot(record, options.out.with_name("evaluation_music.png"))
     settings = {k: getattr(options, k) for k in ("pieces", "bars", "candidates", "min_style", "max_rounds", "seed")}
-    settings |= {"model": generator.model_id, "classifier": classifier.classifier_id, "renderer": renderer.renderer_id}
+    settings |= dict(zip(("model", "classifier", "renderer"), ids, strict=True))
     write_json(options.out.with_name("evaluation_music.json"), {"settings": settings, "styles": record})
 
 
