@@ -148,8 +148,8 @@ def generate(
     round is written. Each file carries the seed and the command that make it again.
     """
     started = time.monotonic()
-    # Sampling is many small operations: threads cost more than they bring, and on a busy machine they spin
-    # (16 bars, load 6 on two cores: 9 s of CPU time with one thread, 84 s with two).
+    # Small operations on many threads spin on a busy machine, and the number of threads changes the last bits of the
+    # classifier's sums: with one, the same seed chooses the same candidate anywhere. Sampling has threads of its own.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from melodygen import api, asking
     from melodygen.cli.output import plan_output, prepare_folder, refuse_existing
