@@ -3,7 +3,8 @@
     pip install transformers
     python benchmarks/train.py [--rows 6] [--rounds 5] [--threads 2]
 
-A step is forward, backward, clipping and the optimizer's step: ours as `melodygen train` does it (Muon), and both nets
+Seconds are the process's own CPU time over the threads, so that other work on the machine does not count. A step is
+forward, backward, clipping and the optimizer's step: ours as `melodygen train` does it (Muon), and both nets
 with the same AdamW, so that the net and the optimizer can be told apart.
 """
 
@@ -73,9 +74,9 @@ def main() -> None:
     spent: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(arguments.rounds):
         for name, step in steps.items():
-            begun = time.perf_counter()
+            begun = time.process_time()
             step(tokens)
-            spent[name].append(time.perf_counter() - begun)
+            spent[name].append((time.process_time() - begun) / arguments.threads)
     base = np.array(spent["gpt2, adamw"])
     told = {
         "parameters": {

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 
 from melodygen.nets.lstm import Lstm
-from melodygen.nets.transformer import Transformer, rotary_table, rotate
+from melodygen.nets.transformer import Transformer, attend, rotary_table, rotate
 from melodygen.nets.writing import TransformerWriter
 from melodygen.sampling import Stepper
 
@@ -116,3 +117,19 @@ def test_rotation_depends_on_the_distance_alone() -> None:
 
     assert score(9, 4) == pytest.approx(score(25, 20), abs=1e-5)
     assert score(9, 4) != pytest.approx(score(9, 5), abs=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 256, 300, 513])
+def test_attention_in_bfloat16_is_attention(steps: int) -> None:
+    """Forward and back within what bfloat16 can say, torch's float32 kernel as the judge."""
+    generator = torch.Generator().manual_seed(steps)
+    exact = [torch.randn(2, 2, steps, 16, generator=generator, requires_grad=True) for _ in range(3)]
+    rough = [x.detach().bfloat16().requires_grad_() for x in exact]
+    weight = torch.randn(2, 2, steps, 16, generator=generator)
+    found = [attend(*rough).float(), functional.scaled_dot_product_attention(*exact, is_causal=True)]
+    for out in found:
+        (out * weight).sum().backward()
+    assert torch.allclose(found[0], found[1], atol=0.05)
+    for a, b in zip(rough, exact, strict=True):
+        assert a.grad is not None and b.grad is not None
+        assert torch.allclose(a.grad.float(), b.grad, atol=0.03 * float(b.grad.abs().max()) + 1e-3)
