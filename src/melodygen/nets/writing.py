@@ -18,6 +18,9 @@ from torch.nn import functional
 
 from melodygen.nets.transformer import Block, Transformer
 
+SPAN = 64
+"""Slots are attended to in whole spans, those not filled yet with weight 0: for each new shape of a product oneDNN
+makes and keeps a kernel (half a megabyte), and a length that grows step by step is a new shape each time."""
 Cache = list[tuple[Tensor, Tensor]]
 """Keys and values of each layer, (B, H, capacity, D / H)."""
 
@@ -118,11 +121,14 @@ class TransformerWriter:
     def _attend_one(self, query: Tensor, keys: Tensor, values: Tensor, after: int, hidden: Tensor | None) -> Tensor:
         batch, heads, capacity, head = keys.shape
         rows = batch * heads
-        scores = torch.bmm(keys.view(rows, capacity, head)[:, :after], query.view(rows, head, 1)).float()
+        span = min(-(-after // SPAN) * SPAN, capacity)
+        scores = torch.bmm(keys.view(rows, capacity, head)[:, :span], query.view(rows, head, 1)).float()
+        scores = scores.view(batch, heads, span)
         if hidden is not None:
-            scores = scores.view(batch, heads, after) + hidden
-        weights = torch.softmax(scores.view(rows, 1, after), dim=-1).to(self._dtype)
-        return torch.bmm(weights, values.view(rows, capacity, head)[:, :after])
+            scores[:, :, :after] += hidden
+        scores[:, :, after:] = -torch.inf
+        weights = torch.softmax(scores.view(rows, 1, span), dim=-1).to(self._dtype)
+        return torch.bmm(weights, values.view(rows, capacity, head)[:, :span])
 
     def merge_states(self, states: list[Cache], lengths: list[int], capacity: int) -> Cache:
         """One cache from caches of one row each: row r fills the slots before ``max(lengths)``."""
