@@ -13,18 +13,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from melodygen.checkpoints import load_weights, read_config, resolve
 from melodygen.corpus.examples import Example, ExampleSampler
 from melodygen.corpus.shards import load_shards
 from melodygen.evaluation.listening import FULL, draw_cases, listen, token_losses
 from melodygen.evaluation.ngram import Ngram, train_ngram
 from melodygen.evaluation.tables import markdown_table, replace_section, write_json
+from melodygen.generators.neural import NETS
 from melodygen.nets.lstm import Lstm
 from melodygen.nets.transformer import Transformer
 from melodygen.stylebook import STYLES
@@ -39,9 +41,11 @@ Losses = list[NDArray[np.float64]]
 def load_net(spec: str) -> nn.Module:
     """A checkpoint by name or folder, or the state of a training that still runs (its averaged weights)."""
     if not spec.endswith(".pt"):
-        from melodygen.checkpoints import load_generator
-
-        return cast(nn.Module, cast(Any, load_generator(spec)).net)
+        folder = resolve(spec, spec)
+        arguments = dict(read_config(folder, "generator")["net"])
+        held: nn.Module = NETS[arguments.pop("type")](VOCABULARY.size, **arguments)
+        load_weights(folder, held)
+        return held
     weights = torch.load(spec, map_location="cpu")["average"]
     if "lstm.weight_hh_l0" in weights:
         layers = sum(name.startswith("lstm.weight_hh") for name in weights)
@@ -111,13 +115,21 @@ def compare_models(models: dict[str, Losses], examples: dict[str, list[Example]]
         notes = sum(map(count_notes, flat[span]))
         table[style] = {"windows": len(flat[span]), "tokens": sum(map(len, reference[span])), "notes": notes}
         for name, losses in models.items():
-            table[style][name] = figures(losses[span], notes, None if losses is reference else reference[span])
+            table[style][name] = figures(
+                losses[span], notes, None if losses is reference else reference[span]
+            )
     return table
 
 
 def generator_section(table: dict[str, Any], sizes: dict[str, str], options: argparse.Namespace) -> str:
     names = list(sizes)
-    header = ["style", "windows", "tokens", *(f"{n}, nats/token" for n in names), *(f"{n}, bits/note" for n in names)]
+    header = [
+        "style",
+        "windows",
+        "tokens",
+        *(f"{n}, nats/token" for n in names),
+        *(f"{n}, bits/note" for n in names),
+    ]
     rows = [
         [
             style, row["windows"], row["tokens"],
@@ -130,7 +142,9 @@ def generator_section(table: dict[str, Any], sizes: dict[str, str], options: arg
     text += [f"- {name}: {size}" for name, size in sizes.items()]
     for name in names[1:]:
         lead, error = whole[name]["lead"], whole[name]["lead_error"]
-        text.append(f"- {name} minus {names[0]}: {lead:.3f} ± {error:.3f} nats a token (standard error over windows)")
+        text.append(
+            f"- {name} minus {names[0]}: {lead:.3f} ± {error:.3f} nats a token (standard error over windows)"
+        )
     note = (
         f"Windows drawn with seed {options.seed} from the validation titles, seen as in training (roles dropped, "
         "header parts hidden); the header is not scored. Bits per note count all scored tokens, bar lines too."
@@ -144,7 +158,9 @@ def main() -> None:
     parser.add_argument("--transformer", default="melodygen-transformer")
     parser.add_argument("--lstm", default="melodygen-lstm", help="empty to leave it out")
     parser.add_argument("--windows", type=int, default=40, help="validation windows a style")
-    parser.add_argument("--listening-windows", type=int, default=12, help="windows a style; 0 leaves the table out")
+    parser.add_argument(
+        "--listening-windows", type=int, default=12, help="windows a style; 0 leaves the table out"
+    )
     parser.add_argument("--ngram-tokens", type=int, default=14_000_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "evaluation.md")
