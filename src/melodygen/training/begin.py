@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -53,6 +54,7 @@ def begin(
     shards = load_shards(work / "shards")
     found = {name: profile.style(folder_name) for name, profile in profiles.items()}
     base: dict[str, Any] = {}
+    replay_seconds = 0.0
     if plan.fresh:
         arguments: dict[str, Any] = {"type": plan.net, **SIZES[plan.net][plan.size], "context": CONTEXT}
         styles = list(found.values())
@@ -78,9 +80,11 @@ def begin(
         ]
         kept = [n for n in generator.style_info if n not in found]
         if plan.replay > 0 and kept:
+            begun = time.monotonic()
             pieces = write_known(
                 generator, kept, plan.replay_pieces, plan.seed, work / "replay-midi", watcher
             )
+            replay_seconds = time.monotonic() - begun
             save_shards(work / "replay", build_shards(pieces))
     if len(styles) > STYLE_SLOTS:
         raise UsageError(
@@ -112,6 +116,7 @@ def begin(
         "steps": steps, "dropout": dropout, "optimizer": optimizer, "learning_rate": rate,
         "accumulate": plan.accumulate or (-(-plan.rows // CPU_ROWS) if device.type == "cpu" else 1),
         "bf16": has_bf16(device), "train_tokens": train_tokens, "summary": census.summary(),
+        "replay_seconds": round(replay_seconds, 1),
     }  # fmt: skip
     if plan.minutes is not None:
         watcher.stage("measuring the pace", 0.0)
