@@ -187,9 +187,8 @@ class Recording:
         if not self.signal.num_frames:
             self._errors.seek(0)
             lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-            raise AudioError(
-                f"{self.path.name} cannot be decoded: {lines[-1] if lines else 'ffmpeg said nothing'}"
-            )
+            reason = lines[-1].rpartition(": ")[2] if lines else "ffmpeg found no sound in it"
+            raise AudioError(f"{self.path.name} is not audio that can be read: {reason}")
 
 
 def open_recording(path: Path) -> Recording:
