@@ -408,6 +408,7 @@ def kills(count: int, lanes: int, model: list[str]) -> dict[str, Any]:
     stuck: list[Any] = []
     sounded = [0] * lanes
     codes: dict[str, int] = {}
+    odd: list[list[str]] = []
 
     def lane(number: int) -> None:
         rng = random.Random(number)
@@ -424,7 +425,9 @@ def kills(count: int, lanes: int, model: list[str]) -> dict[str, Any]:
                         break
             time.sleep(rng.uniform(0.0, 2.5))
             run.send_signal(signal.SIGTERM if index % 2 else signal.SIGINT)
-            run.communicate(timeout=60)
+            _, said = run.communicate(timeout=60)
+            if run.returncode not in (0, 130, 143, -signal.SIGINT, -signal.SIGTERM):
+                odd.append(said.strip().splitlines()[-3:])
             codes[str(run.returncode)] = codes.get(str(run.returncode), 0) + 1
         time.sleep(0.5)
         sounding: set[tuple[int, int]] = set()
@@ -446,7 +449,7 @@ def kills(count: int, lanes: int, model: list[str]) -> dict[str, Any]:
             thread.start()
         for thread in threads:
             thread.join()
-    return {"kills": count // lanes * lanes, "notes": sum(sounded), "exit_codes": codes, "stuck": stuck}
+    return {"kills": count // lanes * lanes, "notes": sum(sounded), "exit_codes": codes, "odd": odd, "stuck": stuck}
 
 
 # an hour

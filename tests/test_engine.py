@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from livehost import RATE, Change, Host, Scribe, unbalanced
 
-from melodygen.engine import Engine, Order, Phrase
+from melodygen.engine import Engine, Order, Phrase, ProcessWriter
 from melodygen.engine.phrase import place, swung
+from melodygen.engine.writer import Abandoned
 from melodygen.errors import UsageError
 from melodygen.live.transport import Block, MidiEvent, Transport
 
@@ -531,3 +533,31 @@ def test_impossible_hosts_are_refused() -> None:
             engine.prepare(rate, size)
     with pytest.raises(UsageError, match="qpm"):
         Transport(qpm=0)
+
+
+class Sleeper(Scribe):
+    """Writes for ever, until it is let go. At module level, so that another process can make one."""
+
+    def write(self, order: Order) -> Phrase:
+        if order.seed:
+            return super().write(order)
+        until = time.monotonic() + 60
+        while not self.abandoned and time.monotonic() < until:
+            time.sleep(0.01)
+        self.abandoned = 0
+        raise Abandoned("no longer wanted")
+
+
+def test_a_process_lets_go_of_what_nobody_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    writer = ProcessWriter(Sleeper)
+    try:
+        request = offline()._orders.next(Transport(), None).request
+        threading.Timer(0.3, writer.abandon).start()
+        started = time.monotonic()
+        with pytest.raises(Abandoned):
+            writer.write(Order(request, seed=0))
+        assert time.monotonic() - started < 20
+        assert writer.write(Order(request, seed=3)).seed == 3, "it goes on with the next"
+    finally:
+        writer.close()

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from melodygen.engine.phrase import Phrase
-from melodygen.engine.writer import Order, Writer
+from melodygen.engine.writer import Abandoned, Order, Writer
 from melodygen.errors import MelodygenError
 
 _ABANDON = "abandon"
@@ -113,29 +113,55 @@ def _serve(orders: BinaryIO, answers: BinaryIO) -> None:
     except Exception as error:
         answer(_plain(error))
         return
-    inbox: SimpleQueue[Order | None] = SimpleQueue()
-    threading.Thread(target=_read, args=(orders, inbox, writer), daemon=True).start()
-    while (order := inbox.get()) is not None:
+    inbox = _Inbox(orders, writer)
+    while (order := inbox.next()) is not None:
         try:
+            if inbox.is_unwanted:
+                raise Abandoned("no longer wanted")
             answer(writer.write(order))
         except Exception as error:
             answer(_plain(error))
 
 
-def _read(orders: BinaryIO, inbox: SimpleQueue[Order | None], writer: Writer) -> None:
-    """Orders into the inbox; what is in hand is let go when nobody wants it, or when the parent has gone."""
-    while True:
-        try:
-            message = pickle.load(orders)
-        except (EOFError, OSError, pickle.UnpicklingError):
-            message = None
-        if isinstance(message, Order):
-            inbox.put(message)
-            continue
-        writer.abandon()
-        if message is None:
-            inbox.put(None)
-            return
+class _Inbox:
+    """Orders as they come, read in a thread of their own: what is in hand or waits is let go when nobody wants it any
+    more, or when the parent has gone."""
+
+    def __init__(self, orders: BinaryIO, writer: Writer) -> None:
+        self._orders, self._writer = orders, writer
+        self._waiting: SimpleQueue[tuple[int, Order] | None] = SimpleQueue()
+        self._in_hand = self._unwanted = 0
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def next(self) -> Order | None:
+        """Waits for it. None at the end."""
+        found = self._waiting.get()
+        if found is None:
+            return None
+        self._in_hand, order = found
+        return order
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Let go before it was begun."""
+        return self._in_hand <= self._unwanted
+
+    def _read(self) -> None:
+        count = 0
+        while True:
+            try:
+                message = pickle.load(self._orders)
+            except (EOFError, OSError, pickle.UnpicklingError):
+                message = None
+            if isinstance(message, Order):
+                count += 1
+                self._waiting.put((count, message))
+                continue
+            self._unwanted = count
+            self._writer.abandon()
+            if message is None:
+                self._waiting.put(None)
+                return
 
 
 def _plain(error: Exception) -> Exception:
