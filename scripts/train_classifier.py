@@ -154,7 +154,7 @@ def train_shipped(arguments: argparse.Namespace) -> None:
                 line["known_window_accuracy"] = round(float((found.argmax(axis=1) == target).mean()), 4)
             print(json.dumps(line), flush=True)
 
-    net = new_net(recipe.seed, config)
+    net: nn.Module = new_net(recipe.seed, config)
     if arguments.start is not None:  # what the older net lacks begins as it does in a new one: as nothing
         missing = net.load_state_dict(load_file(arguments.start / WEIGHTS), strict=False)
         print(json.dumps({"start": str(arguments.start.name), "new": len(missing.missing_keys)}), flush=True)
