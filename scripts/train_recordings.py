@@ -284,6 +284,7 @@ def card(figures: dict[str, Any], rows: Rows, labels: tuple[str, ...]) -> str:
     counts = ", ".join(f"{c} {n}" for n, c in count.items() if c)
     found = figures.get("cross_validation")
     told = "Not cross-validated in this run.\n"
+    warmth = "was fitted on the cross-validated logits" if found else "is that of the checkpoint it began from"
     if found:
         low, high = found["repeats"][0]["core_among_three_interval"]
         dealt = f"{len(found['repeats'])} x {figures['arguments']['folds']} folds"
@@ -314,8 +315,8 @@ one source, so they are what that source calls so; classical and rock come from 
 Folk, pop, ragtime, hymn, game and baroque it knows from renders alone. No clip is in this repository.
 
 {told}
-The temperature was fitted on the cross-validated logits, so the calibration on music from elsewhere is not known. Made
-by `scripts/train_recordings.py` from `{figures["base"]}` ({figures["arguments"]["steps"]} steps, mean of
+The temperature {warmth}, so the calibration on music from elsewhere is not known. Made by
+`scripts/train_recordings.py` from `{figures["base"]}` ({figures["arguments"]["steps"]} steps, mean of
 {figures["arguments"]["soup"]} runs).
 """
 
