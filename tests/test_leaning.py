@@ -88,3 +88,19 @@ def test_raw_music_leans_nowhere() -> None:
     hard, none = written(Leaning(60.0, 1.0, 80.0), raw), written(NONE, raw)
     assert [d.score for d in hard] == [d.score for d in none]
     assert [d.score for d in written(Leaning(60.0, 1.0, 80.0))] != [d.score for d in none]
+
+
+def test_a_tune_does_not_say_one_note_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    def longest(draft: Draft) -> int:
+        track = draft.score.track_by_role("melody")
+        assert track is not None
+        pitches = track.notes["pitch"]
+        turns = np.flatnonzero(np.diff(pitches) != 0)
+        return int(np.diff(np.concatenate(([-1], turns, [len(pitches) - 1]))).max())
+
+    monkeypatch.setattr(leaning, "TIRED_AFTER", 1)
+    monkeypatch.setattr(leaning, "TIRED_NATS", -80.0)  # a net that is in love with its last note
+    before = [longest(d) for d in written(NONE)]
+    monkeypatch.setattr(leaning, "TIRED_NATS", 80.0)
+    monkeypatch.setattr(leaning, "TIRED_MOST", 80.0)
+    assert max(longest(d) for d in written(NONE)) <= 2 < 20 < max(before)

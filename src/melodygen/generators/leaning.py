@@ -1,4 +1,4 @@
-"""Where written music leans beyond what the net learned: on the chord, back to its own bars, home at the end.
+"""Where written music leans beyond what the net learned: on the chord, back to its bars, home, off a worn-out note.
 
 A small net knows a style from bar to bar; what holds a whole piece together it learns last. A lean is a few nats added
 to the logits before a token is drawn: it bends odds, it forbids nothing, and what the net finds out of the question
@@ -25,6 +25,8 @@ _CLASSES = np.arange(_V.counts["pitch"]) % 12
 PHRASE_BARS = 4
 RETURN_NATS = 3.0
 """Towards the next token of the phrase that returns: most of its bars come back whole, some varied."""
+TIRED_AFTER, TIRED_NATS, TIRED_MOST = 6, 0.5, 6.0
+"""A tune that says one pitch more often than this in a row leans away from it, more with each time, up to the most."""
 CADENCE_BARS = 2
 """The last bars do not return to earlier ones: they close."""
 
@@ -57,6 +59,8 @@ class Leaner:
         self._chords: list[tuple[int, frozenset[int]]] = []
         """Of this bar: position, pitch classes; the first may be the one that was held on."""
         self._root = -1
+        self._said, self._times = -1, 0
+        """The tune's last pitch, and how often in a row."""
 
     def take(self, token: int, grammar: Grammar) -> None:
         """``grammar`` has taken the token already."""
@@ -72,6 +76,9 @@ class Leaner:
             self._bars[-1][grammar.role] = []
         elif grammar.role:
             self._bars[-1][grammar.role].append(token)
+        if kind == "pitch" and grammar.role == "melody":
+            self._times = self._times + 1 if value == self._said else 1
+            self._said = value
         if kind == "chord_root":
             self._root = value - 1
             if value == 0:
@@ -91,6 +98,8 @@ class Leaner:
             self._lean_on_chord(grammar, added)
             if self._returns_by and grammar.bars_left >= CADENCE_BARS:
                 self._lean_back(grammar, added)
+        if grammar.role == "melody" and self._times > TIRED_AFTER:
+            _pitches(added)[self._said] -= min(TIRED_NATS * (self._times - TIRED_AFTER), TIRED_MOST)
         return added
 
     def _lean_on_chord(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
