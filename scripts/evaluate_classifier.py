@@ -33,8 +33,8 @@ from melodygen.errors import MelodygenError
 from melodygen.evaluation.classifier import calibration_error, mean_by_group, plot_confusion, report, softmax
 from melodygen.frontend import FrontEndConfig, features
 from melodygen.io.midi import read_midi
+from melodygen.recognition.symbolic import stretch
 from melodygen.renderers.sampler import SamplerRenderer
-from melodygen.score import Score, Tempo, Track, note_array
 
 PIECES_A_STYLE = 40
 FOREIGN_SECONDS = 60.0
@@ -79,36 +79,6 @@ def prepare_views(path: Path, arguments: argparse.Namespace, how: ViewStyle, fon
     save_set(path, items)
 
 
-def middle(score: Score, seconds: float) -> Score:
-    """``seconds`` from the middle of a score, at its dominant tempo map."""
-    total = score.duration_seconds
-    if total <= seconds:
-        return score
-    first, last = (total - seconds) / 2, (total + seconds) / 2
-    per = 480
-    tracks = []
-    ticks = np.array([t.tick for t in score.tempos])
-    pace = np.array([60.0 / (t.qpm * score.ticks_per_quarter) for t in score.tempos])
-    base = np.concatenate(([0.0], np.cumsum(np.diff(ticks) * pace[:-1])))
-
-    def at(tick: NDArray[np.int64]) -> NDArray[np.float64]:
-        index = np.searchsorted(ticks, tick, side="right") - 1
-        result: NDArray[np.float64] = base[index] + (tick - ticks[index]) * pace[index]
-        return result
-
-    for track in score.tracks:
-        notes = track.notes
-        onset, end = at(notes["onset_tick"]), at(notes["onset_tick"] + notes["duration_ticks"])
-        keep = (onset >= first) & (onset < last)
-        if not keep.any():
-            continue
-        cut = notes[keep].copy()  # a quarter is half a second at 120 qpm: seconds become ticks
-        cut["onset_tick"] = np.rint((onset[keep] - first) * 2 * per)
-        cut["duration_ticks"] = np.maximum(np.rint((np.minimum(end, last) - onset)[keep] * 2 * per), 1)
-        tracks.append(Track(note_array(cut), track.program, track.is_drum, track.role, track.name))
-    return Score(tuple(tracks), (Tempo(0, 120.0),), ticks_per_quarter=per)
-
-
 def prepare_foreign(path: Path, folder: Path) -> None:
     """As `classify` would hear them: the shipped soundfont, the file's own tracks."""
     renderer, config = SamplerRenderer(), FrontEndConfig()
@@ -118,7 +88,7 @@ def prepare_foreign(path: Path, folder: Path) -> None:
     failed = 0
     for row in rows:
         try:
-            score = middle(prepare_score(read_midi(folder / row["path"])), FOREIGN_SECONDS)
+            score = stretch(prepare_score(read_midi(folder / row["path"])), FOREIGN_SECONDS)
             if not score.num_notes:
                 continue
             items.append(
