@@ -321,7 +321,7 @@ def read_folder(
 def _stop(executor: ProcessPoolExecutor) -> None:
     for process in list((executor._processes or {}).values()):
         process.kill()
-    executor.shutdown(wait=False, cancel_futures=True)
+    executor.shutdown(wait=True, cancel_futures=True)  # soon: nobody is left; its thread must not outlive its pipe
 
 
 def _read_many(files: Sequence[SourceFile], seconds: float, read: Callable[[SourceFile], Any]) -> list[Any]:
