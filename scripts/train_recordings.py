@@ -14,7 +14,7 @@ import argparse
 import csv
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -87,29 +87,26 @@ def mfcc_svm(clips: Clips, fold: NDArray[np.int64]) -> NDArray[np.int64]:
 def cross_validate(
     base: StyleCnn,
     clips: Clips,
-    short: Clips,
     rows: Rows,
     labels: tuple[str, ...],
     mixer: Mixer | None,
     arguments: argparse.Namespace,
 ) -> tuple[dict[str, Any], NDArray[np.float64]]:
     artists = [r["artist"] or r["path"] for r in rows]
-    levels, whole = log_levels(short.power, short.config), log_levels(clips.power, clips.config)
+    levels = log_levels(clips.power, clips.config)
     core = np.isin([r["label"] for r in rows], CORE)
     allowed = np.isin(labels, CORE)
     figures: dict[str, Any] = {"repeats": []}
     total = np.zeros((len(rows), len(labels)))
     for repeat in range(arguments.repeats):
         fold = grouped_folds(artists, clips.target, arguments.folds, repeat)
-        logits, long = np.zeros((len(rows), len(labels))), np.zeros((len(rows), len(labels)))
+        logits = np.zeros((len(rows), len(labels)))
         for f in range(arguments.folds):
             began = time.monotonic()
             net = trained(base, clips, fold != f, mixer, arguments, seed=1 + repeat * 10 + f)
             out = np.flatnonzero(fold == f)
-            inside = np.isin(short.item, out)
-            logits[out] = mean_by_group(logits_of(net, levels[inside]), short.item[inside])
             inside = np.isin(clips.item, out)
-            long[out] = mean_by_group(logits_of(net, whole[inside]), clips.item[inside])
+            logits[out] = mean_by_group(logits_of(net, levels[inside]), clips.item[inside])
             right = logits[out].argmax(axis=1) == clips.target[out]
             print(
                 f"repeat {repeat} fold {f}: {right.mean():.3f} of {len(out)}, {time.monotonic() - began:.0f} s",
@@ -126,9 +123,6 @@ def cross_validate(
         ) == clips.target[core]  # fmt: skip
         one = {
             "core_among_three": among.mean(), "core_among_three_interval": grouped_interval(among, core_artists),
-            "core_among_three_10_s_windows": (
-                np.where(allowed, long, -1e9)[core].argmax(axis=1) == clips.target[core]
-            ).mean(),
             "core_of_all_labels": free[core].mean(),
             "core_of_all_labels_interval": grouped_interval(free[core], core_artists),
             "five_labels": free.mean(), "five_labels_interval": grouped_interval(free, artists),
@@ -191,11 +185,7 @@ def main() -> None:
     labels = (*judge.labels, *([NEW] if NEW not in judge.labels else []))
     base = widen(net, list(judge.labels), labels, spec, judge.front_end.num_bands)
     config = judge.front_end
-    # Windows as long as what is heard at once in training, two or three where one of 10 s stood: they are averaged.
-    seconds = ((AdaptRecipe().crop_frames - 1) * config.hop_length + config.n_fft) / config.sample_rate
-    heard = replace(config, window_seconds=seconds, step_seconds=seconds / 2)
     clips, rows = read_clips(arguments.clips, labels, config)
-    short, _ = read_clips(arguments.clips, labels, heard)
     mixer = None
     if arguments.views is not None:
         store = open_store(arguments.views, config.n_mels, frames_in(TRAINING.seconds, config))
@@ -204,7 +194,7 @@ def main() -> None:
         "folds", "repeats", "steps", "soup", "rate", "views_share", "vary", "distort", "fresh_head")}}  # fmt: skip
     temperature = judge.temperature
     if not arguments.final_only:
-        found, logits = cross_validate(base, clips, short, rows, labels, mixer, arguments)
+        found, logits = cross_validate(base, clips, rows, labels, mixer, arguments)
         temperature = fit_temperature(logits.astype(np.float32), clips.target)
         found["temperature"] = temperature
         found["calibration_error"] = calibration_error(softmax(logits / temperature), clips.target)
@@ -224,7 +214,7 @@ def main() -> None:
         config_json = {
             "kind": "classifier", "name": "style-cnn-recordings",
             "summary": "Hears one of eleven styles in recordings; for research use (learned from CC BY-NC-SA clips)",
-            "net": record["net"], "labels": list(labels), "front_end": heard.to_dict(), "temperature": temperature,
+            "net": record["net"], "labels": list(labels), "front_end": config.to_dict(), "temperature": temperature,
             "provenance": {
                 "from": {"name": record.get("name"), "sha256": weights_sha256(arguments.base)},
                 "clips": {label: sum(r["label"] == label for r in rows) for label in labels},
