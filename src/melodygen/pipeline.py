@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from melodygen.asking import check_loop, check_request, check_style
 from melodygen.audio import Audio
@@ -26,6 +27,8 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and how much of it is done, 0.0 to 1.0."""
 
 MIN_FILLED_BARS = 0.5
+MAX_WORN_BARS = 8
+"""A melody that says one pitch for longer has nothing to say; and runs of it stand in the training data."""
 SILENCE_PEAK = 1e-4
 """-80 dBFS: what stays below is not heard."""
 DRAFT_SAMPLE_RATE = 22_050
@@ -180,6 +183,9 @@ def find_flaw(score: Score, request: Request) -> str:
         melody = score.track_by_role("melody")
         if melody is None or not len(melody):
             return "the melody is empty"
+        worn = _worn_bars(score, melody.notes)
+        if worn > MAX_WORN_BARS and request.given is None:
+            return f"the melody says one note for {worn} bars"
     bars = np.asarray(score.bar_ticks())
     onsets = np.concatenate([track.notes["onset_tick"] for track in score.tracks])
     num_filled = len(np.unique(np.searchsorted(bars, onsets, side="right")))
@@ -187,6 +193,14 @@ def find_flaw(score: Score, request: Request) -> str:
     if num_filled < MIN_FILLED_BARS * num_bars:
         return f"only {num_filled} of {num_bars} bars hold notes"
     return ""
+
+
+def _worn_bars(score: Score, notes: NDArray[np.void]) -> int:
+    """Bars over which the longest run of one pitch begins its notes."""
+    turns = np.flatnonzero(np.diff(notes["pitch"]) != 0)
+    first, last = np.concatenate(([0], turns + 1)), np.concatenate((turns, [len(notes) - 1]))
+    bars = np.searchsorted(np.asarray(score.bar_ticks()), notes["onset_tick"], side="right")
+    return int((bars[last] - bars[first]).max()) + 1
 
 
 def _round(
