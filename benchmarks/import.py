@@ -2,7 +2,8 @@
 
     python benchmarks/import.py FOLDER [--files 300] [--rounds 3]
 
-Seconds are the process's own CPU time, so that other work on the machine does not count. ``read`` is file -> Score; ``take in`` is all that training needs: roles, bars, chords, tokens, fingerprint.
+Seconds are the process's own CPU time, so that other work on the machine does not count. ``read`` is file -> Score;
+``take in`` is all that training needs: roles, bars, chords, tokens, fingerprint.
 """
 
 from __future__ import annotations

@@ -475,7 +475,7 @@ def test_watch_hears_what_arrives_and_leaves_on_ctrl_c(folder: Path, tmp_path: P
     process = subprocess.Popen(
         [sys.executable, "-m", "melodygen", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # pytest may run behind a `&`
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  pytest may run behind a `&`
     )  # fmt: skip
     try:
         assert process.stderr is not None and process.stdout is not None
