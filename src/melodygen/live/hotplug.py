@@ -14,7 +14,16 @@ from typing import Any
 
 from melodygen.errors import PortError
 from melodygen.live.jackserver import jack_server
-from melodygen.live.ports import CLIENT, Port, list_inputs, list_outputs, load_backend, patiently, uses_jack
+from melodygen.live.ports import (
+    CLIENT,
+    Port,
+    PortInput,
+    list_inputs,
+    list_outputs,
+    load_backend,
+    patiently,
+    uses_jack,
+)
 
 WATCH_SECONDS = 1.0
 
@@ -73,6 +82,9 @@ class PortWatch:
     def close(self) -> None:
         self._closing.set()
         self._thread.join(timeout=5)
+        for port in self._ports:
+            if isinstance(port, PortInput):
+                port.hush()
         self._close_rosters()
 
     def _run(self) -> None:

@@ -215,7 +215,16 @@ class PortInput:
     def open(self) -> None:
         self._port = open_port(self._backend, "open_input", self.name, self.is_virtual, self._take)
 
+    def hush(self) -> None:
+        """Hear nothing more. To be called before any client of JACK is closed: the server then waits for what is being
+        received, and that waits for Python, which the closing holds."""
+        receiver = getattr(self._port, "_rt", None)  # mido can only change the callback, rtmidi can take it away
+        if receiver is not None:
+            receiver.cancel_callback()
+            time.sleep(0.02)  # what is on its way gets through
+
     def lose(self) -> None:
+        self.hush()
         port, self._port = self._port, None
         if port is not None:
             port.close()
