@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from melodygen.nets.precision import has_bf16
 from melodygen.nets.transformer import Transformer
 from melodygen.tokens.vocabulary import VOCABULARY
-from melodygen.training.distributed import has_bf16
 from melodygen.training.generator import GeneratorRecipe, make_optimizers
 
 
@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    bf16 = has_bf16(torch.device("cpu"))
+    bf16 = has_bf16()
     ours = [Transformer(VOCABULARY.size, 256, 6, 4) for _ in range(2)]
     config = GPT2Config(vocab_size=VOCABULARY.size, n_positions=1024, n_embd=256, n_layer=6, n_head=4,
                         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)  # fmt: skip

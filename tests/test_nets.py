@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from melodygen.nets.lstm import Lstm
+from melodygen.nets.precision import has_bf16, quickest_dtype
 from melodygen.nets.transformer import Transformer, attend, rotary_table, rotate
 from melodygen.nets.writing import TransformerWriter
 from melodygen.sampling import Stepper
@@ -79,6 +80,24 @@ def test_rows_that_stay_go_on_as_they_were(net: Any) -> None:
     logits = stepper.feed([7, 8])
     expected = torch.stack([full(net, [9, 2, 6, 5, 7]), full(net, [3, 1, 4, 8])])
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_for_devices_that_multiply_it(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": native})
+    assert has_bf16() is has_bf16(torch.device("cpu")) is native
+    assert quickest_dtype() is (torch.bfloat16 if native else torch.float32)
+    emulated_too: list[bool] = []
+
+    def supported(including_emulation: bool = True) -> bool:
+        emulated_too.append(including_emulation)
+        return native
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert has_bf16("cuda:1") is native and emulated_too == [False]
+    assert not has_bf16("mps")
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in torch 2.5
+    assert not has_bf16()
 
 
 def test_bfloat16_writes_nearly_the_same() -> None:

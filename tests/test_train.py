@@ -26,9 +26,12 @@ from melodygen.errors import CheckpointError, CorpusError, MelodygenError, Outpu
 from melodygen.io.midi import write_midi
 from melodygen.tokens.vocabulary import VOCABULARY
 from melodygen.training.begin import begin, check_resumed, data_id
+from melodygen.training.classifier import ClassifierRecipe
 from melodygen.training.distributed import Crew
+from melodygen.training.generator import GeneratorRecipe
 from melodygen.training.outcome import finish
 from melodygen.training.plan import Plan, check_plan
+from melodygen.training.recordings import AdaptRecipe
 from melodygen.training.run import Stopped, Validator, learn, make_tuning, prepare
 from melodygen.training.state import disk_errors
 from melodygen.training.tuning import Tuning
@@ -327,6 +330,20 @@ def test_a_base_of_another_vocabulary_or_that_changed_is_refused(
         prepare(
             tuned[2], {**tuned[1], "base": {**tuned[1]["base"], "path": str(changed)}}, CPU, Crew()
         )
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_arithmetic_is_what_the_device_does_natively_and_is_recorded(
+    folder: Path, tmp_path: Path, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    recipes = (GeneratorRecipe(), ClassifierRecipe(), AdaptRecipe())
+    assert [r.bf16 for r in recipes] == [native] * 3 and not GeneratorRecipe(bf16=False).bf16
+    record = begun(folder, tmp_path / "w", replace(SMALL, steps=1))
+    monkeypatch.undo()  # a resumed run, perhaps on another machine, goes on as it was begun
+    ended(record, tmp_path / "w", tmp_path / "out")
+    assert read_config(tmp_path / "out", "generator")["provenance"]["recipe"]["bf16"] is native
+    assert f"in {'bfloat16' if native else 'float32'}" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_rows_of_two_processes_are_those_of_one(tuned: tuple[Path, dict, Path]) -> None:

@@ -286,7 +286,7 @@ def _dry_run(
             "tokens_a_second": round(a_step / seconds), "minutes_at_most": round(run.steps * seconds / 60, 1),
             "memory_mib": _peak_mib(device), "parameters": sum(p.numel() for p in run.net.parameters()),
             "replay_minutes_at_most": round(record["replay_seconds"] / 60 * plan.replay_pieces / FEW_PIECES, 1),
-            "device": str(device),
+            "device": str(device), "bf16": record["bf16"],
         }  # fmt: skip
     if json_:
         print(json.dumps(report))
@@ -295,9 +295,10 @@ def _dry_run(
         f"{report['used']} of {report['files']} files can be used ({report['rejected']} rejected, "
         f"{report['near_duplicates']} near-duplicates)\n"
         f"{report['tokens']:,} tokens, {report['examples']:,} examples of {plan.length} tokens\n"
-        f"{report['steps']} steps at most, {report['minutes_at_most']:g} minutes on {device} "
-        f"({report['tokens_a_second']:,} tokens a second, measured now); writing the old styles for replay "
-        f"{report['replay_minutes_at_most']:g} minutes at most; teaching the CNN comes on top\n"
+        f"{report['steps']} steps at most, {report['minutes_at_most']:g} minutes on {device} in "
+        f"{'bfloat16' if report['bf16'] else 'float32'} ({report['tokens_a_second']:,} tokens a second, "
+        f"measured now); writing the old styles for replay {report['replay_minutes_at_most']:g} minutes "
+        "at most; teaching the CNN comes on top\n"
         f"{report['memory_mib']:,} MiB of memory, {report['parameters']:,} parameters\n"
         "nothing was written"
     )

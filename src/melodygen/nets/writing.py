@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from melodygen.nets.precision import quickest_dtype
 from melodygen.nets.transformer import Block, Transformer
 
 SPAN = 64
@@ -23,12 +24,6 @@ SPAN = 64
 makes and keeps a kernel (half a megabyte), and a length that grows step by step is a new shape each time."""
 Cache = list[tuple[Tensor, Tensor]]
 """Keys and values of each layer, (B, H, capacity, D / H)."""
-
-
-def quickest_dtype() -> torch.dtype:
-    """Of matrices on this processor."""
-    native = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return torch.bfloat16 if native else torch.float32
 
 
 @dataclass(frozen=True, eq=False)

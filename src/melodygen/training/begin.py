@@ -26,8 +26,9 @@ from melodygen.corpus.scan import SourceFile, file_sha256, find_files
 from melodygen.corpus.shards import PieceInfo, Shards, ShardWriter, build_shards, load_shards, save_shards
 from melodygen.errors import CheckpointError, CorpusError, UsageError
 from melodygen.generators.neural import NETS, NeuralGenerator, style_to_json
+from melodygen.nets.precision import has_bf16
 from melodygen.tokens.vocabulary import STYLE_SLOTS, VOCABULARY
-from melodygen.training.distributed import Crew, has_bf16
+from melodygen.training.distributed import Crew
 from melodygen.training.generator import validation_loss
 from melodygen.training.plan import CONTEXT, SIZES, Plan, check_style_name
 from melodygen.training.profile import StyleProfile

@@ -48,8 +48,9 @@ permission of its owners before it, or what it writes, is passed on. Add the ter
 
 ## Training
 
-Begun {begun}; {provenance["steps"]} steps of {plan["rows"]} × {plan["length"]} tokens, best at step \
-{figures["best_step"]}; weights are an average over steps. Curves: `training/curves.png`, `training/log.jsonl`.
+Begun {begun}; {provenance["steps"]} steps of {plan["rows"]} × {plan["length"]} tokens \
+in {"bfloat16" if provenance["recipe"]["bf16"] else "float32"}, best at step {figures["best_step"]}; \
+weights are an average over steps. Curves: `training/curves.png`, `training/log.jsonl`.
 
 | validation loss, nats a token | before | after |
 |---|---|---|

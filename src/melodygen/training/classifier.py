@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from melodygen.errors import CorpusError
 from melodygen.frontend import Features, FrontEndConfig, log_levels
+from melodygen.nets.precision import has_bf16
 from melodygen.training.viewstore import Entry, Store, power_table
 
 STEM_DB = {"melody": 0.0, "harmony": -4.0, "bass": -2.0, "drums": -3.0, "extra": -6.0}
@@ -47,7 +48,7 @@ class ClassifierRecipe:
     warmup: float = 0.06
     distort: float = 1.0
     ease: float = 0.0
-    bf16: bool = True
+    bf16: bool = field(default_factory=has_bf16)
     workers: int = 0
     """Processes that mix while the net learns; the batches do not depend on it."""
     seed: int = 1

@@ -62,15 +62,6 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is quick there."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    if device.type == "cpu":
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return False
-
-
 @contextmanager
 def crew(device: torch.device) -> Iterator[Crew]:
     """The processes torchrun started, or this one alone."""

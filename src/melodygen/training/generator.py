@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from melodygen.corpus.examples import Example, ExampleSampler, pack
+from melodygen.nets.precision import has_bf16
 from melodygen.tokens.vocabulary import PAD
 
 
@@ -40,7 +41,7 @@ class GeneratorRecipe:
     average: float = 0.995
     clip: float = 1.0
     optimizer: str = "muon"
-    bf16: bool = True
+    bf16: bool = field(default_factory=has_bf16)
     seed: int = 1
     accumulate: int = 1
 

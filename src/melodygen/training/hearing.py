@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -249,6 +249,7 @@ def train_classifier(
     trained = fit(net, opened["train"], labels, recipe, config, watcher)
     record, figures = judged(trained, opened["valid"], labels, config)
     record |= {"name": out.resolve().name, "summary": f"Hears {', '.join(labels)}"}
+    record["provenance"]["recipe"] = asdict(recipe)
     figures |= {"labels": labels, "rejected": rejected, "files": sum(1 for _ in opened["train"].entries)}
     checkpoints.save_checkpoint(out, trained, record, card(record, figures))
     return figures

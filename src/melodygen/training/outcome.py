@@ -56,7 +56,8 @@ def finish(run: Prepared, work: Path, out: Path, progress: Progress) -> dict[str
             "melodygen": version("melodygen"), "folder": record["folder"], "data_id": record["data_id"],
             "files": "training/files.csv", "files_sha256": hashlib.sha256(files_csv).hexdigest(),
             "from": {k: record["base"][k] for k in ("model_id", "sha256") if k in record["base"]} or None,
-            "plan": record["plan"], "steps": progress.curve[-1].step, "summary": record["summary"], "figures": figures,
+            "plan": record["plan"], "recipe": asdict(run.recipe), "steps": progress.curve[-1].step,
+            "summary": record["summary"], "figures": figures,
         },
     }  # fmt: skip
     (out / "training").mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch.nn import functional
 from melodygen.errors import CorpusError
 from melodygen.frontend import Features, FrontEndConfig
 from melodygen.nets.cnn import StyleCnn
+from melodygen.nets.precision import has_bf16
 from melodygen.training.classifier import Mixer, distorted
 
 
@@ -46,7 +47,7 @@ class AdaptRecipe:
     """How far pitch (1.5 semitones) and tempo (8 %) are varied; 0 leaves them."""
     fresh_head: bool = False
     """Begin with a last layer of zeros instead of the one that hears renders."""
-    bf16: bool = True
+    bf16: bool = field(default_factory=has_bf16)
     seed: int = 1
 
 
