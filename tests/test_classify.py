@@ -331,6 +331,17 @@ def test_scores(listener: Listener, tmp_path: Path) -> None:
     assert any("a minute from the middle" in n for n in found.notes)
 
 
+def test_the_key_of_notes_is_told_by_music21s_profiles() -> None:
+    """C major that dwells on its fifth: Krumhansl and Kessler's profiles call it G major."""
+    weights = [(7, 34), (0, 18), (4, 14), (2, 14), (5, 8), (9, 6), (11, 10)]
+    notes, at = [], 0
+    for pitch_class, quarters in weights:
+        notes.append((at * 480, quarters * 480, 60 + pitch_class, 80))
+        at += quarters
+    score = Score((Track(note_array(notes), 0, False, "melody", "m"),), (Tempo(0, 120.0),), ticks_per_quarter=480)
+    assert score_rhythm(score).key == (0, "major")
+
+
 def test_a_key_that_is_written_is_believed_unless_it_is_the_default() -> None:
     assert score_rhythm(tune(key_signatures=(KeySignature(0, 11, "minor"),))).key == (11, "minor")
     assert score_rhythm(tune(key_signatures=(KeySignature(0, 0, "major"),))).key == (2, "major")

@@ -8,6 +8,7 @@ quality; an inversion after ``/`` is read and not kept. Keys are estimated with 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -106,28 +107,31 @@ def chord_pitch_classes(label: str) -> frozenset[int]:
     return frozenset((root + i) % 12 for i in CHORD_QUALITIES[quality])
 
 
-_MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
-_MINOR = np.array([6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17])
+_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
+_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
 
 
-def _profiles() -> NDArray[np.float64]:
-    rows = [np.roll(p, t) for p in (_MAJOR, _MINOR) for t in range(12)]
-    matrix = np.array(rows)
+def key_profiles(major: Sequence[float], minor: Sequence[float]) -> NDArray[np.float64]:
+    """(24, 12): both profiles on each tonic, major first; rows have mean 0 and length 1."""
+    matrix = np.array([np.roll(p, t) for p in (major, minor) for t in range(12)])
     matrix = matrix - matrix.mean(axis=1, keepdims=True)
     return np.asarray(matrix / np.linalg.norm(matrix, axis=1, keepdims=True))
 
 
-KEY_PROFILES = _profiles()
+KEY_PROFILES = key_profiles(_MAJOR, _MINOR)
 
 
-def estimate_key(pitch_class_weights: NDArray[np.float64]) -> tuple[int, str] | None:
-    """(tonic, mode) from 12 weights, or None when there is nothing to go by."""
+def estimate_key(
+    pitch_class_weights: NDArray[np.float64], profiles: NDArray[np.float64] = KEY_PROFILES
+) -> tuple[int, str] | None:
+    """(tonic, mode) from 12 weights, or None when there is nothing to go by. ``profiles`` as of :func:`key_profiles`;
+    the default is Krumhansl and Kessler's."""
     weights = np.asarray(pitch_class_weights, dtype=np.float64)
     centred = weights - weights.mean()
     norm = np.linalg.norm(centred)
     if norm < 1e-9:
         return None
-    best = int(np.argmax(KEY_PROFILES @ (centred / norm)))
+    best = int(np.argmax(profiles @ (centred / norm)))
     return best % 12, "major" if best < 12 else "minor"
 
 

