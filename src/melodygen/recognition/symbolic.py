@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,7 @@ def _profiles() -> NDArray[np.float64]:
     """Of 444 lead sheets whose key is written they name 88 %, Krumhansl and Kessler's 71 %. Half a second to import."""
     from music21.analysis.discrete import TemperleyKostkaPayne
 
-    weights = TemperleyKostkaPayne()
+    weights: Any = TemperleyKostkaPayne()  # type: ignore[no-untyped-call]
     return key_profiles(weights.getWeights("major"), weights.getWeights("minor"))
 
 
