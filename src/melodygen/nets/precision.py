@@ -13,8 +13,3 @@ def has_bf16(device: torch.device | str = "cpu") -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     probe = getattr(torch.cpu, "get_capabilities", None)  # torch 2.5 has no such question: then float32
     return kind == "cpu" and probe is not None and bool(probe().get("avx512_bf16", False))
-
-
-def quickest_dtype() -> torch.dtype:
-    """Of matrices on this processor."""
-    return torch.bfloat16 if has_bf16() else torch.float32

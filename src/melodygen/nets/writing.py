@@ -1,37 +1,62 @@
 """A trained Transformer made ready to write: the same function, token by token.
 
 Norm weights and scales are folded into the matrices behind them, and pairs that rotate lie side by side (a rotation is
-then one complex product). Writing is bound by what is read at each step, so matrices and cache are bfloat16 where the
-processor multiplies it natively, else float32; the residual and the logits are float32. One bfloat16 query attends by
-two batched matrix-vector products: torch's own attention is several times slower there, and for float32 faster.
+then one complex product). Writing is bound by what is read at each step, so matrices and cache are kept in 16 bits
+where the processor takes them well: bfloat16 where it multiplies it natively, float16 with AVX2 (products sum in
+float32), else float32. The residual and the logits are float32 in any case.
 
 Letters: B batch, T steps, V vocabulary, D width, H heads.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from melodygen.nets.precision import quickest_dtype
+from melodygen.nets.caching import Cache, PlainCache, TiledCache
+from melodygen.nets.precision import has_bf16
 from melodygen.nets.transformer import Block, Transformer
 
-SPAN = 64
-"""Slots are attended to in whole spans, those not filled yet with weight 0: for each new shape of a product oneDNN
-makes and keeps a kernel (half a megabyte), and a length that grows step by step is a new shape each time."""
-Cache = list[tuple[Tensor, Tensor]]
-"""Keys and values of each layer, (B, H, capacity, D / H)."""
+Product = Callable[[Tensor], Tensor]
+"""Rows times a matrix, from float32 to float32."""
+
+
+def quickest_dtype() -> torch.dtype:
+    """Of what is kept, on this processor."""
+    if has_bf16():
+        return torch.bfloat16
+    probe = getattr(torch.cpu, "get_capabilities", None)  # torch 2.5 has no such question
+    able = {} if probe is None else probe()
+    packs = "fbgemm" in torch.backends.quantized.supported_engines and hasattr(torch, "fbgemm_pack_gemm_matrix_fp16")
+    return torch.float16 if packs and able.get("avx2", False) and able.get("f16c", False) else torch.float32
+
+
+def _product(weight: Tensor, dtype: torch.dtype) -> Product:
+    weight = weight.detach().float()
+    if dtype == torch.float16:
+        nothing, multiply = torch.zeros(len(weight)), torch.fbgemm_linear_fp16_weight_fp32_activation
+        with warnings.catch_warnings():  # torch warns once that its quantised ops are to replace these; they are slower
+            warnings.simplefilter("ignore", UserWarning)
+            packed = torch.fbgemm_pack_gemm_matrix_fp16(weight)
+            multiply(weight[:1], packed, nothing)
+        return lambda x: multiply(x, packed, nothing)
+    kept = weight.to(dtype).contiguous()
+    if dtype == torch.float32:
+        return lambda x: functional.linear(x, kept)
+    return lambda x: functional.linear(x.to(dtype), kept).float()
 
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    query_key_value: Tensor
-    attention_out: Tensor
-    mlp_in: Tensor
-    mlp_out: Tensor
+    query_key_value: Product
+    attention_out: Product
+    mlp_in: Product
+    mlp_out: Product
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -47,6 +72,7 @@ class TransformerWriter:
         dtype = dtype or quickest_dtype()
         self.context, self.heads, self.width = net.context, net.heads, net.width
         self._dtype = dtype
+        self._cache = TiledCache if dtype == torch.float16 else PlainCache
         head = self.width // self.heads
         size = self.width**0.5
         with torch.no_grad():
@@ -61,16 +87,19 @@ class TransformerWriter:
                 attend[: self.width] *= head**-0.5
                 think = block.mlp_in.weight * block.norm_mlp.weight * size
                 weights = (attend, block.attention_out.weight, think, block.mlp_out.weight)
-                layers.append(_Layer(*(w.detach().to(dtype).contiguous() for w in weights)))
+                layers.append(_Layer(*(_product(w, dtype) for w in weights)))
             self._layers = layers
             self._table = (net.embedding.weight * size).detach().float().clone()
-            self._head = (net.embedding.weight * net.norm.weight * size).detach().float().clone()
-            self._turns = torch.complex(net.get_buffer("cos").float(), net.get_buffer("sin").float())
+            head_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
+            self._head = _product(net.embedding.weight * net.norm.weight * size, head_dtype)
+            turns = torch.complex(net.get_buffer("cos").float(), net.get_buffer("sin").float())
+            self._turns = turns[: self.context].repeat(1, 2 * self.heads)
+            """Of queries and keys in each slot, (S, D)."""
 
     def new_state(self, batch: int, capacity: int) -> Cache:
         """An empty cache for ``capacity`` steps."""
-        size = (batch, self.heads, capacity, self.width // self.heads)
-        return [(torch.zeros(size, dtype=self._dtype), torch.zeros(size, dtype=self._dtype)) for _ in self._layers]
+        head = self.width // self.heads
+        return self._cache.empty(len(self._layers), batch, self.heads, capacity, head, self._dtype)
 
     def step(self, ids: Tensor, state: Cache, at: int, starts: Tensor | None = None) -> Tensor:
         """Logits (B, V) after feeding ids (B, T) into cache slots ``at`` .. ``at + T``; the cache is written in place.
@@ -79,62 +108,26 @@ class TransformerWriter:
         empty cache and rows of equal length.
         """
         batch, steps = ids.shape
-        after, width, heads = at + steps, self.width, self.heads
-        head = width // heads
-        x = self._table[ids].view(batch * steps, width)
-        hidden = None  # which slots a row must not see, as a term of its scores
-        if starts is None:
-            turns = self._turns[at:after].view(1, steps, 1, head // 2)
-        else:
-            turns = self._turns[at - starts].view(batch, 1, 1, head // 2)
-            unused = torch.arange(after)[None] < starts[:, None]
-            hidden = torch.zeros(batch, 1, after).masked_fill_(unused[:, None], -torch.inf)
-        for layer, (keys, values) in zip(self._layers, state, strict=True):
-            qkv = functional.linear(self._normed(x), layer.query_key_value).view(batch, steps, 3 * heads, head)
-            turned = torch.view_as_complex(qkv[:, :, : 2 * heads].float().view(batch, steps, 2 * heads, -1, 2)) * turns
-            both = torch.view_as_real(turned).view(batch, steps, 2 * heads, head)
-            keys[:, :, at:after] = both[:, :, heads:].transpose(1, 2)
-            values[:, :, at:after] = qkv[:, :, 2 * heads :].transpose(1, 2)
-            query = both[:, :, :heads].to(self._dtype)
-            if steps == 1 and self._dtype == torch.bfloat16:
-                attended = self._attend_one(query, keys, values, after, hidden)
-            else:
-                attended = functional.scaled_dot_product_attention(
-                    query.transpose(1, 2), keys[:, :, :after], values[:, :, :after],
-                    attn_mask=None if hidden is None else hidden[:, None],
-                    is_causal=steps > 1, scale=1.0,
-                ).transpose(1, 2)  # fmt: skip
-            x = x + functional.linear(attended.reshape(batch * steps, width), layer.attention_out)
-            thought = functional.linear(self._normed(x), layer.mlp_in).relu_().square_()
-            x = x + functional.linear(thought, layer.mlp_out)
-        last = x.view(batch, steps, width)[:, -1]
-        return functional.linear(_unit(last), self._head)
-
-    def _normed(self, x: Tensor) -> Tensor:
-        return _unit(x).to(self._dtype)
-
-    def _attend_one(self, query: Tensor, keys: Tensor, values: Tensor, after: int, hidden: Tensor | None) -> Tensor:
-        batch, heads, capacity, head = keys.shape
-        rows = batch * heads
-        span = min(-(-after // SPAN) * SPAN, capacity)
-        scores = torch.bmm(keys.view(rows, capacity, head)[:, :span], query.view(rows, head, 1)).float()
-        scores = scores.view(batch, heads, span)
-        if hidden is not None:
-            scores[:, :, :after] += hidden
-        scores[:, :, after:] = -torch.inf
-        weights = torch.softmax(scores.view(rows, 1, span), dim=-1).to(self._dtype)
-        return torch.bmm(weights, values.view(rows, capacity, head)[:, :span])
+        heads, head = self.heads, self.width // self.heads
+        state.begin(at, steps, starts)
+        turns = self._turns[at : at + steps] if starts is None else self._turns[at - starts]
+        if steps > 1:
+            turns = turns.repeat(batch, 1)
+        x = self._table[ids.view(-1)]
+        for index, layer in enumerate(self._layers):
+            qkv = layer.query_key_value(_unit(x))
+            turned = (qkv.view(torch.complex64)[:, : self.width] * turns).view(torch.float32)
+            query, keys = turned.view(batch, steps, 2, heads, head).unbind(2)
+            values = qkv[:, 2 * self.width :].view(batch, steps, heads, head)
+            attended = state.attend(index, query, keys, values)
+            x += layer.attention_out(attended.reshape(x.shape).float())
+            x += layer.mlp_out(layer.mlp_in(_unit(x)).relu_().square_())
+        return self._head(_unit(x.view(batch, steps, self.width)[:, -1]))
 
     def merge_states(self, states: list[Cache], lengths: list[int], capacity: int) -> Cache:
         """One cache from caches of one row each: row r fills the slots before ``max(lengths)``."""
-        longest = max(lengths)
-        merged = self.new_state(len(states), capacity)
-        for row, (state, length) in enumerate(zip(states, lengths, strict=True)):
-            for (keys, values), (row_keys, row_values) in zip(merged, state, strict=True):
-                keys[row, :, longest - length : longest] = row_keys[0, :, :length]
-                values[row, :, longest - length : longest] = row_values[0, :, :length]
-        return merged
+        return self._cache.merged(states, lengths, capacity)
 
     def keep_rows(self, state: Cache, rows: list[int]) -> Cache:
         """The cache of some of the rows."""
-        return [(keys[rows], values[rows]) for keys, values in state]
+        return state.rows(rows)
