@@ -23,7 +23,7 @@ NONE = Leaning(0.0, 0.0, 0.0)
 def written(lean: Leaning, request: Request = SONG) -> list[Draft]:
     generator = make()
     generator._leaning = {"polka": lean}
-    return generator.generate(request, [1, 2, 3])
+    return generator.generate(request, range(1, 7))
 
 
 def test_strong_beats_are_on_the_chord() -> None:

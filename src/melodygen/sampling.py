@@ -7,6 +7,7 @@ is computed, are the same on any number of cores.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
@@ -128,27 +129,26 @@ def choose(
 ) -> tuple[int, float]:
     """(token, log probability in nats under the mask at temperature 1). ``lean`` is added to the logits for the draw,
     and is no part of the probability."""
-    tokens = np.flatnonzero(allowed)
+    tokens = allowed.nonzero()[0]
     if not len(tokens):
         raise ValueError("the grammar allows no token here")
-    picked = logits[tokens]
-    plain = picked - picked.max()
-    log_probs = plain - np.log(np.exp(plain).sum())
     if len(tokens) == 1:
         return int(tokens[0]), 0.0
-    scaled = (plain if lean is None else plain + lean[tokens]) / options.temperature
-    scaled -= scaled.max()
-    order = np.argsort(-scaled, kind="stable")
-    weights = np.exp(scaled[order])
-    weights /= weights.sum()
+    plain = logits[tokens]
+    plain -= plain.max()
+    scaled = plain if lean is None else plain + lean[tokens]
+    if options.temperature != 1.0:
+        scaled = scaled / options.temperature
+    order = (-scaled).argsort(kind="stable")
+    weights = np.exp(scaled[order] - scaled[order[0]])
+    total = weights.cumsum()
     keep = len(order)
     if options.top_k:
         keep = min(keep, options.top_k)
     if options.top_p < 1.0:
-        keep = min(keep, int(np.searchsorted(np.cumsum(weights), options.top_p)) + 1)
-    total = np.cumsum(weights[:keep])
-    index = min(int(np.searchsorted(total, rng.random() * total[-1], side="right")), keep - 1)
-    return int(tokens[order[index]]), float(log_probs[order[index]])
+        keep = min(keep, int(total.searchsorted(options.top_p * total[-1])) + 1)
+    index = order[min(int(total.searchsorted(rng.random() * total[keep - 1], side="right")), keep - 1)]
+    return int(tokens[index]), float(plain[index]) - math.log(float(np.exp(plain).sum()))
 
 
 @contextmanager

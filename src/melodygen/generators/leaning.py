@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,7 @@ from melodygen.tokens.grid import strong_positions
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, SEGMENT_ROLES, VOCABULARY
 
 _V = VOCABULARY
-_PITCH, _ROOT = _V.offsets["pitch"], _V.offsets["chord_root"]
-_CLASSES = np.arange(_V.counts["pitch"]) % 12
+_ROOT = _V.offsets["chord_root"]
 PHRASE_BARS = 4
 RETURN_NATS = 3.0
 """Towards the next token of the phrase that returns: most of its bars come back whole, some varied."""
@@ -107,7 +107,7 @@ class Leaner:
             return
         if grammar.position in strong_positions(grammar.meter):
             tones = next((t for at, t in reversed(self._chords) if at <= grammar.position), frozenset[int]())
-            _pitches(added)[np.isin(_CLASSES, list(tones))] += self._leaning.chord
+            _pitches(added)[_of_classes(tones)] += self._leaning.chord
 
     def _lean_back(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         source, role = self._bars[-1 - self._returns_by], grammar.role
@@ -136,10 +136,10 @@ class Leaner:
             added[_ROOT + 1 + tonic] += 1.5 * home  # what the other roles will be written to
             return
         if role != "bass":
-            triad = (tonic, (tonic + third) % 12, (tonic + 7) % 12)
-            _pitches(added)[np.isin(_CLASSES, triad)] += 0.5 * home
+            triad = frozenset((tonic, (tonic + third) % 12, (tonic + 7) % 12))
+            _pitches(added)[_of_classes(triad)] += 0.5 * home
         if role in ("bass", "melody"):
-            _pitches(added)[np.equal(_CLASSES, tonic)] += home if role == "bass" else 0.75 * home
+            _pitches(added)[_of_classes(frozenset((tonic,)))] += home if role == "bass" else 0.75 * home
 
     @staticmethod
     def _role_after(role: str, grammar: Grammar, wanted: Container[str]) -> int | None:
@@ -150,6 +150,12 @@ class Leaner:
         return None if name is None else _V.id("role", SEGMENT_ROLES.index(name))
 
 
+@lru_cache(maxsize=256)
+def _of_classes(classes: frozenset[int]) -> NDArray[np.bool_]:
+    """Which MIDI numbers are of these pitch classes."""
+    return np.isin(np.arange(_V.counts["pitch"]) % 12, list(classes))
+
+
 def _pitches(added: NDArray[np.float64]) -> NDArray[np.float64]:
-    view: NDArray[np.float64] = added[_PITCH : _PITCH + len(_CLASSES)]
+    view: NDArray[np.float64] = added[_V.slice("pitch")]
     return view
