@@ -122,7 +122,7 @@ class PlainCache(Cache):
 
 
 class TiledCache(Cache):
-    """In float16, keys in tiles of (E, SPAN).
+    """In float16, keys in tiles: (L, B, H, S / SPAN, E, SPAN).
 
     Both products of one query are then weighted sums of short rows: scores are a tile's rows weighted by the query,
     what is found are the values weighted by the scores. ``torch.embedding_bag`` sums float16 rows in float32; for
@@ -139,7 +139,8 @@ class TiledCache(Cache):
 
     @classmethod
     def of(cls, keys: Tensor, values: Tensor) -> Self:
-        tiled = keys.half().unflatten(3, (-1, SPAN)).transpose(4, 5)  # (L, B, H, S / SPAN, E, SPAN)
+        layers, batch, heads, slots, head = keys.shape
+        tiled = keys.half().reshape(layers, batch, heads, slots // SPAN, SPAN, head).transpose(4, 5)
         return cls(tiled.contiguous(), values.half().contiguous())
 
     def slots(self) -> tuple[Tensor, Tensor]:
@@ -162,8 +163,9 @@ class TiledCache(Cache):
 
     def _put_all(self, layer: int, keys: Tensor, values: Tensor) -> None:
         self._values[layer, :, :, : self._after] = values
-        padded = functional.pad(keys, (0, 0, 0, self._span - self._after))
-        self._keys[layer, :, :, : self._span // SPAN] = padded.unflatten(2, (-1, SPAN)).transpose(3, 4)
+        for first in range(0, self._after, SPAN):
+            part = keys[:, :, first : first + SPAN].transpose(2, 3)
+            self._keys[layer, :, :, first // SPAN, :, : part.shape[3]] = part
 
     def _attend_one(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         self._key_slots[layer].copy_(keys)
