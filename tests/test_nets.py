@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 
 from melodygen.nets.lstm import Lstm
-from melodygen.nets.precision import has_bf16, quickest_dtype
+from melodygen.nets.precision import has_bf16
 from melodygen.nets.transformer import Transformer, attend, rotary_table, rotate
-from melodygen.nets.writing import TransformerWriter
+from melodygen.nets.writing import TransformerWriter, quickest_dtype
 from melodygen.sampling import Stepper
 
 SIZE = 50
@@ -82,12 +82,11 @@ def test_rows_that_stay_go_on_as_they_were(net: Any) -> None:
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("native", [True, False])
 def test_bfloat16_is_for_devices_that_multiply_it(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": native})
     assert has_bf16() is has_bf16(torch.device("cpu")) is native
-    assert quickest_dtype() is (torch.bfloat16 if native else torch.float32)
+    assert (quickest_dtype() is torch.bfloat16) is native
     emulated_too: list[bool] = []
 
     def supported(including_emulation: bool = True) -> bool:
@@ -101,16 +100,6 @@ def test_bfloat16_is_for_devices_that_multiply_it(native: bool, monkeypatch: pyt
     assert not has_bf16()
 
 
-def test_bfloat16_writes_nearly_the_same() -> None:
-    net = make("transformer")
-    with torch.inference_mode():
-        stepper = Stepper(TransformerWriter(net, torch.bfloat16), 20)
-        stepper.start([[3, 1, 4, 1], [5, 9]])
-        near = stepper.feed([2, 6])
-        exact = torch.stack([full(net, [3, 1, 4, 1, 2]), full(net, [5, 9, 6])])
-    for row in range(2):
-        assert torch.corrcoef(torch.stack([near[row], exact[row]]))[0, 1] > 0.999
-=======
 @torch.inference_mode()
 @pytest.mark.parametrize(("dtype", "likeness"), [(torch.bfloat16, 0.999), (torch.float16, 0.99999)])
 def test_sixteen_bits_write_nearly_the_same(dtype: torch.dtype, likeness: float) -> None:
@@ -133,7 +122,6 @@ def test_sixteen_bits_write_nearly_the_same(dtype: torch.dtype, likeness: float)
         exact = torch.stack([full(net, row) for row in rows])
         for got, wanted in zip(near, exact, strict=True):
             assert torch.corrcoef(torch.stack([got, wanted]))[0, 1] > likeness
->>>>>>> c3d7403 (Writing with AVX2: float16 weights and cache, three times as fast as float32)
 
 
 @torch.inference_mode()
