@@ -299,6 +299,7 @@ def _where(engine: Any, session: Any, clock: Any) -> str:
         status.style + (f" {status.style_probability:.2f}" if status.style_probability is not None else ""),
         f"phrase {status.phrase_number}",
         *(["next is ready"] if status.num_ready else []),
+        *([status.hurry] if status.hurry else []),
         *(["loop"] if status.looping else []),
         *(["frozen"] if status.frozen else []),
         *([f"off: {', '.join(status.muted)}"] if status.muted else []),
@@ -321,4 +322,5 @@ def _report(engine: Any, session: Any, player: Any) -> dict[str, Any]:
         },
         "repeats": engine.status.num_repeats,
         "gaps": engine.status.num_gaps,
+        "written": dict(sorted(engine.num_written.items())),
     }

@@ -9,6 +9,7 @@ line; what is past is never made up for. Everything but :meth:`Engine.process` m
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -18,12 +19,13 @@ import numpy as np
 from melodygen.engine.answering import Answering
 from melodygen.engine.listening import Call
 from melodygen.engine.ordering import OPENING_BARS, Orders
+from melodygen.engine.pace import Pace
 from melodygen.engine.parameters import Parameter, Parameters, Value
 from melodygen.engine.phrase import Phrase, Placed, place, rest
 from melodygen.engine.sound import BlockSynth
 from melodygen.engine.stock import Stock
 from melodygen.engine.timeline import Timeline, is_bar_line, next_bar_line
-from melodygen.engine.writer import Result, Worker, Writer
+from melodygen.engine.writer import Order, Result, Worker, Writer
 from melodygen.errors import UsageError
 from melodygen.live.playhead import Playhead, SampleOf, Source, Stretch
 from melodygen.live.transport import PROGRAM_CHANGE, Block, MidiEvent, Transport
@@ -32,6 +34,8 @@ from melodygen.score import ROLES
 CHANNELS: Mapping[str, int] = {"melody": 0, "chords": 1, "bass": 2, "other": 3, "drums": 9}
 RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 30.0
+PHRASES_AHEAD = 2
+"""How many are kept ready: one that is played next, and one for when the writer is held up."""
 HURRY_QUARTERS = 0.05
 """What comes so shortly before its place comes too late."""
 
@@ -56,6 +60,9 @@ class Status:
     """How often a phrase was repeated because the next was not written in time."""
     num_gaps: int = 0
     """Rests since the music began, because nothing was written in time."""
+    hurry: str = ""
+    """How the next phrase is written where the machine has no time for all that was asked for: with fewer candidates,
+    or unheard."""
 
 
 class Engine(Source):
@@ -100,6 +107,13 @@ class Engine(Source):
         """Go on to another phrase at the next bar line, as soon as there is one."""
         self._is_ordered = False
         self._spare_ordered: str | None = None
+        self._pace = Pace()
+        self._done_at = 0
+        """When the worker was last done with something, in samples."""
+        self._hurry = ""
+        self._fewest_told = math.inf
+        self.num_written: Counter[str] = Counter()
+        """How many phrases were written with how many candidates, and unheard."""
         self._retry_at = 0
         self._retry_seconds = RETRY_SECONDS
 
@@ -349,7 +363,7 @@ class Engine(Source):
 
     def _vary(self) -> None:
         if self._stock.current is not None:
-            self._worker.post(self._orders.variation(self._stock.current))
+            self._post(self._orders.variation(self._stock.current))
 
     def _undo(self) -> None:
         if self._stock.undo():
@@ -358,26 +372,65 @@ class Engine(Source):
     # ordering
 
     def _order_ahead(self, transport: Transport) -> None:
-        """Keep one phrase ready beyond what is laid; then the spare ones."""
+        """Keep some phrases ready beyond what is laid; then the spare ones."""
         stock = self._stock
         if stock.frozen or self._is_ordered or self._samples < self._retry_at:
             return
         if self._parameters["mode"] == "answer":
             return
-        if not any(p.request.bars >= self._parameters.number("bars_per_phrase") for p in stock.ready):
+        # what accompanies is written to what was heard last, so not long ahead
+        ahead = 1 if self._parameters["mode"] == "accompany" else PHRASES_AHEAD
+        if sum(p.request.bars for p in stock.ready) < ahead * self._parameters.number("bars_per_phrase"):
             self._is_ordered = True
             must_begin = not stock.ready and (self._cut or stock.current is None)
             has_opening = self._parameters["opening"] and self._parameters.number("bars_per_phrase") > OPENING_BARS
-            order = self._orders.opening if must_begin and has_opening else self._orders.next
-            self._worker.post(order(transport, stock.newest))
+            if must_begin and has_opening:
+                self._post(self._orders.opening(transport, stock.newest))
+            else:
+                self._post(self._in_time(self._orders.next(transport, stock.newest), transport, must_begin))
         elif self._spare_ordered is None:
             missing = [s for s in self._standby if s not in stock.spares and s != self._parameters["style"]]
             if missing:
                 self._spare_ordered = missing[0]
-                self._worker.post(self._orders.spare(transport, stock.current, missing[0]))
+                spare = self._orders.spare(transport, stock.current, missing[0])
+                self._post(self._pace.fit(spare, spare.quarters * 60.0 / transport.qpm))
+
+    def _post(self, order: Order) -> None:
+        self._worker.post(replace(order, posted=self._samples))
+
+    def _in_time(self, order: Order, transport: Transport, must_begin: bool) -> Order:
+        """As much of the order as can be written before it is due. In the long run that is while a phrase plays; and
+        where less than that is written ahead, before that is played. ``must_begin``: nothing is, and it is waited for."""
+        seconds, unheard = order.quarters * 60.0 / transport.qpm, bool(self._parameters["opening"])
+        lasting = self._pace.fit(order, seconds, unheard)
+        self._hurry = ""
+        if lasting != order:
+            number = f"{lasting.candidates} of {order.candidates} candidates"
+            self._hurry = "unheard" if lasting.quick and not order.quick else number
+        fewest = 0 if lasting.quick else lasting.candidates
+        if self._hurry and fewest < self._fewest_told:
+            self._fewest_told = fewest
+            self._notices.put(
+                f"writing {order.request.bars} bars takes this machine {self._pace.seconds(order):.1f} s, playing them "
+                f"{seconds:.1f} s: from now on {self._hurry}"
+            )
+        ahead = self._seconds_ahead(transport)
+        return lasting if must_begin or ahead >= seconds else self._pace.fit(order, ahead, unheard)
+
+    def _seconds_ahead(self, transport: Transport) -> float:
+        """How long what is written lasts."""
+        quarters = sum(p.length_quarters for p in self._stock.ready)
+        if self._head.is_playing:
+            now, grain = self._head.expected, 1e-6
+            end = next_bar_line(transport, now, grain) if self._cut else self._timeline.reach(now, grain)
+            quarters += end - now
+        return quarters * 60.0 / transport.qpm
 
     def _accept(self, result: Result, transport: Transport) -> None:
         purpose, phrase = result.order.purpose, result.phrase
+        if phrase is not None:
+            self._pace.learn(result.order, (self._samples - max(result.order.posted, self._done_at)) / self._sample_rate)
+        self._done_at = self._samples
         if purpose == "spare":
             self._spare_ordered = None
             if phrase is not None and result.order.version == self._orders.version:
@@ -406,6 +459,8 @@ class Engine(Source):
         elif purpose.startswith("answer"):
             self._answering.take(result.order, phrase)
         else:
+            written = "unheard" if result.order.quick else f"of {result.order.candidates}"
+            self.num_written["opening" if purpose == "opening" else written] += 1
             self._stock.ready.append(phrase)
 
     # call and response
@@ -429,7 +484,7 @@ class Engine(Source):
     def _answer(self, call: Call, transport: Transport) -> None:
         order = self._orders.answer(call, transport, self._stock.current)
         self._answering.asked(order, call)
-        self._worker.post(order)
+        self._post(order)
 
     def _answer_if_due(self, cursor: float, sample: SampleOf, transport: Transport) -> None:
         """On a quarter, and as soon as it is written, the answer begins. Playing on takes it away."""
@@ -457,7 +512,8 @@ class Engine(Source):
             return
         if not self._offline:
             self._worker.drop()
-            self._worker.post(more)
+            seconds = phrase.length_quarters * 60.0 / transport.qpm
+            self._post(self._pace.fit(more, seconds))
         elif (rest_of_it := self._worker.now(more).phrase) is not None:
             self._answer_goes_on(rest_of_it)
 
@@ -486,4 +542,5 @@ class Engine(Source):
             stock.frozen,
             stock.num_repeats,
             stock.num_gaps,
+            self._hurry,
         )

@@ -40,6 +40,14 @@ class Timeline:
         later = min((p.start for p in self._placed if p.start > cursor), default=math.inf)
         return earlier, later
 
+    def reach(self, cursor: float, grain: float) -> float:
+        """Up to where something lies without a gap from ``cursor`` on."""
+        end = cursor
+        for placed in sorted(self._placed, key=lambda p: p.start):
+            if placed.start - grain <= end < placed.end:
+                end = placed.end
+        return end
+
     def put(self, placed: Placed) -> Placed:
         # rests are not kept: something may be ready when it comes round again
         self._placed = [p for p in self._placed if p.phrase is not None]

@@ -21,7 +21,8 @@ from melodygen.pipeline import compose
 class Order:
     """What is to be written, for what (``purpose``), and for which state of the parameters (``version``).
 
-    ``quick``: it has to begin now. Written once, and not heard by a classifier.
+    ``quick``: it has to begin now. Written once, and not heard by a classifier. ``posted``: when it was given to the
+    worker, in samples of the host.
     """
 
     request: Request
@@ -32,6 +33,13 @@ class Order:
     purpose: str = "next"
     version: int = 0
     quick: bool = False
+    posted: int = 0
+
+    @property
+    def quarters(self) -> float:
+        """Its length where the meter is as asked for."""
+        beats, unit = self.request.meter or (4, 4)
+        return self.request.bars * beats * 4.0 / unit
 
 
 class Writer(Protocol):

@@ -1,0 +1,58 @@
+"""How much this machine writes in the time there is: fewer candidates, or shorter and unheard, rather than a repeat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from melodygen.engine.writer import Order
+
+SHARE = 0.8
+"""Of the time until a phrase is due, what writing it may take by forecast."""
+ONE_STREAM, EACH_STREAM = 0.6, 0.4
+"""Effort of a bar: candidates are written side by side, so the second costs less than the first."""
+HEARING = 2.2
+"""Effort of rendering a phrase and listening to it, in bars of one candidate. These three were measured on two cores
+without AVX-512 in four styles; only their ratios count, and they need not be exact: the pace is measured as it goes."""
+SLOWER, QUICKER = 0.5, 0.2
+"""How much of a surprise is believed: a machine that slows down is believed sooner than one that recovers."""
+
+
+def effort(order: Order) -> float:
+    """What a round of an order costs, in bars of one candidate that nobody hears."""
+    return order.request.bars * (ONE_STREAM + EACH_STREAM * order.candidates) + (0.0 if order.quick else HEARING)
+
+
+class Pace:
+    """Seconds for an effort of 1, learned from what was written. Unknown at first."""
+
+    def __init__(self) -> None:
+        self._seconds: float | None = None
+
+    def learn(self, order: Order, seconds: float) -> None:
+        """An order took so long."""
+        pace = seconds / effort(order)
+        if self._seconds is None:
+            self._seconds = pace
+        else:
+            self._seconds += (SLOWER if pace > self._seconds else QUICKER) * (pace - self._seconds)
+
+    def seconds(self, order: Order) -> float:
+        """Forecast; 0 while nothing is known."""
+        return (self._seconds or 0.0) * effort(order)
+
+    def fit(self, order: Order, seconds: float, may_be_unheard: bool = True) -> Order:
+        """The most of ``order`` that is written in ``seconds``: as many candidates as there is time for, down to one; then
+        one that no classifier hears, whole or, where its length is free, in half the bars, and half again."""
+        room = SHARE * seconds
+        if self.seconds(order) <= room:
+            return order
+        for candidates in range(order.candidates - 1, 0, -1):
+            fewer = replace(order, candidates=candidates, max_rounds=1)
+            if self.seconds(fewer) <= room:
+                return fewer
+        least = replace(order, candidates=1, max_rounds=1, quick=may_be_unheard)
+        if not may_be_unheard:
+            return least
+        while self.seconds(least) > room and least.request.bars > 1 and least.request.given is None:
+            least = replace(least, request=replace(least.request, bars=least.request.bars // 2))
+        return least

@@ -1,0 +1,110 @@
+"""A writer on a slow machine: less is written rather than the same played again."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import pytest
+from livehost import RATE, Scribe
+
+from melodygen.contracts import Request
+from melodygen.engine import Engine, Order, Phrase
+from melodygen.engine.pace import SHARE, Pace, effort
+from melodygen.live.transport import Block, Transport
+
+ORDER = Order(Request(style="polka", bars=4), seed=1, candidates=3)
+
+
+def test_unknown_pace_changes_nothing() -> None:
+    assert Pace().fit(ORDER, 0.0) == ORDER
+
+
+@pytest.mark.parametrize("seconds_per_effort", [0.01, 0.3, 0.55, 0.6, 1.0, 1.9, 5.0])
+def test_what_is_fitted_is_written_in_time_or_is_the_least(seconds_per_effort: float) -> None:
+    pace = Pace()
+    pace.learn(ORDER, seconds_per_effort * effort(ORDER))
+    fitted = pace.fit(ORDER, 8.0)
+    assert pace.seconds(fitted) <= SHARE * 8.0 or (fitted.quick and fitted.request.bars == 1)
+    better = dataclasses.replace(fitted, candidates=fitted.candidates + 1)
+    if not fitted.quick and fitted.candidates < ORDER.candidates:
+        assert pace.seconds(better) > SHARE * 8.0, "no fewer candidates than there is no time for"
+
+
+def test_a_machine_that_slows_down_is_believed_sooner_than_one_that_recovers() -> None:
+    pace = Pace()
+    pace.learn(ORDER, 2.0)
+    pace.learn(ORDER, 6.0)
+    slowed = pace.seconds(ORDER)
+    pace.learn(ORDER, 2.0)
+    assert slowed == pytest.approx(4.0) and 3.0 < pace.seconds(ORDER) < slowed
+
+
+def test_given_bars_are_not_shortened() -> None:
+    pace = Pace()
+    pace.learn(ORDER, 1000.0)
+    given = dataclasses.replace(ORDER, request=dataclasses.replace(ORDER.request, given=Scribe().write(ORDER).score))
+    fitted = pace.fit(given, 1.0)
+    assert fitted.quick and fitted.request.bars == 4
+
+
+class Slow(Scribe):
+    """Takes ``seconds_per_effort`` of the host's time for what it writes: the stage moves on meanwhile."""
+
+    def __init__(self, seconds_per_effort: float) -> None:
+        super().__init__()
+        self.seconds_per_effort = seconds_per_effort
+        self.now = self.seen = 0.0
+        self.is_writing = False
+
+    def write(self, order: Order) -> Phrase:
+        self.is_writing = True
+        due = self.now + self.seconds_per_effort * effort(order) - 1e-6
+        until = time.monotonic() + 60
+        while (now := self.now) < due and time.monotonic() < until:
+            self.seen = now
+            time.sleep(0.0002)
+        self.is_writing = False
+        return super().write(order)
+
+    def has_seen(self, engine: Engine) -> bool:
+        """Nothing more happens before time goes on."""
+        return not engine._worker._orders.qsize() and (not self.is_writing or self.seen == self.now)
+
+
+def play(writer: Slow, seconds: float, **parameters: object) -> Engine:
+    """In blocks of 100 ms, each as soon as the worker has seen the time."""
+    engine = Engine(writer, bars_per_phrase=4, **parameters)  # type: ignore[arg-type]
+    block = RATE // 10
+    engine.prepare(RATE, block)
+    position, started = 0.0, False
+    for _ in range(round(seconds * 10)):
+        started = started or engine.is_ready
+        engine.process(Transport(position, is_playing=started), Block(block))
+        position += 0.2 if started else 0.0
+        writer.now += 0.1
+        time.sleep(0.0005)
+        until = time.monotonic() + 10
+        while not writer.has_seen(engine):
+            assert time.monotonic() < until, "the worker does not come"
+            time.sleep(0.0002)
+    engine.close()
+    writer.now += 1e9
+    return engine
+
+
+@pytest.mark.parametrize(("seconds_per_effort", "way"), [(0.1, ""), (0.92, "1 of 3 candidates"), (1.2, "unheard")])
+def test_a_slow_writer_is_asked_for_less_and_nothing_is_repeated(seconds_per_effort: float, way: str) -> None:
+    """Four bars play 8 s at 120. Three candidates are an effort of 9.4, one of 6.2, unheard of 4."""
+    engine = play(Slow(seconds_per_effort), 80)
+    status = engine.status
+    assert (status.num_repeats, status.num_gaps) == (0, 0), engine.num_written
+    assert status.phrase_number >= 9 and status.hurry == way
+    notices = engine.notices()
+    assert not notices if not way else way in notices[-1]
+
+
+def test_a_classifier_that_is_insisted_on_hears_everything() -> None:
+    engine = play(Slow(1.5), 60, opening=False)
+    assert set(engine.num_written) == {"of 1", "of 3"}, "three before the pace is known"
+    assert engine.status.num_repeats, "which is what that costs"
