@@ -25,7 +25,7 @@ def test_what_is_fitted_is_written_in_time_or_is_the_least(seconds_per_effort: f
     pace = Pace()
     pace.learn(ORDER, seconds_per_effort * effort(ORDER))
     fitted = pace.fit(ORDER, 8.0)
-    assert pace.seconds(fitted) <= SHARE * 8.0 or (fitted.quick and fitted.request.bars == 1)
+    assert pace.seconds(fitted) <= SHARE * 8.0 or (fitted.quick and fitted.request.bars == 4)
     better = dataclasses.replace(fitted, candidates=fitted.candidates + 1)
     if not fitted.quick and fitted.candidates < ORDER.candidates:
         assert pace.seconds(better) > SHARE * 8.0, "no fewer candidates than there is no time for"
@@ -40,11 +40,20 @@ def test_a_machine_that_slows_down_is_believed_sooner_than_one_that_recovers() -
     assert slowed == pytest.approx(4.0) and 3.0 < pace.seconds(ORDER) < slowed
 
 
+def test_half_of_it_is_written_where_the_whole_would_come_too_late() -> None:
+    pace = Pace()
+    pace.learn(ORDER, 0.5 * effort(ORDER))
+    fitted = pace.fit(ORDER, 8.0, ahead=2.0)
+    assert (fitted.quick, fitted.request.bars) == (True, 2) and pace.seconds(fitted) <= SHARE * 2.0
+    pace.learn(ORDER, 100 * effort(ORDER))
+    assert pace.fit(ORDER, 8.0, ahead=2.0).request.bars == 4, "it cannot keep up: whole phrases are repeated, not bars"
+
+
 def test_given_bars_are_not_shortened() -> None:
     pace = Pace()
-    pace.learn(ORDER, 1000.0)
+    pace.learn(ORDER, 0.5 * effort(ORDER))
     given = dataclasses.replace(ORDER, request=dataclasses.replace(ORDER.request, given=Scribe().write(ORDER).score))
-    fitted = pace.fit(given, 1.0)
+    fitted = pace.fit(given, 8.0, ahead=1.0)
     assert fitted.quick and fitted.request.bars == 4
 
 

@@ -393,7 +393,7 @@ class Engine(Source):
             if missing:
                 self._spare_ordered = missing[0]
                 spare = self._orders.spare(transport, stock.current, missing[0])
-                self._post(self._pace.fit(spare, spare.quarters * 60.0 / transport.qpm))
+                self._post(self._pace.fit(spare, spare.quarters * 60.0 / transport.qpm, may_be_unheard=False))
 
     def _post(self, order: Order) -> None:
         self._worker.post(replace(order, posted=self._samples))
@@ -401,8 +401,8 @@ class Engine(Source):
     def _in_time(self, order: Order, transport: Transport, must_begin: bool) -> Order:
         """As much of the order as can be written before it is due. In the long run that is while a phrase plays; and
         where less than that is written ahead, before that is played. ``must_begin``: nothing is, and it is waited for."""
-        seconds, unheard = order.quarters * 60.0 / transport.qpm, bool(self._parameters["opening"])
-        lasting = self._pace.fit(order, seconds, unheard)
+        playing, unheard = order.quarters * 60.0 / transport.qpm, bool(self._parameters["opening"])
+        lasting = self._pace.fit(order, playing, may_be_unheard=unheard)
         self._hurry = ""
         if lasting != order:
             number = f"{lasting.candidates} of {order.candidates} candidates"
@@ -412,10 +412,9 @@ class Engine(Source):
             self._fewest_told = fewest
             self._notices.put(
                 f"writing {order.request.bars} bars takes this machine {self._pace.seconds(order):.1f} s, playing them "
-                f"{seconds:.1f} s: from now on {self._hurry}"
+                f"{playing:.1f} s: from now on {self._hurry}"
             )
-        ahead = self._seconds_ahead(transport)
-        return lasting if must_begin or ahead >= seconds else self._pace.fit(order, ahead, unheard)
+        return lasting if must_begin else self._pace.fit(order, playing, self._seconds_ahead(transport), unheard)
 
     def _seconds_ahead(self, transport: Transport) -> float:
         """How long what is written lasts."""
@@ -512,8 +511,8 @@ class Engine(Source):
             return
         if not self._offline:
             self._worker.drop()
-            seconds = phrase.length_quarters * 60.0 / transport.qpm
-            self._post(self._pace.fit(more, seconds))
+            playing, ahead = (q * 60.0 / transport.qpm for q in (more.quarters, phrase.length_quarters))
+            self._post(self._pace.fit(more, playing, ahead))
         elif (rest_of_it := self._worker.now(more).phrase) is not None:
             self._answer_goes_on(rest_of_it)
 

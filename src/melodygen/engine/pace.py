@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from melodygen.engine.writer import Order
@@ -40,10 +41,11 @@ class Pace:
         """Forecast; 0 while nothing is known."""
         return (self._seconds or 0.0) * effort(order)
 
-    def fit(self, order: Order, seconds: float, may_be_unheard: bool = True) -> Order:
-        """The most of ``order`` that is written in ``seconds``: as many candidates as there is time for, down to one; then
-        one that no classifier hears, whole or, where its length is free, in half the bars, and half again."""
-        room = SHARE * seconds
+    def fit(self, order: Order, playing: float, ahead: float = math.inf, may_be_unheard: bool = True) -> Order:
+        """The most of ``order`` that is written in time: while it plays, ``playing`` seconds, and while what is written
+        already plays, ``ahead`` seconds. As many candidates as there is time for, down to one; then one that no
+        classifier hears. Where only ``ahead`` is short, and its length free, half of its bars, and half again."""
+        room = SHARE * min(playing, ahead)
         if self.seconds(order) <= room:
             return order
         for candidates in range(order.candidates - 1, 0, -1):
@@ -51,7 +53,7 @@ class Pace:
             if self.seconds(fewer) <= room:
                 return fewer
         least = replace(order, candidates=1, max_rounds=1, quick=may_be_unheard)
-        if not may_be_unheard:
+        if not may_be_unheard or self.seconds(least) > playing:  # shorter ones would come no sooner one after the other
             return least
         while self.seconds(least) > room and least.request.bars > 1 and least.request.given is None:
             least = replace(least, request=replace(least.request, bars=least.request.bars // 2))
