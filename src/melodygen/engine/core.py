@@ -400,7 +400,7 @@ class Engine(Source):
 
     def _in_time(self, order: Order, transport: Transport, must_begin: bool) -> Order:
         """As much of the order as can be written before it is due. In the long run that is while a phrase plays; and
-        where less than that is written ahead, before that is played. ``must_begin``: nothing is, and it is waited for."""
+        where less than that is written ahead, before that is played. ``must_begin``: nothing is; it is waited for."""
         playing, unheard = order.quarters * 60.0 / transport.qpm, bool(self._parameters["opening"])
         lasting = self._pace.fit(order, playing, may_be_unheard=unheard)
         self._hurry = ""
@@ -428,7 +428,8 @@ class Engine(Source):
     def _accept(self, result: Result, transport: Transport) -> None:
         purpose, phrase = result.order.purpose, result.phrase
         if phrase is not None:
-            self._pace.learn(result.order, (self._samples - max(result.order.posted, self._done_at)) / self._sample_rate)
+            begun = max(result.order.posted, self._done_at)
+            self._pace.learn(result.order, (self._samples - begun) / self._sample_rate)
         self._done_at = self._samples
         if purpose == "spare":
             self._spare_ordered = None
