@@ -131,6 +131,7 @@ def train_shipped(arguments: argparse.Namespace) -> None:
     store = open_store(arguments.store, config.num_bands, frames_in(TRAINING.seconds, config))
     recipe = ClassifierRecipe(
         steps=arguments.steps,
+        rows=arguments.rows,
         seed=arguments.seed,
         learning_rate=arguments.rate,
         ease=arguments.ease,
@@ -311,6 +312,7 @@ def main() -> None:
     two.add_argument("--every", type=int, default=500)
     two.add_argument("--rate", type=float, default=3.5e-3)
     two.add_argument("--ease", type=float, default=0.0)
+    two.add_argument("--rows", type=int, default=64)
     two.add_argument("--seed", type=int, default=1)
     two.add_argument("--threads", type=int, default=1)
     two.add_argument("--workers", type=int, default=1)

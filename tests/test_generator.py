@@ -269,6 +269,13 @@ def test_a_given_bar_longer_than_the_context_is_kept() -> None:
     assert score_rows(given, "melody") == rows(draft.score, "melody")
 
 
+def test_a_drawn_key_has_at_most_four_accidentals(generator: NeuralGenerator) -> None:
+    drafts = generator.generate(Request("polka", 1, 110.0, (2, 4), tracks=("melody",)), range(60))
+    keys = {(k.tonic, k.mode) for d in drafts for k in d.score.key_signatures}
+    accidentals = {(7 * ((t + (3 if mode == "minor" else 0)) % 12) + 6) % 12 - 6 for t, mode in keys}
+    assert accidentals <= set(range(-4, 5)) and len(keys) > 9 and {m for _, m in keys} == {"major", "minor"}
+
+
 def test_density_is_asked_for_by_quantile(generator: NeuralGenerator) -> None:
     levels = [generator._plan(Request("polka", 2, density=d)).header.density for d in (0.0, 0.5, 1.0)]
     assert levels == [1, 3, 5]

@@ -50,8 +50,8 @@ from melodygen.tokens.vocabulary import (
 
 PROMPT_SHARE = 0.46
 """How much of the net's context a prompt, or what surrounds a gap, may take."""
-USUAL_TONICS = (0, 5, 10, 3, 7, 2, 9, 8, 4)
-"""Pitch classes a key is drawn from when none is asked for: those with up to four sharps or flats."""
+USUAL_SIGNATURES = (0, 5, 10, 3, 7, 2, 9, 8, 4)
+"""Major tonics whose key signature (up to four sharps or flats) a key is drawn with when none is asked for."""
 USUAL_MODE_SHARE = 0.8
 BARS_BEHIND = 8
 """What the net is told is still to come where the music goes on."""
@@ -256,7 +256,8 @@ class Plan:
         rng = np.random.default_rng([seed, 21])
         other = "minor" if self.style.mode == "major" else "major"
         mode = self.style.mode if rng.random() < USUAL_MODE_SHARE else other
-        tonic = USUAL_TONICS[int(rng.integers(len(USUAL_TONICS)))]
+        signature = USUAL_SIGNATURES[int(rng.integers(len(USUAL_SIGNATURES)))]
+        tonic = signature if mode == "major" else (signature + 9) % 12
         return replace(self.header, key=(tonic, mode))
 
     def _leaner(self, header: Header, seed: int) -> Leaner | None:
