@@ -12,7 +12,7 @@ BAR = 1920
 
 def cadence(final_bass: int = 36, final_melody: int = 72) -> Score:
     """Four bars of C major: C F G C."""
-    roots, tune = (36, 41, 43, final_bass), (64, 65, 67, final_melody)
+    roots, tune = (36, 41, 43, final_bass), (60, 65, 67, final_melody)
     chords = tuple(Chord(i * BAR, f"{n}:maj") for i, n in enumerate("CFGC"))
     tracks = (
         Track([(i * BAR, BAR, p, 90) for i, p in enumerate(tune)], role="melody"),
@@ -47,6 +47,32 @@ def test_a_tune_that_stops_costs() -> None:
     score = cadence()
     short = replace(score, tracks=(Track([(3 * BAR, BAR, 72, 90)], role="melody"), score.tracks[1]))
     assert craft(short) < craft(score)
+
+
+SCALE = (0, 2, 4, 5, 7, 9, 11)
+STEPS = (0, 1, 2, 3, 4, 3, 2, 1)
+
+
+def tune(bars: list[list[int]], last: int = 2) -> Score:
+    """Eighths in C major that end on C; the last note of every fourth bar is as long as ``last`` of them."""
+    rows = []
+    for index, pitches in enumerate(bars):
+        held = last if index % 4 == 3 else 1
+        rows += [(index * BAR + i * 240, 240 * (held if i == 8 - held else 1), p, 90)
+                 for i, p in enumerate(pitches[: 9 - held])]  # fmt: skip
+    rows[-1] = (*rows[-1][:2], 60, 90)
+    return Score((Track(rows, role="melody"),), key_signatures=(KeySignature(0, 0),))
+
+
+LINE = [[60 + 12 * ((s + bar) // 7) + SCALE[(s + bar) % 7] for s in STEPS] for bar in range(8)]
+
+
+def test_a_tune_without_shape_costs() -> None:
+    whole = craft(tune(LINE, 3))
+    assert craft(tune([LINE[0]] * 8, 3)) < whole  # one bar over and over
+    assert craft(tune([[(60, 62, 64)[p % 3] for p in bar] for bar in LINE], 3)) < whole  # three notes
+    assert craft(tune([[p + 12 * (i % 2) for i, p in enumerate(bar)] for bar in LINE], 3)) < whole  # all leaps
+    assert craft(tune(LINE, 1)) < whole  # never takes a breath
 
 
 def test_no_notes_is_nothing() -> None:

@@ -27,7 +27,9 @@ PROGRAMS = {"melody": 73, "chords": 0, "bass": 32, "other": 48}
 STYLES = {"polka": Style("polka", "two beats", 110.0, (2, 4), programs=PROGRAMS)}
 
 
-def make(kind: type[Any] = Transformer, context: int = 512) -> NeuralGenerator:
+def make(
+    kind: type[Any] = Transformer, context: int = 512, sampling: dict[str, dict[str, float]] | None = None
+) -> NeuralGenerator:
     torch.manual_seed(2)
     net: Any = (
         Transformer(VOCABULARY.size, 16, layers=1, heads=2, context=context)
@@ -38,7 +40,7 @@ def make(kind: type[Any] = Transformer, context: int = 512) -> NeuralGenerator:
         net.embedding.weight[VOCABULARY.slice("position")] *= 0.1
         if kind is Transformer:  # a fresh block is the identity and hears no context
             torch.nn.init.normal_(net.blocks[0].attention_out.weight, std=0.5)
-    return NeuralGenerator(net, STYLES, "tiny", {"polka": (1, 2, 3, 4, 5)})
+    return NeuralGenerator(net, STYLES, "tiny", {"polka": (1, 2, 3, 4, 5)}, sampling=sampling)
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,16 @@ def bars_of(draft: Draft) -> tuple[GridBar, ...]:
 def rows(score: Score, role: str) -> list[tuple[int, ...]]:
     track = score.track_by_role(role)
     return [] if track is None else [tuple(n) for n in track]
+
+
+def test_a_style_is_drawn_as_the_checkpoint_says_unless_the_user_says_so() -> None:
+    def written(sampling: dict[str, dict[str, float]] | None, **asked: float) -> list[Any]:
+        draft = make(sampling=sampling).generate(Request("polka", 2, **asked), [7])[0]
+        return [rows(draft.score, role) for role in ("melody", "chords", "bass", "drums")]
+
+    assert written(None) == written(None, temperature=0.9, top_p=0.95)
+    assert written({"polka": {"temperature": 3.0}}) == written(None, temperature=3.0, top_p=0.95) != written(None)
+    assert written({"polka": {"temperature": 3.0}}, temperature=0.9) == written(None)
 
 
 def test_it_keeps_the_contract(generator: NeuralGenerator) -> None:

@@ -104,8 +104,10 @@ def check_request(request: Request) -> None:
         check_range("tempo", request.qpm, MIN_QPM, MAX_QPM)
     if request.meter is not None:
         _check_meter(*request.meter)
-    check_range("temperature", request.temperature, 0.01, 10.0)
-    check_range("top-p", request.top_p, 0.01, 1.0)
+    if request.temperature is not None:
+        check_range("temperature", request.temperature, 0.01, 10.0)
+    if request.top_p is not None:
+        check_range("top-p", request.top_p, 0.01, 1.0)
     check_range("top-k", request.top_k, 0, 100_000)
     if request.density is not None:
         check_range("density", request.density, 0.0, 1.0)

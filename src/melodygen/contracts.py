@@ -22,6 +22,7 @@ class Request:
     ``fill``     (first, count): which bars of ``given`` to write anew, from 0; the rest is context.
     ``density``  0.0 (sparse) to 1.0 (dense), relative to the style.
     ``goes_on``  more will follow: the last bar does not end the piece.
+    ``temperature``, ``top_p``  None: what suits the style in this model.
     ``raw``      as the net alone writes: it leans neither on the chord, nor back, nor home at the end.
     """
 
@@ -37,8 +38,8 @@ class Request:
     given_roles: tuple[str, ...] = ()
     fill: tuple[int, int] | None = None
     density: float | None = None
-    temperature: float = 0.9
-    top_p: float = 0.95
+    temperature: float | None = None
+    top_p: float | None = None
     top_k: int = 0
     raw: bool = False
     goes_on: bool = False

@@ -1,8 +1,8 @@
-"""How well made a piece is, apart from its style: in its key, on its chords, a tune that is there, a real ending.
+"""How well made a piece is, apart from its style: in its key, on its chords, a tune with a shape, a real ending.
 
-The classifier hears style; it does not mind a wrong note or a piece that stops in mid-air. Among candidates that sound
-like the style, the loop prefers the better made one. The measure is plain arithmetic on the notes, known in advance,
-and no judge of beauty.
+The classifier hears style; it does not mind a wrong note, a tune that stays on three of them, or a piece that stops in
+mid-air. Among candidates that sound like the style, the loop prefers the better made one. The measure is plain
+arithmetic on the notes, known in advance, and no judge of beauty.
 """
 
 from __future__ import annotations
@@ -17,10 +17,18 @@ _MAJOR = frozenset((0, 2, 4, 5, 7, 9, 11))
 _MINOR = frozenset((0, 2, 3, 5, 7, 8, 10, 11))  # natural, and the leading note
 TUNE_SHARE = 0.75
 """A tune that sounds in this share of the bars is full; more is no better, phrases breathe."""
+FULL_RANGE = 12
+"""Semitones: a tune that spans an octave has room enough."""
+FULL_VARIETY = 0.5
+"""Share of the tune's bars that differ from all before: half may come back."""
+PHRASE_BARS = 4
+SINGABLE_LEAP = 9
+"""Semitones: a major sixth. Wider leaps are rare in tunes."""
 
 
 def craft(score: Score) -> float:
-    """0.0 to 1.0: the mean of those of key, chords, tune and ending that can be said of the piece; 0 without notes."""
+    """0.0 to 1.0: the mean of those of key, ending, chords and tune (presence, then shape) that can be said of the
+    piece; 0 without notes."""
     pitched = [t for t in score.tracks if not t.is_drum and len(t)]
     if not score.num_notes:
         return 0.0
@@ -33,6 +41,8 @@ def craft(score: Score) -> float:
     melody = score.track_by_role("melody")
     if melody is not None:
         parts.append(min(1.0, _sounding_bars(score, melody) / TUNE_SHARE))
+        if len(melody):
+            parts.append(_shape(score, melody))
     known = [p for p in parts if p is not None]
     return float(np.mean(known)) if known else 0.5
 
@@ -93,3 +103,31 @@ def _sounding_bars(score: Score, track: Track) -> float:
     bars = _bars(score)
     index = np.searchsorted(bars, track.notes["onset_tick"], side="right")
     return len(np.unique(index)) / max(1, len(bars) - 1)
+
+
+def _shape(score: Score, track: Track) -> float:
+    """Of a tune: the mean of range, variety, breath and smoothness."""
+    notes = track.notes
+    onsets, first = np.unique(notes["onset_tick"][::-1], return_index=True)
+    top = notes["pitch"][::-1][first].astype(np.int64)  # of notes struck together the last, which is the highest
+    index = np.searchsorted(_bars(score), onsets, side="right") - 1
+    reach = min(1.0, float(np.ptp(top)) / FULL_RANGE)
+    contents = [
+        tuple(zip((onsets[index == bar] - _bars(score)[bar]).tolist(), top[index == bar].tolist(), strict=True))
+        for bar in np.unique(index)
+    ]
+    variety = min(1.0, len(set(contents)) / len(contents) / FULL_VARIETY)
+    leaps = np.abs(np.diff(top))
+    smooth = 1.0 if not len(leaps) else float((leaps <= SINGABLE_LEAP).mean())
+    return float(np.mean([reach, variety, _breath(onsets, index), smooth]))
+
+
+def _breath(onsets: NDArray[np.int64], bars: NDArray[np.int64]) -> float:
+    """Share of the phrases of four bars that come to rest: a wait twice as long as is usual in them, before the next
+    note. A phrase of less than two notes a bar breathes anyway."""
+    waits = np.diff(onsets)
+    rests = []
+    for phrase in np.unique(bars // PHRASE_BARS):
+        inside = waits[(bars // PHRASE_BARS == phrase)[: len(waits)]]
+        rests.append(len(inside) < 2 * PHRASE_BARS or bool(inside.max() >= 2 * np.median(inside)))
+    return float(np.mean(rests))

@@ -76,11 +76,12 @@ def generate(
         typer.Option(help="FIRST:COUNT, the bars of --under to write anew, from 1.", rich_help_panel=_ASK),
     ] = None,
     temperature: Annotated[
-        float, typer.Option(help="Above 1 bolder, below 1 safer.", rich_help_panel=_ASK)
-    ] = 0.9,
+        float | None, typer.Option(help="Above 1 bolder, below 1 safer; by default the style's.", rich_help_panel=_ASK)
+    ] = None,
     top_p: Annotated[
-        float, typer.Option(help="Sample from this share of probability.", rich_help_panel=_ASK)
-    ] = 0.95,
+        float | None,
+        typer.Option(help="Sample from this share of probability; by default the style's.", rich_help_panel=_ASK),
+    ] = None,
     top_k: Annotated[
         int, typer.Option(help="Sample from the k likeliest; 0 is all.", rich_help_panel=_ASK)
     ] = 0,
@@ -249,8 +250,8 @@ def _request(
     under: Path | None,
     given: str | None,
     fill: str | None,
-    temperature: float,
-    top_p: float,
+    temperature: float | None,
+    top_p: float | None,
     top_k: int,
     raw: bool,
 ) -> Request:

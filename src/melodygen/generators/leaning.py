@@ -23,7 +23,7 @@ from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, SEGMENT_ROLES, VOCA
 _V = VOCABULARY
 _ROOT = _V.offsets["chord_root"]
 PHRASE_BARS = 4
-RETURN_NATS = 3.0
+RETURN_NATS = 4.0
 """Towards the next token of the phrase that returns: most of its bars come back whole, some varied."""
 TIRED_AFTER, TIRED_NATS, TIRED_MOST = 6, 0.5, 6.0
 """A tune that says one pitch more often than this in a row leans away from it, more with each time, up to the most."""

@@ -26,6 +26,8 @@ from melodygen.styles import Style
 from melodygen.tokens.vocabulary import VOCABULARY
 
 NETS: dict[str, Callable[..., Any]] = {"transformer": Transformer, "lstm": Lstm}
+USUAL_SAMPLING = {"temperature": 0.9, "top_p": 0.95}
+"""Of a model that says nothing else (``sampling`` in its config)."""
 
 
 class NeuralGenerator:
@@ -34,12 +36,14 @@ class NeuralGenerator:
     def __init__(
         self, net: Any, styles: Mapping[str, Style], model_id: str, density_quantiles: Mapping[str, Sequence[float]],
         leaning: Mapping[str, Mapping[str, float]] | None = None,
+        sampling: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:  # fmt: skip
         self.net = TransformerWriter(net) if isinstance(net, Transformer) else net.eval()
         self.model_id = model_id
         self.style_info = dict(styles)
         self.styles = tuple(styles)
         self._density = dict(density_quantiles)
+        self._usual = {name: {**USUAL_SAMPLING, **(sampling or {}).get(name, {})} for name in styles}
         self._leaning = {name: Leaning.from_config(leaning or {}, name) for name in styles}
 
     @classmethod
@@ -60,7 +64,8 @@ class NeuralGenerator:
             raise CheckpointError(f"checkpoint {folder}: config.json lacks or misstates {error}") from error
         checkpoints.load_weights(folder, net)
         model_id = f"{folder.resolve().name}@{checkpoints.weights_sha256(folder)[:12]}"
-        return cls(net, styles, model_id, config.get("density_quantiles", {}), config.get("leaning", {}))
+        habits = (config.get(kind, {}) for kind in ("density_quantiles", "leaning", "sampling"))
+        return cls(net, styles, model_id, *habits)
 
     def generate(
         self,
@@ -91,7 +96,12 @@ class NeuralGenerator:
                 told = done
                 progress(min(1.0, done))
 
-        options = SamplingOptions(request.temperature, request.top_k, request.top_p)
+        usual = self._usual[request.style]
+        options = SamplingOptions(
+            usual["temperature"] if request.temperature is None else request.temperature,
+            request.top_k,
+            usual["top_p"] if request.top_p is None else request.top_p,
+        )
         write(self.net, streams, options, self.net.context, on_step)
         if progress is not None:
             progress(1.0)

@@ -40,9 +40,10 @@ def finish(run: Prepared, work: Path, out: Path, progress: Progress) -> dict[str
         levels = [v for v in levels if v >= 0]
         if levels:
             quantiles[name] = [float(np.quantile(levels, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)]
-    # a new style leans as the one it began as
-    leaning = dict(record["base"].get("leaning", {}))
-    leaning |= {n: leaning[k] for n, k in record["base"].get("nearest", {}).items() if k in leaning}
+    # a new style leans, and is drawn, as the one it began as
+    habits = {kind: dict(record["base"].get(kind, {})) for kind in ("leaning", "sampling")}
+    for habit in habits.values():
+        habit |= {n: habit[k] for n, k in record["base"].get("nearest", {}).items() if k in habit}
     files_csv = (work / "files.csv").read_bytes()
     numbers = sum(p.numel() for p in run.net.parameters())
     config = {
@@ -51,7 +52,7 @@ def finish(run: Prepared, work: Path, out: Path, progress: Progress) -> dict[str
         f"learned {', '.join(run.new)} from {record['folder']}",
         "net": run.net_arguments, "vocabulary_id": VOCABULARY.vocabulary_id,
         "styles": [style_to_json(s) for s in run.styles], "density_quantiles": quantiles,
-        "leaning": leaning,
+        **habits,
         "provenance": {
             "melodygen": version("melodygen"), "folder": record["folder"], "data_id": record["data_id"],
             "files": "training/files.csv", "files_sha256": hashlib.sha256(files_csv).hexdigest(),
