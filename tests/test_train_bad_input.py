@@ -9,6 +9,7 @@ import os
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +18,15 @@ from training_folder import tune, write_folder
 from typer.testing import CliRunner
 
 from melodygen.audio import Audio
-from melodygen.checkpoints import read_config
+from melodygen.checkpoints import read_config, save_checkpoint
 from melodygen.classifiers import CnnClassifier
 from melodygen.cli.app import app
 from melodygen.corpus.scan import find_files
 from melodygen.errors import CorpusError
+from melodygen.frontend import FrontEndConfig
 from melodygen.io.audiofile import write_audio
 from melodygen.io.midi import write_midi
+from melodygen.nets.cnn import StyleCnn
 from melodygen.renderers.additive import AdditiveRenderer
 from melodygen.score import Score, Track, note_array
 from melodygen.training import hearing
@@ -140,6 +143,21 @@ def test_a_classifier_from_folders_of_sound(labelled: Path, tmp_path: Path) -> N
     assert ears.labels == ("fast", "slow")
     again = CliRunner().invoke(app, words)
     assert again.exit_code != 0 and "--force" in again.output
+
+
+def test_a_classifier_goes_on_from_one_with_context_and_can_be_loaded(labelled: Path, tmp_path: Path) -> None:
+    shape: dict[str, Any] = {"widths": [4, 6, 8, 8], "hidden": 12, "dropout": 0.1, "context": 2}
+    config = {
+        "kind": "classifier", "name": "known", "net": {"type": "cnn", **shape}, "labels": ["slow", "other"],
+        "front_end": FrontEndConfig().to_dict(), "temperature": 1.0,
+    }  # fmt: skip
+    save_checkpoint(tmp_path / "known", StyleCnn(2, 80, **shape), config, "# card")
+    words = ["train", "classifier", str(labelled), "-o", str(tmp_path / "ears"), "--from", str(tmp_path / "known")]
+    done = CliRunner().invoke(app, [*words, "--steps", "2", "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert CnnClassifier.from_folder(tmp_path / "ears").labels == ("fast", "slow")
+    written = read_config(tmp_path / "ears", "classifier")
+    assert written["net"] == {"type": "cnn", **shape} and written["provenance"]["recipe"]["steps"] == 2
 
 
 def test_a_classifier_from_folders_of_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,29 +163,22 @@ def judged(
         "recall": {n: round(float(right[targets == i].mean()), 4) for i, n in enumerate(labels) if i in targets},
         "told": f"right on {accuracy:.0%} of {len(targets)} stretches of files it did not learn from",
     }  # fmt: skip
-    spec = {"widths": list(_widths(net)), "hidden": _hidden(net), "dropout": _dropout(net)}
+    assert isinstance(net, StyleCnn)
     record = {
-        "kind": "classifier", "net": {"type": "cnn", **spec}, "labels": list(labels), "front_end": config.to_dict(),
-        "temperature": fit_temperature(logits, targets),
+        "kind": "classifier", "net": {"type": "cnn", **spec_of(net)}, "labels": list(labels),
+        "front_end": config.to_dict(), "temperature": fit_temperature(logits, targets),
         "provenance": {"melodygen": version("melodygen"), "figures": figures},
     }  # fmt: skip
     return record, figures
 
 
-def _widths(net: nn.Module) -> list[int]:
-    assert isinstance(net, StyleCnn)
+def spec_of(net: StyleCnn) -> dict[str, Any]:
+    """What makes a net of the same shape."""
     blocks = [b for b in net.blocks if isinstance(b, Residual)]
-    return [net.entry.out_channels, *(b.first.out_channels for b in blocks)]
-
-
-def _hidden(net: nn.Module) -> int:
-    assert isinstance(net, StyleCnn)
-    return net.temporal.out_channels
-
-
-def _dropout(net: nn.Module) -> float:
-    assert isinstance(net, StyleCnn)
-    return float(net.dropout.p)
+    return {
+        "widths": [net.entry.out_channels, *(b.first.out_channels for b in blocks)],
+        "hidden": net.temporal.out_channels, "dropout": float(net.dropout.p), "context": len(net.context),
+    }  # fmt: skip
 
 
 def train_classifier(
