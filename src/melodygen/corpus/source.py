@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from melodygen.corpus.harmonise import harmonise
+from melodygen.corpus.harmonise import chord_changes
 from melodygen.corpus.roles import is_blocks
 from melodygen.corpus.scan import MAX_BARS, SourceFile, dominant_qpm, prepare_score
 from melodygen.errors import MelodygenError
 from melodygen.io.midi import read_midi
-from melodygen.tokens.grid import score_to_piece
+from melodygen.tokens.columns import quantise
+from melodygen.tokens.vocabulary import METERS, POSITIONS_PER_QUARTER
 
 STEMS = ("melody", "harmony", "bass", "drums", "extra")
 Rows = NDArray[np.float64]
@@ -64,7 +65,7 @@ def read_source(file: SourceFile) -> Source | None:
         score = prepare_score(read_midi(file.path), file.kind)
         if score.num_notes < 8:
             return None
-        piece = harmonise(score_to_piece(score, max_bars=MAX_BARS))
+        table = quantise(score, MAX_BARS)
     except MelodygenError:
         return None
     per_quarter = score.ticks_per_quarter
@@ -84,11 +85,12 @@ def read_source(file: SourceFile) -> Source | None:
             [n["onset_tick"] / per_quarter, n["duration_ticks"] / per_quarter, n["pitch"], n["velocity"]]
         )
         voices.append(Voice(stem, track.program, rows))
-    bars = []
-    starts = score.bar_ticks()
-    for tick, bar in zip(starts, piece.bars, strict=False):
-        at = tick / per_quarter
-        bars.append(
-            Bar(at, bar.meter, tuple((at + p / 12.0, root, quality) for p, root, quality in bar.chords))
-        )
+    chords: list[list[tuple[float, int, int]]] = [[] for _ in range(table.num_bars)]
+    starts = [tick / per_quarter for tick in score.bar_ticks()]
+    for bar, position, root, quality in chord_changes(table).tolist():
+        chords[bar].append((starts[bar] + position / POSITIONS_PER_QUARTER, root, quality))
+    bars = [
+        Bar(at, METERS[meter], tuple(line))
+        for at, meter, line in zip(starts, table.meters.tolist(), chords, strict=False)
+    ]
     return Source(file, tuple(voices), tuple(bars), min(280.0, max(36.0, dominant_qpm(score))), blocks)
