@@ -106,6 +106,9 @@ def test_style_scores_sum_to_one() -> None:
     scores = StyleScores(("jazz", "folk", "pop"), np.array([0.2, 0.5, 0.3]), "x")
     assert scores["folk"] == 0.5
     assert [name for name, _ in scores.top(2)] == ["folk", "pop"]
+    labels = ("folk", "jig", "slip jig")
+    within = StyleScores(labels, np.array([0.2, 0.5, 0.3]), "x", {"jig": "folk", "slip jig": "jig"})
+    assert within["folk"] == pytest.approx(1.0) and within["jig"] == pytest.approx(0.8) and within["slip jig"] == 0.3
     with pytest.raises(ClassifierError, match="it knows jazz, folk, pop"):
         scores["polka"]
     for labels, values in ((("a", "a"), (0.5, 0.5)), (("a",), (0.5,)), (("a", "b"), (1.5, -0.5)), (("a",), (1, 0))):

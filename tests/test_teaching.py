@@ -14,18 +14,19 @@ from training_folder import tune, write_folder
 from melodygen.checkpoints import CONFIG, load_weights, read_config, save_checkpoint
 from melodygen.classifiers import CnnClassifier
 from melodygen.corpus.scan import SourceFile
-from melodygen.errors import CorpusError
+from melodygen.errors import CheckpointError, CorpusError
 from melodygen.frontend import FrontEndConfig
 from melodygen.io.midi import write_midi
-from melodygen.nets.cnn import StyleCnn
+from melodygen.nets.cnn import RATES, StyleCnn
 from melodygen.renderers.additive import AdditiveRenderer
-from melodygen.training import teaching
+from melodygen.training import exemplars, teaching
 from melodygen.training.distributed import Crew
 from melodygen.training.exemplars import Exemplars, hear_files, joined, load_exemplars, save_exemplars
 from melodygen.training.run import prepare
 
 NET: dict[str, Any] = {"widths": [4, 6, 8, 8], "hidden": 12, "dropout": 0.1}
 WIDTH = 24
+DETAILS = WIDTH + 36 + RATES
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def known(tmp_path: Path) -> Path:
 
 def cloud(label: int, centre: float, count: int = 40) -> Exemplars:
     rng = np.random.default_rng(label)
-    embedded = rng.normal(0, 1, (count, WIDTH)).astype(np.float32)
+    embedded = rng.normal(0, 1, (count, DETAILS)).astype(np.float32)
     embedded[:, 0] += centre
     return Exemplars(embedded, np.full(count, label), np.arange(count) // 2)
 
@@ -64,11 +65,44 @@ def test_new_rows_hear_the_new_style_and_leave_the_old_ones_alone(known: Path) -
     load_weights(known, old)
     for name, value in old.state_dict().items():
         now = net.state_dict()[name]
-        assert torch.equal(now[:2] if name.startswith("head.") else now, value), name
+        if name == "head.weight":
+            assert torch.equal(now[:2, :WIDTH], value) and not now[:2, WIDTH:].any()
+        else:
+            assert torch.equal(now[:2] if name == "head.bias" else now, value), name
+    windows = np.random.default_rng(1).normal(size=(3, 80, 247)).astype(np.float32)
+    save_checkpoint(known.parent / "taught", net, record, "# card")
+    taught = CnnClassifier.from_folder(known.parent / "taught")
+    embedded, logits = taught.outputs(windows)
+    assert np.allclose(logits[:, :2], judge.window_logits(windows), atol=1e-5)
+    assert np.array_equal(embedded, taught.details(windows)) and np.array_equal(embedded, judge.details(windows))
+    heard, before = taught.music_logits(embedded), judge.music_logits(judge.outputs(windows)[0])
+    assert heard is not None and before is not None and np.allclose(heard, before)
 
 
-def test_exemplars_of_other_weights_are_not_used(known: Path, tmp_path: Path) -> None:
+def test_a_style_heard_as_a_known_one_is_part_of_it(known: Path) -> None:
+    """Whoever asks for the whole is judged as before; whoever asks for the part, by the part."""
+    before = np.array([[0.0, 2.0]] * 6 + [[2.0, 0.0]] * 4 + [[2.0, 0.0]] * 5 + [[0.0, 2.0]] * 5, dtype=np.float32)
+    labels = ["jazz", "folk", "jig", "swing"]
+    assert teaching.wholes(before, np.array([2] * 10 + [3] * 10), labels) == {"jig": "folk"}  # swing: neither, half
+    judge = CnnClassifier.from_folder(known)
+    music = joined([cloud(0, 0.0), cloud(1, 0.0), cloud(2, 4.0)])
+    net, record = teaching.with_new_rows(known, judge, ["reel"], *teaching.split_by_piece(music))
+    save_checkpoint(known.parent / "taught", net, {**record, "part_of": {"reel": "folk"}}, "# card")
+    taught = CnnClassifier.from_folder(known.parent / "taught")
+    scores = taught.scores(np.array([0.0, 1.0, 2.0]))
+    jazz, folk, reel = scores.probabilities.tolist()
+    assert scores["folk"] == pytest.approx(folk + reel) and scores["reel"] == reel and scores["jazz"] == jazz
+    save_checkpoint(known.parent / "odd", net, {**record, "part_of": {"reel": "polka"}}, "# card")
+    with pytest.raises(CheckpointError, match="part_of"):
+        CnnClassifier.from_folder(known.parent / "odd")
+
+
+def test_exemplars_of_other_weights_are_not_used(known: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_exemplars(known) is None
+    monkeypatch.setattr(exemplars, "KEPT", "less")
+    save_exemplars(known, joined([cloud(0, 0.0), cloud(1, 2.0)]))
+    monkeypatch.undo()
+    assert load_exemplars(known) is None  # of an older version
     music = joined([cloud(0, 0.0), cloud(1, 2.0)])
     save_exemplars(known, music)
     found = load_exemplars(known)
@@ -86,7 +120,7 @@ def test_files_are_heard_in_windows(known: Path, tmp_path: Path) -> None:
     write_midi(tmp_path / "a.mid", tune(1, True, 16))
     files = [SourceFile(tmp_path / "a.mid", "a.mid", "folk")]
     heard = hear_files(judge, AdditiveRenderer(None), files, 5, 4)
-    assert len(heard) >= 4 and set(heard.label.tolist()) == {5} and heard.embedded.shape[1] == WIDTH
+    assert len(heard) >= 4 and set(heard.label.tolist()) == {5} and heard.embedded.shape[1] == DETAILS
     again = hear_files(judge, AdditiveRenderer(None), files, 5, 4)
     assert np.array_equal(heard.embedded, again.embedded)
     for none in ([], [SourceFile(tmp_path / "gone.mid", "gone.mid", "folk")]):
@@ -94,9 +128,9 @@ def test_files_are_heard_in_windows(known: Path, tmp_path: Path) -> None:
             hear_files(judge, AdditiveRenderer(None), none, 5, 4)
 
 
-@pytest.mark.parametrize("exemplars", [True, False])
+@pytest.mark.parametrize("kept", [True, False])
 def test_a_run_teaches_the_classifier(
-    known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exemplars: bool
+    known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     monkeypatch.setattr(teaching, "WINDOWS", {"train": 6, "valid": 3})
     monkeypatch.setattr(teaching, "load_renderer", lambda: AdditiveRenderer(None))
@@ -104,7 +138,7 @@ def test_a_run_teaches_the_classifier(
     folder = write_folder(tmp_path / "music", "falling", 4, up=False)
     work = tmp_path / "w"
     run = prepare(work, begun(folder, work), CPU, Crew())
-    if exemplars:
+    if kept:
         save_exemplars(known, joined([cloud(0, 0.0), cloud(1, 2.0)]))
     else:  # what an old generator left for replay
         for style in ("jazz", "folk"):
@@ -116,7 +150,9 @@ def test_a_run_teaches_the_classifier(
     taught = CnnClassifier.from_folder(tmp_path / "out" / "classifier")
     assert taught.labels == ("jazz", "folk", "falling") and taught.music_head is not None
     record = read_config(tmp_path / "out" / "classifier", "classifier")
-    assert record["provenance"]["known_styles_from"].startswith("exemplars" if exemplars else "music")
+    assert record["provenance"]["known_styles_from"].startswith("exemplars" if kept else "music")
+    again = load_exemplars(tmp_path / "out" / "classifier")
+    assert (again is not None and set(again.label.tolist()) == {0, 1, 2}) if kept else again is None
     assert (tmp_path / "out" / "classifier" / "README.md").read_text().count("falling")
 
 

@@ -7,6 +7,7 @@ entry-point group, a retrained checkpoint carries its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,11 +33,15 @@ class Style:
 
 @dataclass(frozen=True, eq=False)
 class StyleScores:
-    """How much a classifier hears each style: ``probabilities`` sum to 1 over ``labels``."""
+    """How much a classifier hears each style: ``probabilities`` sum to 1 over ``labels``.
+
+    ``part_of`` says of which style another is a part (jigs are folk): asked for folk, a jig is folk too.
+    """
 
     labels: tuple[str, ...]
     probabilities: NDArray[np.float64]
     classifier_id: str
+    part_of: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         values = np.asarray(self.probabilities, dtype=np.float64)
@@ -49,9 +54,18 @@ class StyleScores:
         object.__setattr__(self, "probabilities", values)
 
     def __getitem__(self, label: str) -> float:
+        """Of a style, its parts included."""
         if label not in self.labels:
             raise ClassifierError(f"this classifier does not know {label!r}; it knows {', '.join(self.labels)}")
-        return float(self.probabilities[self.labels.index(label)])
+        inside = [i for i, name in enumerate(self.labels) if label in self._wholes(name)]
+        return float(min(1.0, self.probabilities[inside].sum()))
+
+    def _wholes(self, name: str) -> list[str]:
+        """The style itself, what it is part of, what that is part of."""
+        chain = [name]
+        while chain[-1] in self.part_of and self.part_of[chain[-1]] not in chain:
+            chain.append(self.part_of[chain[-1]])
+        return chain
 
     def top(self, count: int = 3) -> list[tuple[str, float]]:
         """The ``count`` likeliest labels with their probabilities, likeliest first."""

@@ -6,7 +6,7 @@ audio must give equal scores in any company.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,13 @@ class CnnClassifier:
         temperature: float,
         classifier_id: str,
         music_head: tuple[NDArray[np.float64], float] | None = None,
+        part_of: Mapping[str, str] | None = None,
     ) -> None:
         self._net = net.eval()
         self.music_head = music_head
         """Weights on the embedding and bias of the logistic head that tells music from speech and noise."""
         self.labels = tuple(labels)
+        self.part_of = dict(part_of or {})
         self.front_end = front_end
         self.temperature = temperature
         self.classifier_id = classifier_id
@@ -58,6 +60,7 @@ class CnnClassifier:
             temperature,
             f"{config.get('name', folder.name)}-{weights_sha256(folder)[:8]}",
             _music_head(folder, config, net.head.in_features),
+            _part_of(folder, config, labels),
         )
 
     def classify(self, recordings: Sequence[Audio]) -> list[StyleScores]:
@@ -77,14 +80,17 @@ class CnnClassifier:
         """(W, F, T) features -> (W, E), what the net makes of them before it names a style, and (W, labels) logits."""
         embedded, logits = [], []
         with torch.inference_mode():
-            for start in range(0, len(windows), BATCH):
-                part = windows[start : start + BATCH]
-                batch = np.zeros((BATCH, *part.shape[1:]), dtype=np.float32)
-                batch[: len(part)] = part
-                inner = self._net.embed(torch.from_numpy(batch))
-                embedded.append(inner[: len(part)].numpy())
-                logits.append(self._net.head(inner)[: len(part)].numpy().astype(np.float64))
+            for part, batch in _batches(windows):
+                inner = self._net.embed(batch)
+                embedded.append(inner[:part].numpy())
+                logits.append(self._net.head(inner)[:part].numpy().astype(np.float64))
         return np.concatenate(embedded), np.concatenate(logits)
+
+    def details(self, windows: Features) -> Features:
+        """(W, F, T) features -> (W, D): the embedding, and behind it what lies deeper (``StyleCnn``: detail)."""
+        with torch.inference_mode():
+            found = [self._net.embed(batch, detail=True)[:part].numpy() for part, batch in _batches(windows)]
+        return np.concatenate(found)
 
     def music_logits(self, embedded: Features) -> NDArray[np.float64] | None:
         """(W, E) -> (W,): above 0 for music, below for speech and noise. None where the checkpoint has no such head."""
@@ -97,7 +103,16 @@ class CnnClassifier:
         """Logits of a recording (labels,) as probabilities."""
         scaled = logits / self.temperature
         likelihood = np.exp(scaled - scaled.max())
-        return StyleScores(self.labels, likelihood / likelihood.sum(), self.classifier_id)
+        return StyleScores(self.labels, likelihood / likelihood.sum(), self.classifier_id, self.part_of)
+
+
+def _batches(windows: Features) -> Iterator[tuple[int, torch.Tensor]]:
+    """(how many windows, they and silence behind them)."""
+    for start in range(0, len(windows), BATCH):
+        part = windows[start : start + BATCH]
+        batch = np.zeros((BATCH, *part.shape[1:]), dtype=np.float32)
+        batch[: len(part)] = part
+        yield len(part), torch.from_numpy(batch)
 
 
 def _music_head(folder: Path, config: dict[str, Any], size: int) -> tuple[NDArray[np.float64], float] | None:
@@ -111,6 +126,13 @@ def _music_head(folder: Path, config: dict[str, Any], size: int) -> tuple[NDArra
     if weights.shape != (size,) or not np.isfinite(weights).all() or not np.isfinite(bias):
         raise CheckpointError(f"checkpoint {folder}: music_head must hold {size} finite weights and a bias")
     return weights, bias
+
+
+def _part_of(folder: Path, config: dict[str, Any], labels: Sequence[str]) -> dict[str, str]:
+    held = config.get("part_of", {})
+    if not isinstance(held, dict) or not {*held, *held.values()} <= set(labels):
+        raise CheckpointError(f"checkpoint {folder}: part_of in config.json must say which label is part of which")
+    return dict(held)
 
 
 def _parts(folder: Path, config: dict[str, Any]) -> tuple[StyleCnn, list[str], FrontEndConfig, float]:

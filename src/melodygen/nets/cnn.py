@@ -13,6 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+RATES = 62
+"""Cycles a window, from 1, at which ``detail`` measures how the sound moves: up to 6 Hz in ten seconds."""
+BAND_GROUPS = 5
+
 
 class Residual(nn.Module):
     """Two 3x3 convolutions around a shortcut; ``stride`` (bands, frames)."""
@@ -47,8 +51,21 @@ class Context(nn.Module):
         return functional.relu(x + self.norm(self.convolution(x)))
 
 
+def rhythm(x: Tensor) -> Tensor:
+    """(B, C, F, T) -> (B, RATES): how strongly groups of bands move at each rate, in all channels together. A jig and a
+    reel of the same notes differ here."""
+    frames = x.shape[3]
+    groups = functional.adaptive_avg_pool2d(x, (BAND_GROUPS, frames))
+    groups = groups - groups.mean(dim=3, keepdim=True)
+    turn = torch.arange(frames, device=x.device)[:, None] * torch.arange(1, RATES + 1, device=x.device)
+    angle = turn % frames * (2 * torch.pi / frames)
+    power = ((groups @ angle.cos()) ** 2 + (groups @ angle.sin()) ** 2).sum(dim=(1, 2))
+    return torch.log1p(power / (power.mean(dim=1, keepdim=True) + 1e-9))
+
+
 class StyleCnn(nn.Module):
-    """(B, F, T) of scaled log-mel -> logits (B, classes). ``context``: dilated convolutions that follow."""
+    """(B, F, T) of scaled log-mel -> logits (B, classes). ``context``: dilated convolutions that follow; ``detail``:
+    the last layer also reads what lies deeper, for styles that the net did not learn to tell apart."""
 
     def __init__(
         self,
@@ -58,6 +75,7 @@ class StyleCnn(nn.Module):
         hidden: int = 192,
         dropout: float = 0.3,
         context: int = 0,
+        detail: bool = False,
     ) -> None:
         super().__init__()
         self.entry = nn.Conv2d(1, widths[0], 5, 2, 2, bias=False)
@@ -72,14 +90,18 @@ class StyleCnn(nn.Module):
         self.temporal_norm = nn.BatchNorm1d(hidden)
         self.context = nn.Sequential(*(Context(hidden, 2 ** (i + 1)) for i in range(context)))
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(2 * hidden, num_classes)
+        self.detail = detail
+        self.head = nn.Linear(2 * hidden + (3 * hidden + RATES if detail else 0), num_classes)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """(B, F, T) -> (B, 2 hidden): what the net makes of a window before it names a style."""
-        y = functional.relu(self.entry_norm(self.entry(x.unsqueeze(1))))
-        y = self.blocks(y).flatten(1, 2)
-        y = self.context(functional.relu(self.temporal_norm(self.temporal(y))))
-        return torch.cat((y.mean(dim=2), y.amax(dim=2)), dim=1)
+    def embed(self, x: Tensor, detail: bool | None = None) -> Tensor:
+        """(B, F, T) -> (B, E): what the net makes of a window before it names a style. ``detail`` overrules its own."""
+        entry = functional.relu(self.entry_norm(self.entry(x.unsqueeze(1))))
+        inner = functional.relu(self.temporal_norm(self.temporal(self.blocks(entry).flatten(1, 2))))
+        y = self.context(inner)
+        parts = [y.mean(dim=2), y.amax(dim=2)]
+        if self.detail if detail is None else detail:
+            parts += [inner.mean(dim=2), inner.amax(dim=2), inner.std(dim=2), rhythm(entry)]
+        return torch.cat(parts, dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.dropout(self.embed(x)))

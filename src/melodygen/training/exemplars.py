@@ -1,9 +1,10 @@
 """What a classifier makes of music in the styles it knows, kept beside it, so that it can learn a new style without
 the corpus it learned from.
 
-``exemplars.safetensors`` in the checkpoint folder: ``embedded`` (M, E) float16, what the net makes of M windows before
-it names a style; ``label`` (M,) index of the style; ``piece`` (M,) number of the piece a window is from. The music is
-titles the classifier did not learn from: what it learned by heart would sound surer than music does.
+``exemplars.safetensors`` in the checkpoint folder: ``embedded`` (M, D) float16, what the net makes of M windows before
+it names a style, in detail (``CnnClassifier.details``); ``label`` (M,) index of the style; ``piece`` (M,) number of the
+piece a window is from. The music is titles the classifier did not learn from: what it learned by heart would sound
+surer than music does.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from melodygen.errors import CorpusError, MelodygenError
 from melodygen.frontend import Features, features
 
 EXEMPLARS = "exemplars.safetensors"
+KEPT = "details"
+"""What is kept of a window; an older file, which keeps less, is not used."""
 SECONDS = 24.0
 WINDOWS_A_VIEW = 3
 
@@ -80,7 +83,7 @@ def hear_files(
             heard = features(sound.render(view.score, 22_050, "draft"), judge.front_end)[:WINDOWS_A_VIEW]
         except MelodygenError:
             continue
-        embedded.append(judge.outputs(heard)[0])
+        embedded.append(judge.details(heard))
         pieces += [chosen] * len(heard)
         each(min(1.0, len(pieces) / count))
         if len(pieces) >= count:
@@ -100,7 +103,7 @@ def save_exemplars(folder: Path, exemplars: Exemplars) -> None:
         "piece": exemplars.piece.astype(np.int32),
     }  # fmt: skip
     with atomic_path(folder / EXEMPLARS, overwrite=True) as temporary:
-        temporary.write_bytes(save(tensors, {"weights_sha256": weights_sha256(folder)}))
+        temporary.write_bytes(save(tensors, {"weights_sha256": weights_sha256(folder), "kept": KEPT}))
 
 
 def load_exemplars(folder: Path) -> Exemplars | None:
@@ -109,7 +112,8 @@ def load_exemplars(folder: Path) -> Exemplars | None:
 
     try:
         with safe_open(str(folder / EXEMPLARS), "numpy") as held:
-            if (held.metadata() or {}).get("weights_sha256") != weights_sha256(folder):
+            told = held.metadata() or {}
+            if told.get("kept") != KEPT or told.get("weights_sha256") != weights_sha256(folder):
                 return None
             return Exemplars(
                 held.get_tensor("embedded").astype(np.float32), held.get_tensor("label").astype(np.int64),

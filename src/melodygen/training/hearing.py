@@ -178,6 +178,7 @@ def spec_of(net: StyleCnn) -> dict[str, Any]:
     return {
         "widths": [net.entry.out_channels, *(b.first.out_channels for b in blocks)],
         "hidden": net.temporal.out_channels, "dropout": float(net.dropout.p), "context": len(net.context),
+        "detail": net.detail,
     }  # fmt: skip
 
 

@@ -1,16 +1,18 @@
 """Teaching a classifier a new style beside those it knows, in the run that teaches it to the generator.
 
 Its ears stay as they are: only a row for each new style is learned (logistic regression on what the net makes of a
-window, against the rows it has), so what it knew it still knows, except where music now sounds more like the new style.
+window, in detail, against the rows it has), so what it knew it still knows, except where music now sounds more like the
+new style. Where the net heard most of the new music as one known style, the new one is a part of that (``part_of``):
+who asks for the known style is judged as before.
 It learns from renders of the folder and from the exemplars of the known styles that lie beside the weights; where there
 are none, from what the old generator wrote.
 
-M windows, E values of the net's embedding, K known labels, J new ones.
+M windows, E values of the net's embedding, D with detail, K known labels, J new ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +32,7 @@ from melodygen.generators.neural import NeuralGenerator
 from melodygen.nets.cnn import StyleCnn
 from melodygen.renderers.choice import load_renderer
 from melodygen.training.classifier import fit_temperature
-from melodygen.training.exemplars import Exemplars, hear_files, joined, load_exemplars
+from melodygen.training.exemplars import Exemplars, hear_files, joined, load_exemplars, save_exemplars
 from melodygen.training.hearing import ARRANGERS, as_midi, card, nearest_arranger
 from melodygen.training.run import Prepared
 from melodygen.training.tuning import Watcher, write_known
@@ -39,7 +41,9 @@ WINDOWS = {"train": 240, "valid": 60}
 """Of each new style; of each known one as many, or what there is."""
 KEPT_SHARE = 4
 """One piece in so many of the exemplars is kept for the report."""
-PENALTY = 3e-3
+PENALTY = 1e-2
+EMPHASIS = 3.0
+"""How much heavier a new style weighs than a known one: they overlap, and the new one is what is asked for."""
 
 
 def teach_classifier(run: Prepared, folder: Path, work: Path, out: Path, watcher: Watcher) -> dict[str, Any]:
@@ -73,6 +77,8 @@ def teach_classifier(run: Prepared, folder: Path, work: Path, out: Path, watcher
         "known_styles_from": "exemplars" if held is not None else "music the old generator wrote",
     }  # fmt: skip
     checkpoints.save_checkpoint(out / "classifier", net, record, card(record, figures))
+    if held is not None:  # the ears are the same: the next lesson goes on from here
+        save_exemplars(out / "classifier", joined([held, *heard]))
     return dict(figures)
 
 
@@ -134,28 +140,47 @@ def with_new_rows(
     spec = {k: v for k, v in config["net"].items() if k != "type"}
     old = StyleCnn(len(judge.labels), judge.front_end.num_bands, **spec)
     checkpoints.load_weights(known, old)
-    weight, bias = old.head.weight.detach(), old.head.bias.detach()
-    rows, offsets = fit_rows(train, weight, bias, len(new), judge.temperature)
     labels = [*judge.labels, *new]
-    net = StyleCnn(len(labels), judge.front_end.num_bands, **spec)
+    net = StyleCnn(len(labels), judge.front_end.num_bands, **{**spec, "detail": True})
+    deeper = net.head.in_features - old.head.in_features  # the known rows do not read what lies deeper
+    weight, bias = functional.pad(old.head.weight.detach(), (0, deeper)), old.head.bias.detach()
+    rows, offsets = fit_rows(train, weight, bias, len(new), judge.temperature)
     state = old.state_dict() | {"head.weight": torch.cat([weight, rows]), "head.bias": torch.cat([bias, offsets])}
     net.load_state_dict(state)
     net.half().float()  # as it will be stored
     with torch.no_grad():
         logits = net.head(torch.from_numpy(valid.embedded)).numpy()
-        before = old.head(torch.from_numpy(valid.embedded)).numpy()
-    figures = told_figures(logits, before, valid.label, labels, new)
+        before = functional.linear(torch.from_numpy(valid.embedded), weight, bias).numpy()
+    part_of = wholes(functional.linear(torch.from_numpy(train.embedded), weight, bias).numpy(), train.label, labels)
+    figures = told_figures(logits, before, valid.label, labels, new, part_of)
     record = {
-        **config, "labels": labels, "temperature": fit_temperature(logits, valid.label),
+        **config, "net": {**config["net"], "detail": True}, "labels": labels,
+        "temperature": fit_temperature(logits, valid.label), "part_of": config.get("part_of", {}) | part_of,
         "provenance": {"melodygen": version("melodygen"), "figures": figures},
     }  # fmt: skip
+    if "music_head" in config:
+        head = config["music_head"]
+        record["music_head"] = {**head, "weights": [*head["weights"], *[0.0] * deeper]}
     return net, record
+
+
+def wholes(before: NDArray[np.float32], targets: NDArray[np.int64], labels: Sequence[str]) -> dict[str, str]:
+    """For each new label the known one as which most of its windows were heard, where there is such a one.
+
+    ``before`` (M, K): what the known classifier says.
+    """
+    found = {}
+    for label in range(before.shape[1], len(labels)):
+        heard = np.bincount(before[targets == label].argmax(axis=1), minlength=before.shape[1])
+        if heard.max() > heard.sum() / 2:
+            found[labels[label]] = labels[int(heard.argmax())]
+    return found
 
 
 def fit_rows(
     train: Exemplars, weight: torch.Tensor, bias: torch.Tensor, count: int, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(J, E) and (J,): rows beside the known ones (K, E) that make the labels likeliest, all labels equally heavy."""
+    """(J, D) and (J,): rows beside the known ones (K, D) that make the labels likeliest, known ones equally heavy."""
     inputs = torch.from_numpy(train.embedded)
     mean, deviation = inputs.mean(dim=0), inputs.std(dim=0)
     deviation = deviation.clamp(min=0.1 * float(deviation.mean()))  # a value that hardly moves must not weigh much
@@ -163,6 +188,7 @@ def fit_rows(
     fixed = functional.linear(inputs, weight, bias)
     targets = torch.from_numpy(train.label)
     share = 1.0 / torch.bincount(targets, minlength=len(bias) + count).clamp(min=1)[targets].float()
+    share = torch.where(targets >= len(bias), EMPHASIS * share, share)
     share = share / share.sum()
     rows = torch.zeros(count, inputs.shape[1], requires_grad=True)
     offsets = torch.zeros(count, requires_grad=True)
@@ -184,22 +210,27 @@ def fit_rows(
 
 def told_figures(
     logits: NDArray[np.float32], before: NDArray[np.float32], targets: NDArray[np.int64], labels: Sequence[str],
-    new: Sequence[str],
+    new: Sequence[str], part_of: Mapping[str, str],
 ) -> dict[str, Any]:  # fmt: skip
-    """On windows of pieces that were kept back."""
-    right = logits.argmax(axis=1) == targets
+    """On windows of pieces that were kept back. ``known_recall_with_parts``: a part heard as its whole counts."""
+    said = logits.argmax(axis=1)
+    right = said == targets
+    whole = np.array([labels.index(part_of.get(name, name)) for name in labels])
     is_new = targets >= len(labels) - len(new)
     figures: dict[str, Any] = {
         "views": len(targets), "accuracy": round(float(right.mean()), 4),
         "new_recall": round(float(right[is_new].mean()), 4),
         "known_recall_before": round(float((before.argmax(axis=1) == targets)[~is_new].mean()), 4),
         "known_recall": round(float(right[~is_new].mean()), 4),
+        "known_recall_with_parts": round(float((whole[said] == targets)[~is_new].mean()), 4), "part_of": dict(part_of),
         "recall": {n: round(float(right[targets == i].mean()), 4) for i, n in enumerate(labels) if i in targets},
     }  # fmt: skip
+    parts = ", ".join(f"{part} is part of {name}" for part, name in part_of.items())
     figures["told"] = (
         f"right on {figures['accuracy']:.0%} of {len(targets)} windows it did not learn from, "
         f"{figures['new_recall']:.0%} of those of {', '.join(new)}; known styles "
         f"{figures['known_recall_before']:.0%} -> {figures['known_recall']:.0%}"
+        + (f", {figures['known_recall_with_parts']:.0%} where {parts}" if parts else "")
     )
     return figures
 
