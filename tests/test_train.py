@@ -29,6 +29,7 @@ from melodygen.training.begin import begin, check_resumed, data_id
 from melodygen.training.classifier import ClassifierRecipe
 from melodygen.training.distributed import Crew
 from melodygen.training.generator import GeneratorRecipe
+from melodygen.training.muon import Muon, orthogonal
 from melodygen.training.outcome import finish
 from melodygen.training.plan import Plan, check_plan
 from melodygen.training.recordings import AdaptRecipe
@@ -344,6 +345,36 @@ def test_arithmetic_is_what_the_device_does_natively_and_is_recorded(
     ended(record, tmp_path / "w", tmp_path / "out")
     assert read_config(tmp_path / "out", "generator")["provenance"]["recipe"]["bf16"] is native
     assert f"in {'bfloat16' if native else 'float32'}" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6), (8, 8)])
+@pytest.mark.parametrize("native", [True, False])
+def test_muon_is_torchs_in_the_numbers_of_the_device(
+    shape: tuple[int, int], native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same steps as torch's, which are in bfloat16; in float32 nearer to what is meant."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    generator = torch.Generator().manual_seed(1)
+    matrix = torch.randn(shape, generator=generator)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    found = orthogonal(matrix)
+    assert found.dtype == torch.float32 and found.shape == matrix.shape
+    assert ((torch.linalg.svdvals(found) - 0.95).abs() < 0.3).all()
+    assert torch.nn.functional.cosine_similarity(found.flatten(), (u @ v).flatten(), dim=0) > 0.97
+    if hasattr(torch.optim, "Muon"):
+        both = [torch.nn.Parameter(matrix.clone()) for _ in range(2)]
+        theirs = torch.optim.Muon(
+            [both[1]], lr=0.02, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+        )
+        ours = Muon([both[0]], 0.02, 0.1)
+        for _ in range(3):
+            gradient = torch.randn(shape, generator=generator)
+            for parameter, optimizer in zip(both, (ours, theirs), strict=True):
+                parameter.grad = gradient.clone()
+                optimizer.step()
+        assert torch.allclose(both[0], both[1], atol=2e-3 * 3)
+        assert (both[0] - matrix).abs().mean() > 5e-3
+        assert ours.state_dict()["state"].keys() == theirs.state_dict()["state"].keys()
 
 
 def test_rows_of_two_processes_are_those_of_one(tuned: tuple[Path, dict, Path]) -> None:

@@ -101,12 +101,7 @@ def begin(
     # a net that learned without dropout forgets while it gets used to it; validation stops it in time anyway
     small = plan.fresh and train_tokens < 5_000_000
     dropout = plan.dropout if plan.dropout is not None else (0.1 if small else 0.0)
-    has_muon = hasattr(torch.optim, "Muon")
-    optimizer = plan.optimizer or ("muon" if arguments["type"] == "transformer" and has_muon else "adamw")
-    if optimizer == "muon" and not has_muon:
-        raise UsageError(
-            f"--optimizer muon needs torch 2.9 or newer, this is {torch.__version__}; adamw works"
-        )
+    optimizer = plan.optimizer or ("muon" if arguments["type"] == "transformer" else "adamw")
     rate = plan.learning_rate
     if rate is None:
         rate = (3e-3 if plan.fresh else 2e-4) * (1.0 if optimizer == "muon" else 0.4)

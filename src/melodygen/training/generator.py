@@ -24,6 +24,7 @@ from torch.nn import functional
 from melodygen.corpus.examples import Example, ExampleSampler, pack
 from melodygen.nets.precision import has_bf16
 from melodygen.tokens.vocabulary import PAD
+from melodygen.training.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,7 @@ def make_optimizers(net: nn.Module, recipe: GeneratorRecipe) -> list[torch.optim
         ]  # fmt: skip
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
-        optimizers.append(
-            torch.optim.Muon(
-                matrices, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, momentum=0.95,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )  # fmt: skip
+        optimizers.append(Muon(matrices, recipe.learning_rate, recipe.weight_decay))
     optimizers.append(
         torch.optim.AdamW(rest, lr=recipe.embedding_learning_rate, betas=(0.9, 0.95), weight_decay=0.0)
     )
