@@ -75,6 +75,16 @@ def test_a_tune_without_shape_costs() -> None:
     assert craft(tune(LINE, 1)) < whole  # never takes a breath
 
 
+def test_a_tune_under_its_chords_costs() -> None:
+    line = tune(LINE, 3)
+
+    def over(pitches: tuple[int, ...]) -> float:
+        rows = [(bar * BAR, BAR, p, 60) for bar in range(8) for p in pitches]
+        return craft(replace(line, tracks=(*line.tracks, Track(rows, role="chords"))))
+
+    assert over((72, 76, 79)) < over((48, 52, 55)) == craft(line)
+
+
 def test_no_notes_is_nothing() -> None:
     assert craft(Score()) == 0.0
     assert 0.0 <= craft(Score((Track([(0, 10, 36, 90)], is_drum=True, role="drums"),))) <= 1.0

@@ -106,7 +106,7 @@ def _sounding_bars(score: Score, track: Track) -> float:
 
 
 def _shape(score: Score, track: Track) -> float:
-    """Of a tune: the mean of range, variety, breath and smoothness."""
+    """Of a tune: the mean of range, variety, breath, smoothness and how often it stands above the chords."""
     notes = track.notes
     onsets, first = np.unique(notes["onset_tick"][::-1], return_index=True)
     top = notes["pitch"][::-1][first].astype(np.int64)  # of notes struck together the last, which is the highest
@@ -119,7 +119,17 @@ def _shape(score: Score, track: Track) -> float:
     variety = min(1.0, len(set(contents)) / len(contents) / FULL_VARIETY)
     leaps = np.abs(np.diff(top))
     smooth = 1.0 if not len(leaps) else float((leaps <= SINGABLE_LEAP).mean())
-    return float(np.mean([reach, variety, _breath(onsets, index), smooth]))
+    return float(np.mean([reach, variety, _breath(onsets, index), smooth, _heard(score, onsets, top)]))
+
+
+def _heard(score: Score, onsets: NDArray[np.int64], pitches: NDArray[np.int64]) -> float:
+    """Share of the notes that are higher than all that sounds in the chords as they begin."""
+    chords = score.track_by_role("chords")
+    if chords is None or not len(chords):
+        return 1.0
+    begin, end = chords.notes["onset_tick"], chords.notes["onset_tick"] + chords.notes["duration_ticks"]
+    over = chords.notes["pitch"] >= pitches[:, None]
+    return 1.0 - float(((begin <= onsets[:, None]) & (onsets[:, None] < end) & over).any(axis=1).mean())
 
 
 def _breath(onsets: NDArray[np.int64], bars: NDArray[np.int64]) -> float:
