@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from melodygen.nets.halfstep import write_one
 from melodygen.nets.lstm import Lstm
 from melodygen.nets.precision import has_bf16
 from melodygen.nets.transformer import Transformer, attend, rotary_table, rotate
@@ -165,3 +166,21 @@ def test_attention_in_bfloat16_is_attention(steps: int) -> None:
     for a, b in zip(rough, exact, strict=True):
         assert a.grad is not None and b.grad is not None
         assert torch.allclose(a.grad.float(), b.grad, atol=0.03 * float(b.grad.abs().max()) + 1e-3)
+
+
+@torch.inference_mode()
+def test_a_scripted_step_computes_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    if "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("this torch packs no float16")
+    net = make("transformer")
+
+    def run(writer: TransformerWriter) -> list[torch.Tensor]:
+        stepper = Stepper(writer, 40)
+        first = stepper.start([[3, 1, 4], [1, 5], [9, 2, 6, 5]])
+        return [first, *(stepper.feed([step, 7, 8]) for step in range(20))]
+
+    scripted = TransformerWriter(net, torch.float16)
+    assert scripted._write_one is not write_one, "torch scripts no more: is write_one still worth its form?"
+    plain = TransformerWriter(net, torch.float16)
+    monkeypatch.setattr(plain, "_write_one", write_one)
+    assert all(torch.equal(a, b) for a, b in zip(run(scripted), run(plain), strict=True))

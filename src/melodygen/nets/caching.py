@@ -67,25 +67,13 @@ class Cache(ABC):
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """What each query finds once its keys and values are put in; all (B, T, H, E). More than one step needs an
         empty cache and rows of equal length: all there is to see comes with it."""
-        if query.shape[1] == 1:
-            return self._attend_one(layer, query[:, 0], keys[:, 0], values[:, 0])
         query, keys, values = (part.transpose(1, 2).to(self._values.dtype) for part in (query, keys, values))
-        self._put_all(layer, keys, values)
+        self._put(layer, keys, values)
         return functional.scaled_dot_product_attention(query, keys, values, is_causal=True, scale=1.0).transpose(1, 2)
 
-    def _weights(self, scores: Tensor) -> Tensor:
-        """Of the slots that a row sees; ``scores`` (B, H, S) is changed."""
-        if self._unused is not None:
-            scores.masked_fill_(self._unused[:, None, : scores.shape[2]], -torch.inf)
-        return torch.softmax(scores, dim=-1)
-
     @abstractmethod
-    def _put_all(self, layer: int, keys: Tensor, values: Tensor) -> None:
+    def _put(self, layer: int, keys: Tensor, values: Tensor) -> None:
         """The slots of a first pass, (B, H, T, E)."""
-
-    @abstractmethod
-    def _attend_one(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Of one query a row; all (B, H, E)."""
 
 
 class PlainCache(Cache):
@@ -99,25 +87,29 @@ class PlainCache(Cache):
     def slots(self) -> tuple[Tensor, Tensor]:
         return self._keys, self._values
 
-    def _put_all(self, layer: int, keys: Tensor, values: Tensor) -> None:
+    def _put(self, layer: int, keys: Tensor, values: Tensor) -> None:
         self._keys[layer, :, :, : self._after] = keys
         self._values[layer, :, :, : self._after] = values
 
-    def _attend_one(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        batch, heads, head = query.shape
+    def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        if query.shape[1] > 1:
+            return super().attend(layer, query, keys, values)
+        batch, _, heads, head = query.shape
         all_keys, all_values = self._keys[layer], self._values[layer]
-        all_keys[:, :, self._at], all_values[:, :, self._at] = keys, values
+        all_keys[:, :, self._at], all_values[:, :, self._at] = keys[:, 0], values[:, 0]
         if all_keys.dtype == torch.float32:
             seen = None if self._unused is None else ~self._unused[:, None, None, : self._after]
             return functional.scaled_dot_product_attention(
-                query[:, :, None], all_keys[:, :, : self._after], all_values[:, :, : self._after],
+                query.transpose(1, 2), all_keys[:, :, : self._after], all_values[:, :, : self._after],
                 attn_mask=seen, scale=1.0,
             )  # fmt: skip
         rows = batch * heads
         query = query.to(all_keys.dtype).reshape(rows, head, 1)
         scores = torch.bmm(all_keys.flatten(0, 1)[:, : self._span], query).float().view(batch, heads, self._span)
         scores[:, :, self._after :] = -torch.inf
-        weights = self._weights(scores).to(all_keys.dtype)
+        if self._unused is not None:
+            scores.masked_fill_(self._unused[:, None], -torch.inf)
+        weights = torch.softmax(scores, dim=-1).to(all_keys.dtype)
         return torch.bmm(weights.view(rows, 1, self._span), all_values.flatten(0, 1)[:, : self._span])
 
 
@@ -133,9 +125,9 @@ class TiledCache(Cache):
         super().__init__(keys, values)
         self._key_tables = [part.view(-1, SPAN) for part in keys]
         self._value_tables = [part.view(-1, part.shape[-1]) for part in values]
+        self._key_slots: list[Tensor] = []
+        self._value_slots: list[Tensor] = []
         self._key_bags = self._value_bags = (torch.empty(0), torch.empty(0))
-        self._key_slots: tuple[Tensor, ...] = ()
-        self._value_slots: tuple[Tensor, ...] = ()
 
     @classmethod
     def of(cls, keys: Tensor, values: Tensor) -> Self:
@@ -152,8 +144,8 @@ class TiledCache(Cache):
             return
         _, batch, heads, tiles, head, _ = self._keys.shape
         tile, slot = divmod(at, SPAN)
-        self._key_slots = self._keys[:, :, :, tile, :, slot].unbind()
-        self._value_slots = self._values[:, :, :, at].unbind()
+        self._key_slots = list(self._keys[:, :, :, tile, :, slot].unbind())
+        self._value_slots = list(self._values[:, :, :, at].unbind())
         rows, used = torch.arange(batch * heads)[:, None], tile + 1
         if len(self._key_bags[1]) != batch * heads * used:
             first = (rows * tiles + torch.arange(used)).view(-1, 1) * head
@@ -161,22 +153,15 @@ class TiledCache(Cache):
         seen = (rows * tiles * SPAN + torch.arange(self._after)).view(-1)
         self._value_bags = seen, rows.view(-1) * self._after
 
-    def _put_all(self, layer: int, keys: Tensor, values: Tensor) -> None:
+    def views(self) -> tuple[list[Tensor] | Tensor, ...]:
+        """Of all layers, for ``halfstep.write_one``: where the new keys and values go, tables to sum, their rows and
+        where each sum begins, unused slots."""
+        unused = torch.empty(0, dtype=torch.bool) if self._unused is None else self._unused
+        tables = self._key_tables, self._value_tables
+        return self._key_slots, self._value_slots, *tables, *self._key_bags, *self._value_bags, unused
+
+    def _put(self, layer: int, keys: Tensor, values: Tensor) -> None:
         self._values[layer, :, :, : self._after] = values
         for first in range(0, self._after, SPAN):
             part = keys[:, :, first : first + SPAN].transpose(2, 3)
             self._keys[layer, :, :, first // SPAN, :, : part.shape[3]] = part
-
-    def _attend_one(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        self._key_slots[layer].copy_(keys)
-        self._value_slots[layer].copy_(values)
-        batch, heads, head = query.shape
-        asked = query[:, :, None].expand(batch, heads, self._span // SPAN, head).half()
-        scores = _weighted(self._key_tables[layer], self._key_bags, asked).view(batch, heads, self._span)
-        weights = self._weights(scores[:, :, : self._after])
-        return _weighted(self._value_tables[layer], self._value_bags, weights)
-
-
-def _weighted(table: Tensor, bags: tuple[Tensor, Tensor], weights: Tensor) -> Tensor:
-    """For each bag the sum of its rows of the table, weighted. ``bags``: rows of the table, where each bag begins."""
-    return torch.embedding_bag(table, *bags, False, 0, False, weights.view(-1))[0]

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from melodygen.nets.caching import Cache, PlainCache, TiledCache
+from melodygen.nets.halfstep import scripted
 from melodygen.nets.precision import has_bf16
 from melodygen.nets.transformer import Block, Transformer
 
@@ -36,23 +37,31 @@ def quickest_dtype() -> torch.dtype:
     return torch.float16 if packs and able.get("avx2", False) and able.get("f16c", False) else torch.float32
 
 
-def _product(weight: Tensor, dtype: torch.dtype) -> Product:
-    weight = weight.detach().float()
-    if dtype == torch.float16:
-        nothing, multiply = torch.zeros(len(weight)), torch.fbgemm_linear_fp16_weight_fp32_activation
+class _Packed:
+    """A float16 matrix in FBGEMM's order."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.nothing = torch.zeros(len(weight))
+        """To add to the product; it must be given."""
         with warnings.catch_warnings():  # torch warns once that its quantised ops are to replace these; they are slower
             warnings.simplefilter("ignore", UserWarning)
-            packed = torch.fbgemm_pack_gemm_matrix_fp16(weight)
-            multiply(weight[:1], packed, nothing)
-        return lambda x: multiply(x, packed, nothing)
-    kept = weight.to(dtype).contiguous()
+            self.matrix = torch.fbgemm_pack_gemm_matrix_fp16(weight.detach().float())
+            self(weight.detach().float()[:1])
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.fbgemm_linear_fp16_weight_fp32_activation(x, self.matrix, self.nothing)
+
+
+def _product(weight: Tensor, dtype: torch.dtype) -> Product:
+    if dtype == torch.float16:
+        return _Packed(weight)
+    kept = weight.detach().to(dtype).contiguous()
     if dtype == torch.float32:
         return lambda x: functional.linear(x, kept)
     return lambda x: functional.linear(x.to(dtype), kept).float()
 
 
-@dataclass(frozen=True, eq=False)
-class _Layer:
+class _Layer(NamedTuple):
     query_key_value: Product
     attention_out: Product
     mlp_in: Product
@@ -89,6 +98,9 @@ class TransformerWriter:
                 weights = (attend, block.attention_out.weight, think, block.mlp_out.weight)
                 layers.append(_Layer(*(_product(w, dtype) for w in weights)))
             self._layers = layers
+            packed = [product for layer in layers for product in layer if isinstance(product, _Packed)]
+            self._matrices = [p.matrix for p in packed], [p.nothing for p in packed]
+            self._write_one = scripted()
             self._table = (net.embedding.weight * size).detach().float().clone()
             head_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
             self._head = _product(net.embedding.weight * net.norm.weight * size, head_dtype)
@@ -114,6 +126,8 @@ class TransformerWriter:
         if steps > 1:
             turns = turns.repeat(batch, 1)
         x = self._table[ids.view(-1)]
+        if steps == 1 and isinstance(state, TiledCache):
+            return self._head(_unit(self._write_one(x, turns, *self._matrices, *state.views(), heads)))
         for index, layer in enumerate(self._layers):
             qkv = layer.query_key_value(_unit(x))
             turned = (qkv.view(torch.complex64)[:, : self.width] * turns).view(torch.float32)
