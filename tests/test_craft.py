@@ -82,7 +82,18 @@ def test_a_tune_under_its_chords_costs() -> None:
         rows = [(bar * BAR, BAR, p, 60) for bar in range(8) for p in pitches]
         return craft(replace(line, tracks=(*line.tracks, Track(rows, role="chords"))))
 
-    assert over((72, 76, 79)) < over((48, 52, 55)) == craft(line)
+    assert over((72, 76, 79)) < over((48, 52, 55))
+
+
+def test_a_band_that_falls_silent_costs() -> None:
+    line = tune(LINE, 3)
+
+    def over(bars: int, length: int = 1) -> float:
+        rows = [(bar * BAR, length * BAR, 48, 60) for bar in range(bars)]
+        return craft(replace(line, tracks=(*line.tracks, Track(rows, role="chords"))))
+
+    assert over(3) < over(5) < over(6) == over(8)
+    assert over(2, 7) == over(8)  # held on, it sounds
 
 
 def test_no_notes_is_nothing() -> None:

@@ -15,8 +15,8 @@ from melodygen.score import Score, Track
 
 _MAJOR = frozenset((0, 2, 4, 5, 7, 9, 11))
 _MINOR = frozenset((0, 2, 3, 5, 7, 8, 10, 11))  # natural, and the leading note
-TUNE_SHARE = 0.75
-"""A tune that sounds in this share of the bars is full; more is no better, phrases breathe."""
+FULL_SHARE = 0.75
+"""A part that sounds in this share of the bars is full; more is no better, phrases breathe and bands pause."""
 FULL_RANGE = 12
 """Semitones: a tune that spans an octave has room enough."""
 FULL_VARIETY = 0.5
@@ -27,8 +27,8 @@ SINGABLE_LEAP = 9
 
 
 def craft(score: Score) -> float:
-    """0.0 to 1.0: the mean of those of key, ending, chords and tune (presence, then shape) that can be said of the
-    piece; 0 without notes."""
+    """0.0 to 1.0: the mean of those of key, ending, chords, tune (that it is there; its shape) and band that can be
+    said of the piece; 0 without notes."""
     pitched = [t for t in score.tracks if not t.is_drum and len(t)]
     if not score.num_notes:
         return 0.0
@@ -40,9 +40,12 @@ def craft(score: Score) -> float:
         parts.append(_on_chords(score))
     melody = score.track_by_role("melody")
     if melody is not None:
-        parts.append(min(1.0, _sounding_bars(score, melody) / TUNE_SHARE))
+        parts.append(min(1.0, _sounding_bars(score, melody) / FULL_SHARE))
         if len(melody):
             parts.append(_shape(score, melody))
+    band = [t for t in score.tracks if t.role != "melody" and len(t)]
+    if band:  # a part that falls silent for good is missed
+        parts.append(float(np.mean([min(1.0, _sounding_bars(score, t) / FULL_SHARE) for t in band])))
     known = [p for p in parts if p is not None]
     return float(np.mean(known)) if known else 0.5
 
@@ -99,10 +102,14 @@ def _ending(score: Score) -> float | None:
 
 
 def _sounding_bars(score: Score, track: Track) -> float:
-    """Share of the bars in which the track begins a note."""
-    bars = _bars(score)
-    index = np.searchsorted(bars, track.notes["onset_tick"], side="right")
-    return len(np.unique(index)) / max(1, len(bars) - 1)
+    """Share of the bars in which the track begins a note or holds one."""
+    bars, notes = _bars(score), track.notes
+    begins = np.searchsorted(bars, notes["onset_tick"], side="right") - 1
+    ends = np.searchsorted(bars, notes["onset_tick"] + notes["duration_ticks"], side="left")
+    sounding = np.zeros(len(bars) + 1)
+    np.add.at(sounding, begins, 1)
+    np.add.at(sounding, ends, -1)
+    return float((sounding.cumsum() > 0).sum() / max(1, len(bars) - 1))
 
 
 def _shape(score: Score, track: Track) -> float:
