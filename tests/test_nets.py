@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from melodygen.generators import neural
 from melodygen.nets.halfstep import write_one
 from melodygen.nets.lstm import Lstm
 from melodygen.nets.precision import has_bf16
+from melodygen.nets.spans import InSpans
 from melodygen.nets.transformer import Transformer, attend, rotary_table, rotate
 from melodygen.nets.writing import TransformerWriter, quickest_dtype
 from melodygen.sampling import Stepper
@@ -123,6 +125,38 @@ def test_sixteen_bits_write_nearly_the_same(dtype: torch.dtype, likeness: float)
         exact = torch.stack([full(net, row) for row in rows])
         for got, wanted in zip(near, exact, strict=True):
             assert torch.corrcoef(torch.stack([got, wanted]))[0, 1] > likeness
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("lengths", [(64, 64), (65, 3, 130), (1, 1), (129,)])
+def test_in_whole_spans_the_same_is_written(lengths: tuple[int, ...]) -> None:
+    net = make("transformer", context=160)
+    rows = [torch.randint(SIZE, (n,), generator=torch.Generator().manual_seed(n + i)).tolist()
+            for i, n in enumerate(lengths)]  # fmt: skip
+    steppers = [Stepper(w, 150) for w in (writing(net), InSpans(writing(net)))]
+    plain, spanned = (s.start(rows) for s in steppers)
+    for token in range(6):
+        torch.testing.assert_close(spanned, plain, rtol=1e-4, atol=1e-4)
+        plain, spanned = (s.feed([token] * len(rows)) for s in steppers)
+
+
+def test_prompts_of_any_length_are_products_of_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN, which multiplies bfloat16, keeps half a megabyte for each shape: a live writer grew by the prompt."""
+    monkeypatch.setattr(neural, "quickest_dtype", lambda: torch.bfloat16)
+    generator = neural.NeuralGenerator(make("transformer", context=160), {}, "test", {})
+    shapes = set()
+    linear = torch.nn.functional.linear
+
+    def noted(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        if x.dtype == torch.bfloat16:
+            shapes.add((*x.shape, *weight.shape))
+        return linear(x, weight)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", noted)
+    with torch.inference_mode():
+        for length in range(2, 140):
+            Stepper(generator.net, 150).start([[1] * length])
+    assert 0 < len(shapes) <= 4 * 4, "four matrices; rows in one to three spans, or one alone"
 
 
 @torch.inference_mode()

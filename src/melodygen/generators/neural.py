@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from melodygen import checkpoints
 from melodygen.contracts import Draft, Request
@@ -19,9 +20,10 @@ from melodygen.errors import CheckpointError, UsageError
 from melodygen.generators.leaning import Leaning
 from melodygen.generators.plan import Plan
 from melodygen.nets.lstm import Lstm
+from melodygen.nets.spans import InSpans
 from melodygen.nets.transformer import Transformer
-from melodygen.nets.writing import TransformerWriter
-from melodygen.sampling import SamplingOptions, write
+from melodygen.nets.writing import TransformerWriter, quickest_dtype
+from melodygen.sampling import SamplingOptions, SequenceNet, write
 from melodygen.styles import Style
 from melodygen.tokens.vocabulary import VOCABULARY
 
@@ -38,7 +40,7 @@ class NeuralGenerator:
         leaning: Mapping[str, Mapping[str, float]] | None = None,
         sampling: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:  # fmt: skip
-        self.net = TransformerWriter(net) if isinstance(net, Transformer) else net.eval()
+        self.net = _ready(net) if isinstance(net, Transformer) else net.eval()
         self.model_id = model_id
         self.style_info = dict(styles)
         self.styles = tuple(styles)
@@ -116,6 +118,12 @@ class NeuralGenerator:
         style = self.style_info[request.style]
         slot, leaning = self.styles.index(request.style), self._leaning[request.style]
         return Plan(request, style, slot, self._density, self.net.context, leaning)
+
+
+def _ready(net: Transformer) -> SequenceNet:
+    dtype = quickest_dtype()
+    writer = TransformerWriter(net, dtype)
+    return InSpans(writer) if dtype == torch.bfloat16 else writer
 
 
 def style_to_json(style: Style) -> dict[str, Any]:
