@@ -487,12 +487,34 @@ def test_ports_and_panic(jack: dict[str, str]) -> None:
         (("--virtual", "--channels", "bass=17"), "bass 17"),
         (("--virtual", "--tempo", "0"), "tempo 0"),
         (("--virtual", "--sync", "virtual", "--count-in", "1"), "count-in"),
+        (("--virtual", "--standby", "blues,jaz"), "did you mean 'jazz'"),
+        (("--virtual", "--key", "H"), "key 'H'"),
+        (("--virtual", "--candidates", "0"), "give 1 to 16"),
+        (("--virtual", "--until", "0"), "until 0"),
+        (("--virtual", "--sync", "nowhere"), "no MIDI input is called 'nowhere'"),
+        (("--virtual", "--input", "nowhere"), "no MIDI input is called 'nowhere'"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(jack: dict[str, str], arguments: tuple[str, ...], words: str) -> None:
     run = command(jack, "live", *arguments)
     _, err = run.communicate(timeout=60)
     assert run.returncode in (1, 2) and words in err and len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"JACK_DEFAULT_SERVER": "nobody"}, "no JACK server runs"),
+        ({"MIDO_BACKEND": "mido.backends.nosuch"}, "MIDO_BACKEND names 'mido.backends.nosuch'"),
+        ({"MIDO_BACKEND": ""}, "outputs"),
+    ],
+)
+def test_a_wrong_backend_is_named(jack: dict[str, str], change: dict[str, str], words: str) -> None:
+    run = command({**jack, **change}, "ports")
+    out, err = run.communicate(timeout=60)
+    told = err if run.returncode else out  # ALSA may be there or not
+    assert words in told or (not change.get("MIDO_BACKEND", "x") and "MIDI ports cannot be listed" in told)
+    assert "Traceback" not in err
 
 
 def test_without_a_backend_it_says_what_to_install(env: dict[str, str]) -> None:

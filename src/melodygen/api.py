@@ -57,10 +57,12 @@ def load_writer(
     renderer: str | None = None,
     soundfont: str | None = None,
 ) -> ModelWriter:
-    """What the engine writes with: the style loop over a generator, a renderer and a classifier."""
+    """What the engine writes with: the style loop over a generator, a renderer and a classifier, by default the one that
+    was trained with the model, if any."""
     from melodygen.engine.writer import ModelWriter
 
-    return ModelWriter(load_generator(model), load_renderer(renderer, soundfont), load_classifier(classifier))
+    judge = load_classifier(classifier or classifier_of(model))
+    return ModelWriter(load_generator(model), load_renderer(renderer, soundfont), judge)
 
 
 def style_of(name: str, generator: Generator | None = None) -> Style:

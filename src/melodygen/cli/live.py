@@ -136,11 +136,12 @@ def live(
     from melodygen.cli.output import prepare_folder, refuse_existing
     from melodygen.engine import Engine, ProcessWriter
     from melodygen.engine.core import CHANNELS
+    from melodygen.engine.parameters import Parameters
     from melodygen.engine.stage import Stage
     from melodygen.errors import UsageError
     from melodygen.live.moves import Controls
     from melodygen.live.player import Player
-    from melodygen.live.ports import PortInput
+    from melodygen.live.ports import PortInput, find_port, list_inputs
     from melodygen.live.recorder import Recorder
     from melodygen.live.session import Session
     from melodygen.live.terminal import keys
@@ -149,13 +150,17 @@ def live(
     if learn:
         learn_controls(listen, controls_path(controls))
         return
-    if model is None:
-        asking.check_style(style, list_styles())
+    kept_ready = tuple(s for s in (standby or "").split(",") if s)
+    for name in (style, *kept_ready) if model is None else ():
+        asking.check_style(name, list_styles())
     usual = api.style_of(style)
     qpm = usual.qpm if tempo is None else tempo
     asking.check_range("tempo", qpm, asking.MIN_QPM, asking.MAX_QPM)
     asking.check_range("latency", latency, -1000, 1000)
     asking.check_range("count-in", count_in, 0, 8)
+    asking.check_range("save-bars", save_bars, 1, 1000)
+    if until is not None:
+        asking.check_range("until", until, 1, 1_000_000)
     if mode != "play" and listen is None:
         raise UsageError(f"--mode {mode} needs what it is to hear: --input NAME (see 'melodygen ports')")
     if sync is not None and count_in:
@@ -167,6 +172,13 @@ def live(
         refuse_existing([record], force)
         prepare_folder(record.parent, 1 << 20)
     learned = learned_controls(controls)
+    knobs: dict[str, Any] = {
+        "style": style, "mode": mode, "tracks": roles, "key": key, "bars_per_phrase": bars, "density": density,
+        "temperature": temperature, "swing": swing, "humanize": humanize, "late": late, "opening": opening,
+        "candidates": candidates, "min_style": min_style, "program_changes": programs,
+        "seed": api.random_seed() if seed is None else seed,
+    }  # fmt: skip
+    Parameters((style,), **knobs)  # what cannot be is said before the models are loaded
     load = functools.partial(
         api.load_writer, model, classifier, renderer, None if soundfont is None else str(soundfont)
     )
@@ -176,6 +188,10 @@ def live(
         # the ports are closed, and their guard let go, before anything that may take its time
         with open_outputs(port or [], VIRTUAL_NAME if virtual else None, to_channel) as (output, ports):
             clock = slow.enter_context(_clock(sync, qpm))
+            wanted = [n for n in (None if sync == JACK else sync, listen) if n is not None]
+            for name in wanted:
+                if name != "virtual":
+                    find_port(name, list_inputs(), "input")
             if not quiet:
                 print("loading the models", file=sys.stderr)
             writer = ProcessWriter(load)
@@ -183,22 +199,8 @@ def live(
             engine = Engine(
                 writer,
                 channels=to_channel,
-                standby=tuple(s for s in (standby or "").split(",") if s),
-                style=style,
-                mode=mode,
-                tracks=roles,
-                key=key,
-                bars_per_phrase=bars,
-                density=density,
-                temperature=temperature,
-                swing=swing,
-                humanize=humanize,
-                late=late,
-                opening=opening,
-                candidates=candidates,
-                min_style=min_style,
-                program_changes=programs,
-                seed=api.random_seed() if seed is None else seed,
+                standby=kept_ready,
+                **knobs,
             )
             slow.callback(engine.close)
             player = Player(output)
@@ -224,19 +226,20 @@ def live(
                 if not hands.key(character):
                     line.say(_help())
 
-            wanted = [n for n in (None if sync == JACK else sync, listen) if n is not None]
+            heard = {}
             for name in dict.fromkeys(wanted):
                 is_own = name == "virtual"
                 own = f"{VIRTUAL_NAME} in"
-                ports.append(PortInput(own if is_own else name, session.receive, virtual=is_own))
-            followed = "JACK's transport" if sync == JACK else ports[-1 if listen is None else -2].name
-            following = "" if sync is None else f", following {followed}"
+                heard[name] = PortInput(own if is_own else name, session.receive, virtual=is_own)
+                ports.append(heard[name])
+            followed = "JACK's transport" if sync == JACK else "" if sync is None else heard[sync].name
+            following = followed and f", following {followed}"
             with line, signals_stop(session), keys(pressed), watch_ports(ports, session, player, line.say):
                 line.say(f"{style} to {output.name}{following}")
                 if sync is None and not wait:
                     session.start_when(lambda: mode == "answer" or engine.is_ready)
                 session.run(lambda: line.say_all(engine.notices()), realtime)
-        if record is not None:
+        if record is not None and session.played_quarters:
             count = recorder.save(record, overwrite=force)
             line.say(f"{record}: {count} notes")
         if json_:

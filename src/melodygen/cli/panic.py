@@ -16,7 +16,10 @@ def panic(
     from melodygen.live.player import Player
     from melodygen.live.ports import PortOutput, list_outputs
 
-    for name in port or list_outputs():
+    names = port or list_outputs()
+    if not names:
+        print("there is no output to be silenced")
+    for name in names:
         output = PortOutput(name)
         try:
             Player(output).panic()

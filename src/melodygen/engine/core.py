@@ -86,6 +86,8 @@ class Engine(Source):
         self._parameters = Parameters(writer.styles, **parameters)
         self._worker = Worker(writer)
         self._channels = {**CHANNELS, **(channels or {})}
+        for style in standby:
+            self._parameters.parameter("style").check(style)
         self._standby = standby
         self._offline = offline
         self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()

@@ -20,11 +20,13 @@ from melodygen.live.transport import MidiBytes
 
 _WINDOWS = os.name == "nt"
 CLIENT = "melodygen"
+JACK_BACKEND = "mido.backends.rtmidi/UNIX_JACK"
 JACK_ATTEMPTS, JACK_PAUSE_SECONDS = 5, 0.3
 NO_BACKEND = (
     "no MIDI backend: install python-rtmidi with  pip install 'melodygen[live]'  (wheels are there for Python up to "
     "3.12; on newer ones it is compiled, or use Python 3.12)"
 )
+NO_SERVER = "no JACK server runs that this program could use: start one (jackd -d alsa; without a sound card -d dummy)"
 NO_LIBRARY = "python-rtmidi cannot be loaded; it needs ALSA's library (Debian, Ubuntu: apt-get install libasound2)"
 NO_VIRTUAL = (
     "Windows has no virtual MIDI ports. Make a loopback: loopMIDI (tobias-erichsen.de), or the 'Default App Loopback' "
@@ -40,9 +42,16 @@ def load_backend() -> Any:
     """mido with a backend that works, or PortError that says how to get one."""
     import mido
 
+    if os.environ.get("MIDO_BACKEND") == "":
+        mido.set_backend("mido.backends.rtmidi")  # set to nothing is as good as not set
+    chosen = os.environ.get("MIDO_BACKEND", "").partition("/")[0]
     try:
         mido.backend.load()
     except ModuleNotFoundError as error:
+        if chosen and error.name and f"{chosen}.".startswith(f"{error.name}."):
+            raise PortError(
+                f"MIDO_BACKEND names {chosen!r}, which is not there; unset it, or for JACK say {JACK_BACKEND}"
+            ) from error
         raise PortError(f"{NO_BACKEND} [{error}]") from error
     except ImportError as error:  # it is there, but something it is linked to is not
         raise PortError(f"{NO_LIBRARY} [{error}]") from error
@@ -59,6 +68,7 @@ def list_inputs() -> list[str]:
 
 def _listed(function: str) -> list[str]:
     backend = load_backend()
+    _need_server()
     try:
         return list(patiently(getattr(backend, function)))
     except Exception as error:  # rtmidi raises its own kinds where there is no sound system
@@ -67,6 +77,12 @@ def _listed(function: str) -> list[str]:
 
 def uses_jack() -> bool:
     return getattr(load_backend().backend, "api", None) == "UNIX_JACK"
+
+
+def _need_server() -> None:
+    """JACK's library says it in five lines of its own."""
+    if uses_jack() and jack_server() == "":
+        raise PortError(NO_SERVER)
 
 
 def patiently(act: Callable[[], Any]) -> Any:
@@ -241,6 +257,7 @@ def open_port(backend: Any, function: str, name: str, virtual: bool, callback: A
     """A mido port, or PortError with the reason in plain words."""
     if virtual and _WINDOWS:
         raise PortError(NO_VIRTUAL)
+    _need_server()
     options: dict[str, Any] = {"client_name": CLIENT} if virtual else {}
     if callback is not None:
         options["callback"] = callback
