@@ -57,8 +57,8 @@ def load_writer(
     renderer: str | None = None,
     soundfont: str | None = None,
 ) -> ModelWriter:
-    """What the engine writes with: the style loop over a generator, a renderer and a classifier, by default the one that
-    was trained with the model, if any."""
+    """What the engine writes with: the style loop over a generator, a renderer and a classifier, by default that which was
+    trained with the model, if any."""
     from melodygen.engine.writer import ModelWriter
 
     judge = load_classifier(classifier or classifier_of(model))
