@@ -61,45 +61,6 @@ def load_writer(
     the classifier that was trained with the model, if there is one."""
     from melodygen.engine.writer import ModelWriter
 
-
-def load_generator(model: str | os.PathLike[str] | None = None) -> Generator:
-    """A generator by the name of a checkpoint or plug-in, or by its folder; None is the shipped one."""
-    return cast(Generator, _load_model("generators", model))
-
-
-def load_classifier(classifier: str | os.PathLike[str] | None = None) -> StyleClassifier:
-    """A classifier by the name of a checkpoint or plug-in, or by its folder; None is the shipped one."""
-    return cast(StyleClassifier, _load_model("classifiers", classifier))
-
-
-def classifier_of(model: str | os.PathLike[str] | None) -> Path | None:
-    """The classifier that was trained with a model and lies in its folder; None where there is none."""
-    for folder in () if model is None else (Path(model), models_dir() / Path(model).name):
-        if (folder / "classifier" / "config.json").is_file():
-            return folder / "classifier"
-    return None
-
-
-def load_renderer(name: str | None = None, soundfont: str | os.PathLike[str] | None = None) -> Renderer:
-    """A renderer by name; None is ``sampler``, or ``additive`` where no soundfont at all can be found.
-
-    Raises RenderError for a soundfont that was named and cannot be used.
-    """
-    from melodygen.renderers import choice
-
-    return choice.load_renderer(name, None if soundfont is None else Path(soundfont))
-
-
-def load_writer(
-    model: str | None = None,
-    classifier: str | None = None,
-    renderer: str | None = None,
-    soundfont: str | None = None,
-) -> ModelWriter:
-    """What the engine writes with: the style loop over a generator, a renderer and a classifier, by default that which was
-    trained with the model, if any."""
-    from melodygen.engine.writer import ModelWriter
-
     judge = load_classifier(classifier or classifier_of(model))
     return ModelWriter(load_generator(model), load_renderer(renderer, soundfont), judge)
 
