@@ -85,6 +85,14 @@ def test_a_tune_under_its_chords_costs() -> None:
     assert over((72, 76, 79)) < over((48, 52, 55))
 
 
+def test_staying_on_one_chord_costs() -> None:
+    score = cadence()
+    still = tuple(Chord(c.tick, "C:maj") for c in score.chords)
+    on_it = tuple(Track([(i * BAR, BAR, p, 90) for i in range(4)], role=r) for r, p in (("melody", 72), ("bass", 36)))
+    changing = replace(score, tracks=on_it, chords=(*still[:1], Chord(0, "A:min"), Chord(0, "F:maj7"), *still[1:]))
+    assert craft(replace(score, tracks=on_it, chords=still)) < craft(changing)
+
+
 def test_a_band_that_falls_silent_costs() -> None:
     line = tune(LINE, 3)
 

@@ -39,6 +39,21 @@ def test_the_best_of_all_candidates_is_chosen() -> None:
     assert piece.num_turned_down == 18
 
 
+@pytest.mark.parametrize(("better", "chosen_is_better"), [(0.3, True), (0.01, False)])
+def test_of_those_good_enough_the_better_made_is_chosen_where_it_is_clearly_so(
+    better: float, chosen_is_better: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    least = min(run(min_style=0.1).candidates, key=lambda c: c.style_probability)  # all of them are good enough
+    pitch = round(100 * least.style_probability)
+    monkeypatch.setattr(
+        pipeline, "craft", lambda score: 0.5 + better * (int(score.tracks[0].notes["pitch"][0]) == pitch)
+    )
+    piece = run(min_style=0.1)
+    assert (piece.chosen.seed == least.seed) is chosen_is_better
+    if not chosen_is_better:
+        assert piece.style_probability == max(c.style_probability for c in piece.candidates)
+
+
 def test_rounds_end_when_one_is_good_enough() -> None:
     assert run(min_style=0.4).rounds == 1
     harsh = run(judge="harsh", max_rounds=2)

@@ -21,6 +21,10 @@ FULL_RANGE = 12
 """Semitones: a tune that spans an octave has room enough."""
 FULL_VARIETY = 0.5
 """Share of the tune's bars that differ from all before: half may come back."""
+FULL_SCALE, HEARD_SHARE = 5, 0.04
+"""A tune uses five notes of the scale, octaves aside; one counts that is this share of the tune."""
+FULL_HARMONY = 3
+"""Different roots: as many as a blues has."""
 PHRASE_BARS = 4
 SINGABLE_LEAP = 9
 """Semitones: a major sixth. Wider leaps are rare in tunes."""
@@ -38,6 +42,8 @@ def craft(score: Score) -> float:
         parts.append(_ending(score))
     if pitched and score.chords:
         parts.append(_on_chords(score))
+        roots = {c.label.split(":")[0] for c in score.chords} - {"N"}
+        parts.append(min(1.0, len(roots) / FULL_HARMONY))
     melody = score.track_by_role("melody")
     if melody is not None:
         parts.append(min(1.0, _sounding_bars(score, melody) / FULL_SHARE))
@@ -113,12 +119,14 @@ def _sounding_bars(score: Score, track: Track) -> float:
 
 
 def _shape(score: Score, track: Track) -> float:
-    """Of a tune: the mean of range, variety, breath, smoothness and how often it stands above the chords."""
+    """Of a tune: the mean of range, scale, variety, breath, smoothness and how often it stands above the chords."""
     notes = track.notes
     onsets, first = np.unique(notes["onset_tick"][::-1], return_index=True)
     top = notes["pitch"][::-1][first].astype(np.int64)  # of notes struck together the last, which is the highest
     index = np.searchsorted(_bars(score), onsets, side="right") - 1
     reach = min(1.0, float(np.ptp(top)) / FULL_RANGE)
+    used = int((np.bincount(top % 12) > HEARD_SHARE * len(top)).sum())
+    scale = min(1.0, used / min(FULL_SCALE, max(1, len(top) // 2)))
     contents = [
         tuple(zip((onsets[index == bar] - _bars(score)[bar]).tolist(), top[index == bar].tolist(), strict=True))
         for bar in np.unique(index)
@@ -126,7 +134,7 @@ def _shape(score: Score, track: Track) -> float:
     variety = min(1.0, len(set(contents)) / len(contents) / FULL_VARIETY)
     leaps = np.abs(np.diff(top))
     smooth = 1.0 if not len(leaps) else float((leaps <= SINGABLE_LEAP).mean())
-    return float(np.mean([reach, variety, _breath(onsets, index), smooth, _heard(score, onsets, top)]))
+    return float(np.mean([reach, scale, variety, _breath(onsets, index), smooth, _heard(score, onsets, top)]))
 
 
 def _heard(score: Score, onsets: NDArray[np.int64], pitches: NDArray[np.int64]) -> float:

@@ -31,6 +31,8 @@ MAX_WORN_BARS = 8
 """A melody that says one pitch for longer has nothing to say; and runs of it stand in the training data."""
 SILENCE_PEAK = 1e-4
 """-80 dBFS: what stays below is not heard."""
+CRAFT_STEP = 0.05
+"""Less tells no piece from another."""
 DRAFT_SAMPLE_RATE = 22_050
 """Enough for the classifier, and a third of the time of 44.1 kHz."""
 MAX_WAITING_SAMPLES = 12_000_000
@@ -98,10 +100,12 @@ class _Heard:
     record: CandidateRecord
     style_scores: StyleScores | None
 
-    def rank(self, min_style: float) -> tuple[bool, float, float, float]:
-        """Style up to the threshold, then craft: of those that sound like the style the better made is kept."""
+    def rank(self, min_style: float) -> tuple[bool, float, int, float]:
+        """Style up to the threshold, then craft, then style: of those that sound like the style the better made is
+        kept, of those as well made the one that sounds most like it."""
         record = self.record
-        return (not record.flaw, min(record.style_probability, min_style), record.craft, record.style_probability)
+        style = record.style_probability
+        return (not record.flaw, min(style, min_style), round(record.craft / CRAFT_STEP), style)
 
 
 def compose(
@@ -120,8 +124,8 @@ def compose(
 ) -> Composition:
     """Write ``candidates`` pieces a round until one reaches ``min_style`` or ``max_rounds`` are over.
 
-    Chosen is, of those without a flaw: where some reach ``min_style``, the best made of them (``craft``); where none
-    does, the one with the highest style probability.
+    Chosen is, of those without a flaw: where some reach ``min_style``, the best made of them (``craft``, in steps),
+    and of those as well made the one with the highest style probability; where none does, that of all.
     ``should_stop`` is asked between the steps; when it says so, the best so far is returned.
     Raises UsageError for an impossible request, ClassifierError if the classifier does not know the style,
     MelodygenError if nothing playable was written.
