@@ -11,11 +11,11 @@ BAR = 1920
 
 
 def cadence(final_bass: int = 36, final_melody: int = 72) -> Score:
-    """Four bars of C major: C F G C."""
-    roots, tune = (36, 41, 43, final_bass), (60, 65, 67, final_melody)
+    """Four bars of C major: C F G C, two notes of the tune in each."""
+    roots, tune = (36, 41, 43, final_bass), (60, 64, 65, 69, 67, 71, 72, final_melody)
     chords = tuple(Chord(i * BAR, f"{n}:maj") for i, n in enumerate("CFGC"))
     tracks = (
-        Track([(i * BAR, BAR, p, 90) for i, p in enumerate(tune)], role="melody"),
+        Track([(i * BAR // 2, BAR // 2, p, 90) for i, p in enumerate(tune)], role="melody"),
         Track([(i * BAR, BAR, p, 90) for i, p in enumerate(roots)], 32, role="bass"),
     )
     return Score(tracks, key_signatures=(KeySignature(0, 0),), chords=chords)
@@ -73,6 +73,7 @@ def test_a_tune_without_shape_costs() -> None:
     assert craft(tune([[(60, 62, 64)[p % 3] for p in bar] for bar in LINE], 3)) < whole  # three notes
     assert craft(tune([[p + 12 * (i % 2) for i, p in enumerate(bar)] for bar in LINE], 3)) < whole  # all leaps
     assert craft(tune(LINE, 1)) < whole  # never takes a breath
+    assert craft(tune([bar[:1] for bar in LINE])) < whole  # one note a bar
 
 
 def test_a_tune_under_its_chords_costs() -> None:

@@ -26,17 +26,20 @@ FULL_SCALE, HEARD_SHARE = 5, 0.04
 FULL_HARMONY = 3
 """Different roots: as many as a blues has."""
 PHRASE_BARS = 4
+FULL_PACE = 2
+"""Notes in each bar in which a tune moves at all; chorales have three."""
 SINGABLE_LEAP = 9
 """Semitones: a major sixth. Wider leaps are rare in tunes."""
 
 
 def craft(score: Score) -> float:
-    """0.0 to 1.0: the mean of those of key, ending, chords, tune (that it is there; its shape) and band that can be
-    said of the piece; 0 without notes."""
+    """0.0 to 1.0: the mean of those of key, ending, chords, harmony, tune and band (that they are there) that can be
+    said of the piece, times the tune's shape, which the ear follows most; 0 without notes."""
     pitched = [t for t in score.tracks if not t.is_drum and len(t)]
     if not score.num_notes:
         return 0.0
     parts: list[float | None] = []
+    shape = 1.0
     if pitched and score.key_signatures:
         parts.append(_in_key(score, pitched))
         parts.append(_ending(score))
@@ -48,12 +51,12 @@ def craft(score: Score) -> float:
     if melody is not None:
         parts.append(min(1.0, _sounding_bars(score, melody) / FULL_SHARE))
         if len(melody):
-            parts.append(_shape(score, melody))
+            shape = _shape(score, melody)
     band = [t for t in score.tracks if t.role != "melody" and len(t)]
     if band:  # a part that falls silent for good is missed
         parts.append(float(np.mean([min(1.0, _sounding_bars(score, t) / FULL_SHARE) for t in band])))
     known = [p for p in parts if p is not None]
-    return float(np.mean(known)) if known else 0.5
+    return shape * (float(np.mean(known)) if known else 0.5)
 
 
 def _scale(score: Score) -> frozenset[int]:
@@ -119,7 +122,7 @@ def _sounding_bars(score: Score, track: Track) -> float:
 
 
 def _shape(score: Score, track: Track) -> float:
-    """Of a tune: the mean of range, scale, variety, breath, smoothness and how often it stands above the chords."""
+    """Of a tune: the mean of range, scale, variety, pace, breath, smoothness and how often it is above the chords."""
     notes = track.notes
     onsets, first = np.unique(notes["onset_tick"][::-1], return_index=True)
     top = notes["pitch"][::-1][first].astype(np.int64)  # of notes struck together the last, which is the highest
@@ -132,9 +135,10 @@ def _shape(score: Score, track: Track) -> float:
         for bar in np.unique(index)
     ]
     variety = min(1.0, len(set(contents)) / len(contents) / FULL_VARIETY)
+    pace = min(1.0, len(onsets) / len(contents) / FULL_PACE)
     leaps = np.abs(np.diff(top))
     smooth = 1.0 if not len(leaps) else float((leaps <= SINGABLE_LEAP).mean())
-    return float(np.mean([reach, scale, variety, _breath(onsets, index), smooth, _heard(score, onsets, top)]))
+    return float(np.mean([reach, scale, variety, pace, _breath(onsets, index), smooth, _heard(score, onsets, top)]))
 
 
 def _heard(score: Score, onsets: NDArray[np.int64], pitches: NDArray[np.int64]) -> float:
