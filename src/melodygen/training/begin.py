@@ -35,7 +35,7 @@ from melodygen.training.profile import StyleProfile
 from melodygen.training.run import measure_pace, prepare
 from melodygen.training.tuning import Watcher, write_known
 
-RUN_VERSION = 2
+RUN_VERSION = 3
 MIN_PIECES = 2
 CPU_ROWS = 2
 """Rows of a part of a batch on a CPU: more take memory and are no faster."""
