@@ -156,6 +156,23 @@ def test_a_run_teaches_the_classifier(
     assert (tmp_path / "out" / "classifier" / "README.md").read_text().count("falling")
 
 
+def test_a_second_lesson_after_a_first(known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A style that was itself learned from a folder, and that nobody knows how to arrange in."""
+    monkeypatch.setattr(teaching, "WINDOWS", {"train": 4, "valid": 3})
+    monkeypatch.setattr(teaching, "load_renderer", lambda: AdditiveRenderer(None))
+    monkeypatch.setattr(teaching.checkpoints, "resolve", lambda spec, default: known)
+    config = known / CONFIG
+    config.write_text(config.read_text(encoding="utf-8").replace('"folk"', '"reel"'), encoding="utf-8")
+    folder, work = write_folder(tmp_path / "music", "falling", 3, up=False), tmp_path / "w"
+    run = prepare(work, begun(folder, work), CPU, Crew())
+    for style in ("jazz", "reel"):
+        write_folder(work / "replay-midi", style, 3, seed=20)
+    rows = [f"{s}/{s}-{n}.mid,{s},{'valid' if n == 'a' else 'train'}" for s in ("jazz", "reel") for n in "abc"]
+    (work / "replay-midi" / "manifest.csv").write_text("\n".join(["path,style,split", *rows]))
+    figures = teaching.teach_classifier(run, folder, work, tmp_path / "out", Silent())
+    assert set(figures["recall"]) == {"jazz", "reel", "falling"}
+
+
 def test_a_style_that_is_known_needs_no_lesson(known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teaching.checkpoints, "resolve", lambda spec, default: known)
     work = tmp_path / "w"

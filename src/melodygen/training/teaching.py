@@ -117,9 +117,10 @@ def written_windows(
     parts: dict[str, list[Exemplars]] = {"train": [], "valid": []}
     for label, name in enumerate(judge.labels):
         own: list[SourceFile] = [f for f in found if f.style == name]
+        manner = name if name in ARRANGERS else nearest_arranger(judge, sound, own, work)
         for number, (part, windows) in enumerate(parts.items()):
             watcher.stage(f"hearing {name}"[:40], (label + 0.5 * number) / len(judge.labels))
-            mine = [f for f in own if f.split == part]
+            mine = [replace(f, style=manner) for f in own if f.split == part]
             if mine:
                 windows.append(hear_files(judge, sound, mine, label, WINDOWS[part] // 2, number))
     if not parts["train"] or not parts["valid"]:
