@@ -4,6 +4,7 @@
     python benchmarks/live.py follow                    error behind a MIDI clock that goes from 90 to 140 qpm
     python benchmarks/live.py respond                   start, style change, call and response, with the shipped models
     python benchmarks/live.py kills [--count 200]       the live command killed at random moments: what still sounds
+    python benchmarks/live.py short [--seconds 450]     follow and respond, then kills until the time is up
     python benchmarks/live.py soak [--seconds 3600]     the live command as a user runs it: gaps, drift, memory
 
 Needs jackd and python-rtmidi; ``jitter`` also isobar. A JACK server with the dummy driver is started for the run.
@@ -403,32 +404,48 @@ def wait_for_note(log: Log, count: int, seconds: float = 120) -> None:
 # kills
 
 
-def kills(count: int, lanes: int, model: list[str]) -> dict[str, Any]:
-    """The command is killed from the moment it is started; half of the time by SIGTERM, half by SIGINT."""
+def kills(count: int, lanes: int, seconds: float = 3600.0) -> dict[str, Any]:
+    """The command, with a quick test model, is killed from the moment it is started, by SIGTERM and SIGINT in turn; as
+    often as there is time for. Of every end that is not 0, 130 or by SIGINT what it said is kept."""
     stuck: list[Any] = []
     sounded = [0] * lanes
     codes: dict[str, int] = {}
-    odd: list[list[str]] = []
+    odd: list[dict[str, Any]] = []
+    until = time.monotonic() + seconds
+    sys.path.insert(0, str(ROOT / "tests"))
+    import fakeband
+
+    site = fakeband.install(Path(tempfile.mkdtemp()))
+    paths = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
+    band = [word for kind in ("model", "renderer", "classifier") for word in (f"--{kind}", "fakeband")]
 
     def lane(number: int) -> None:
         rng = random.Random(number)
         ear = Ear(f"lane{number}")
+        command = ["live", *band, "--min-style", "0", "--port", f"lane{number}", "--tempo", "200"]
         for index in range(count // lanes):
+            if time.monotonic() > until:
+                break
             run = subprocess.Popen(
-                [sys.executable, "-m", "melodygen", "live", *model, "--port", f"lane{number}", "--tempo", "200"],
-                stderr=subprocess.PIPE, text=True,
+                [sys.executable, "-m", "melodygen", *command],
+                stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths},
             )  # fmt: skip
             assert run.stderr is not None
+            said = []
             if index % 4:  # every fourth is killed while it still loads
                 for line in run.stderr:
+                    said.append(line)
                     if line.startswith("jazz to"):
                         break
             time.sleep(rng.uniform(0.0, 2.5))
-            run.send_signal(signal.SIGTERM if index % 2 else signal.SIGINT)
-            _, said = run.communicate(timeout=60)
-            if run.returncode not in (0, 130, 143, -signal.SIGINT, -signal.SIGTERM):
-                odd.append(said.strip().splitlines()[-3:])
-            codes[str(run.returncode)] = codes.get(str(run.returncode), 0) + 1
+            kind = signal.SIGTERM if index % 2 else signal.SIGINT
+            run.send_signal(kind)
+            _, rest = run.communicate(timeout=60)
+            code = run.returncode
+            if code not in (0, 130, -signal.SIGINT):
+                last = [*said, *rest.splitlines()][-4:]
+                odd.append({"code": code, "signal": kind.name, "was_loading": not index % 4, "said": last})
+            codes[str(code)] = codes.get(str(code), 0) + 1
         time.sleep(0.5)
         sounding: set[tuple[int, int]] = set()
         for _, message in ear.close():
@@ -449,7 +466,22 @@ def kills(count: int, lanes: int, model: list[str]) -> dict[str, Any]:
             thread.start()
         for thread in threads:
             thread.join()
-    return {"kills": count // lanes * lanes, "notes": sum(sounded), "exit_codes": codes, "odd": odd, "stuck": stuck}
+    return {"kills": sum(codes.values()), "notes": sum(sounded), "exit_codes": codes, "odd": odd, "stuck": stuck}
+
+
+def short(repeats: int, count: int, lanes: int, seconds: float) -> dict[str, Any]:
+    """What takes minutes, one after the other; each part is printed when it is done."""
+    until = time.monotonic() + seconds
+    found: dict[str, Any] = {}
+    parts = {
+        "follow": follow,
+        "respond": lambda: respond(repeats),
+        "kills": lambda: kills(count, lanes, until - time.monotonic()),
+    }
+    for name, part in parts.items():
+        found[name] = {**part(), "load_average": round(os.getloadavg()[0], 2)}
+        print(json.dumps({name: found[name]}), file=sys.stderr, flush=True)
+    return found
 
 
 # an hour
@@ -507,15 +539,14 @@ def resident_mb(pid: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["jitter", "follow", "respond", "kills", "soak", "_play", "_follow"])
+    parser.add_argument("what", choices=["jitter", "follow", "respond", "kills", "short", "soak", "_play", "_follow"])
     parser.add_argument("rest", nargs="*")
-    parser.add_argument("--seconds", type=float, help="60, or 3600 for soak")
+    parser.add_argument("--seconds", type=float, help="60; 450 for short, 3600 for soak and kills")
     parser.add_argument("--out", type=Path, default=Path("soak"), help="where soak keeps its log")
     parser.add_argument("--realtime", action="store_true", help="for JACK and for each player, where granted")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--lanes", type=int, default=2)
-    parser.add_argument("--models", nargs="*", default=[], help="options for the live command in kills")
     options = parser.parse_args()
     signal.signal(signal.SIGINT, lambda number, frame: sys.exit(130))
     if options.what == "_play":
@@ -534,13 +565,13 @@ def main() -> None:
     elif options.what == "_follow":
         follow_child()
     else:
-        model = [word for pair in options.models for word in (f"--{pair.split('=')[0]}", pair.split("=")[1])]
         found = {
             "jitter": lambda: jitter(options.seconds or 60),
             "follow": follow,
             "respond": lambda: respond(options.repeats),
             "soak": lambda: soak(options.seconds or 3600, options.out),
-            "kills": lambda: kills(options.count, options.lanes, model),
+            "kills": lambda: kills(options.count, options.lanes, options.seconds or 3600),
+            "short": lambda: short(options.repeats, options.count, options.lanes, options.seconds or 450),
         }[options.what]()
         found["load_average"] = round(os.getloadavg()[0], 2)
         print(json.dumps(found, indent=2))

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import fakeband
 import pytest
 
 HERE = Path(__file__).parent
-ENTRY_POINTS = """\
-[melodygen.generators]
-fakeband = fakeband:Writer
-broken = fakeband:NoSuchThing
-[melodygen.renderers]
-fakeband = fakeband:Beeper
-[melodygen.classifiers]
-fakeband = fakeband:Judge
-[melodygen.styles]
-polka = fakeband:POLKA
-"""
 BAND = ("--model", "fakeband", "--renderer", "fakeband", "--classifier", "fakeband")
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -31,13 +20,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that, on PYTHONPATH, is an installed third-party package with melodygen plug-ins."""
-    folder = tmp_path_factory.mktemp("site")
-    shutil.copy(HERE / "fakeband.py", folder)
-    info = folder / "fakeband-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fakeband\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    return folder
+    return fakeband.install(tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ pitch; ``Judge`` hears the level: a higher first pitch is more jazz. What follow
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,29 @@ from melodygen.styles import Style, StyleScores
 
 MAZURKA = Style("mazurka", "Known to the model only", qpm=160.0, meter=(3, 4), tracks=("melody",))
 POLKA = Style("polka", "Oom-pah", qpm=120.0, meter=(2, 4), tracks=("melody",), programs={"melody": 21})
+
+
+ENTRY_POINTS = """\
+[melodygen.generators]
+fakeband = fakeband:Writer
+broken = fakeband:NoSuchThing
+[melodygen.renderers]
+fakeband = fakeband:Beeper
+[melodygen.classifiers]
+fakeband = fakeband:Judge
+[melodygen.styles]
+polka = fakeband:POLKA
+"""
+
+
+def install(folder: Path) -> Path:
+    """Make ``folder``, once it is on PYTHONPATH, an installed package with these plug-ins."""
+    shutil.copy(__file__, folder)
+    info = folder / "fakeband-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fakeband\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    return folder
 
 
 class Writer:
