@@ -443,7 +443,7 @@ def kills(count: int, lanes: int, seconds: float = 3600.0) -> dict[str, Any]:
             _, rest = run.communicate(timeout=60)
             code = run.returncode
             if code not in (0, 130, -signal.SIGINT):
-                last = [*said, *rest.splitlines()][-4:]
+                last = [*said, *rest.splitlines()][-12:]
                 odd.append({"code": code, "signal": kind.name, "was_loading": not index % 4, "said": last})
             codes[str(code)] = codes.get(str(code), 0) + 1
         time.sleep(0.5)

@@ -9,11 +9,11 @@ from melodygen.engine.writer import Order
 
 SHARE = 0.8
 """Of the time until a phrase is due, what writing it may take by forecast."""
-ONE_STREAM, EACH_STREAM = 0.6, 0.4
+ONE_STREAM, EACH_STREAM = 0.75, 0.25
 """Effort of a bar: candidates are written side by side, so the second costs less than the first."""
-HEARING = 2.2
+HEARING = 0.6
 """Effort of rendering a phrase and listening to it, in bars of one candidate. These three were measured on two cores
-without AVX-512 in four styles; only their ratios count, and they need not be exact: the pace is measured as it goes."""
+without AVX-512 in jazz and hymns; they need not be exact: the pace is measured as it goes."""
 SLOWER, QUICKER = 0.5, 0.2
 """How much of a surprise is believed: a machine that slows down is believed sooner than one that recovers."""
 
