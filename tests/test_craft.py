@@ -94,6 +94,15 @@ def test_staying_on_one_chord_costs() -> None:
     assert craft(replace(score, tracks=on_it, chords=still)) < craft(changing)
 
 
+def test_one_bar_of_another_chord_is_no_progression() -> None:
+    line = tune(LINE, 3)
+    hardly = tuple(Chord(bar * BAR, "F:maj" if bar == 4 else "C:maj") for bar in range(8))
+    moving = tuple(Chord(bar * BAR, ("C:maj", "A:min", "F:maj", "G:maj")[bar % 4]) for bar in range(8))
+    # B alone is on none of these chords, so that what differs is their motion
+    off = replace(line, tracks=(Track([(i * 240, 240, 71, 90) for i in range(60)], role="other"),))
+    assert craft(replace(off, chords=hardly)) < craft(replace(off, chords=moving))
+
+
 def test_a_band_that_falls_silent_costs() -> None:
     line = tune(LINE, 3)
 

@@ -23,8 +23,9 @@ FULL_VARIETY = 0.5
 """Share of the tune's bars that differ from all before: half may come back."""
 FULL_SCALE, HEARD_SHARE = 5, 0.04
 """A tune uses five notes of the scale, octaves aside; one counts that is this share of the tune."""
-FULL_HARMONY = 3
-"""Different roots: as many as a blues has."""
+FULL_HARMONY = 2.5
+"""Roots, each counted by how long it lasts (the exponential of their entropy): a twelve-bar blues has some 2.5, one
+chord with a bar of another 1.3."""
 PHRASE_BARS = 4
 FULL_PACE = 2
 """Notes in each bar in which a tune moves at all; chorales have three."""
@@ -33,20 +34,20 @@ SINGABLE_LEAP = 9
 
 
 def craft(score: Score) -> float:
-    """0.0 to 1.0: the mean of those of key, ending, chords, harmony, tune and band (that they are there) that can be
-    said of the piece, times the tune's shape, which the ear follows most; 0 without notes."""
+    """0.0 to 1.0: the mean of those of key, ending, chords, tune and band (that they are there) that can be said of
+    the piece, times the tune's shape, which the ear follows most, and half of how much the harmony moves; 0 without
+    notes."""
     pitched = [t for t in score.tracks if not t.is_drum and len(t)]
     if not score.num_notes:
         return 0.0
     parts: list[float | None] = []
-    shape = 1.0
+    shape = moves = 1.0
     if pitched and score.key_signatures:
         parts.append(_in_key(score, pitched))
         parts.append(_ending(score))
     if pitched and score.chords:
         parts.append(_on_chords(score))
-        roots = {c.label.split(":")[0] for c in score.chords} - {"N"}
-        parts.append(min(1.0, len(roots) / FULL_HARMONY))
+        moves = _harmony_moves(score)
     melody = score.track_by_role("melody")
     if melody is not None:
         parts.append(min(1.0, _sounding_bars(score, melody) / FULL_SHARE))
@@ -56,7 +57,7 @@ def craft(score: Score) -> float:
     if band:  # a part that falls silent for good is missed
         parts.append(float(np.mean([min(1.0, _sounding_bars(score, t) / FULL_SHARE) for t in band])))
     known = [p for p in parts if p is not None]
-    return shape * (float(np.mean(known)) if known else 0.5)
+    return shape * (1 + moves) / 2 * (float(np.mean(known)) if known else 0.5)
 
 
 def _scale(score: Score) -> frozenset[int]:
@@ -91,6 +92,21 @@ def _on_chords(score: Score) -> float | None:
                     total += 1
                     hits += note.pitch % 12 in classes
     return hits / total if total else None
+
+
+def _harmony_moves(score: Score) -> float:
+    """0 for one root throughout, 1 for as many as ``FULL_HARMONY``."""
+    ticks = [*(c.tick for c in score.chords), max(score.end_tick, score.chords[-1].tick + 1)]
+    lasting: dict[str, int] = {}
+    for chord, begin, end in zip(score.chords, ticks, ticks[1:], strict=False):
+        root = chord.label.split(":")[0]
+        lasting[root] = lasting.get(root, 0) + end - begin
+    shares = np.array([v for root, v in lasting.items() if root != "N" and v > 0], dtype=np.float64)
+    if not len(shares):
+        return 1.0
+    shares /= shares.sum()
+    roots = float(np.exp(-(shares * np.log(shares)).sum()))
+    return min(1.0, (roots - 1) / (FULL_HARMONY - 1))
 
 
 def _ending(score: Score) -> float | None:
