@@ -156,53 +156,6 @@ def extra(style: str, bars: list[Bar], voices: list[Voice], rng: np.random.Gener
     return _pad(bars, rng)
 
 
-_DOUBLING = (73, 40, 48, 56, 21, 64, 68, 0, 24, 52)
-_PLUCKED = (25, 24, 0, 27, 46, 4)
-_HELD = (49, 50, 89, 16, 19)
-
-
-def band(style: str, bars: list[Bar], voices: list[Voice], rng: np.random.Generator) -> list[Voice]:
-    """Two to five more players, as hobby sequencers fill their tracks whatever the style: the tune doubled, followed
-    in thirds or sixths or answered by long notes, a second comping, broken chords, a pad.
-
-    Their programs are seats as much as instruments: no two players share one.
-    """
-    melody = next((v for v in voices if v.stem == "melody"), None)
-    doubling, plucked, held = (list(rng.permutation(p)) for p in (_DOUBLING, _PLUCKED, _HELD))
-    made: list[Voice] = []
-    for _ in range(int(rng.integers(2, 6))):
-        draw = rng.random()
-        if melody is not None and draw < 0.4:
-            made.append(Voice("melody", int(doubling.pop()), _doubled(melody.rows, bars, rng)))
-        elif draw < 0.55 and plucked:
-            made.append(Voice("harmony", int(plucked.pop()), _broken(bars, rng)))
-        elif draw < 0.8 and plucked:
-            made.append(Voice("harmony", int(plucked.pop()), comping(style, bars, rng)))
-        elif held:
-            made.append(Voice("extra", int(held.pop()), _pad(bars, rng)))
-    return [v for v in made if len(v.rows)]
-
-
-def _doubled(rows: Rows, bars: list[Bar], rng: np.random.Generator) -> Rows:
-    """The tune again, at the unison or an octave, or on the chord tones below it."""
-    copy = rows.copy()
-    if rng.random() < 0.65:
-        copy[:, 2] = folded(copy[:, 2] + float(rng.choice((-12, 0, 0, 12))))
-        return copy
-    spans = _changes(bars)
-    starts = np.array([s[0] for s in spans])
-    kept = []
-    for onset, duration, pitch, velocity in copy.tolist():
-        at = int(np.searchsorted(starts, onset + 0.1, side="right")) - 1
-        if at < 0:
-            continue
-        classes = [(spans[at][2] + i) % 12 for i in CHORD_QUALITIES[CHORD_QUALITY_NAMES[spans[at][3]]]]
-        below = next((d for d in range(3, 10) if int(pitch - d) % 12 in classes), None)
-        if below is not None:
-            kept.append((onset, duration, pitch - below, velocity * 0.85))
-    return _rows(kept)
-
-
 def bass_line(style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
     """A bass from chord symbols: walking, two-beat, eighths or held, as the style has it."""
     manners = {

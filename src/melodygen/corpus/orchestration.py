@@ -138,13 +138,8 @@ def instrumented(
 
 
 def _chip(voices: list[Voice], rng: np.random.Generator) -> list[Voice]:
-    """As a console plays: two or three single lines of square and saw waves and noise, or of sampled instruments, most
-    often without drums."""
-    sampled = rng.random() < 0.5
+    """As a console of the 1980s plays: two or three single lines of square and saw waves, and noise."""
     lead = int(rng.choice((80, 80, 81, 82, 87)))
-    leads = {stem: int(rng.choice(_TYPICAL["game"][stem] if rng.random() < 0.3 else _ANY[stem])) for stem in _ANY}
-    if sampled and rng.random() < 0.6:
-        voices = [v for v in voices if v.stem != "drums"]
     seats = {"melody": 1, "harmony": 1, "bass": 1, "drums": 1, "extra": int(rng.integers(0, 2))}
     result = []
     for voice in sorted(voices, key=lambda v: -len(v.rows)):
@@ -163,6 +158,6 @@ def _chip(voices: list[Voice], rng: np.random.Generator) -> list[Voice]:
         rows = rows[first]
         gap = np.append(np.diff(rows[:, 0]), rows[-1, 1])
         rows[:, 1] = np.minimum(rows[:, 1], np.maximum(gap, 0.05))
-        program = leads[voice.stem] if sampled else 38 if voice.stem == "bass" and rng.random() < 0.5 else lead
-        result.append(replace(voice, program=_heard(program, voice.stem, rng), rows=rows))
+        bass = voice.stem == "bass" and rng.random() < 0.5
+        result.append(replace(voice, program=38 if bass else lead, rows=rows))
     return result

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from melodygen.corpus.backing import band, bass_line, comping, drum_pattern, extra, folded, guess_chords
+from melodygen.corpus.backing import bass_line, comping, drum_pattern, extra, folded, guess_chords
 from melodygen.corpus.orchestration import as_written, instrumented
 from melodygen.corpus.source import Bar, Rows, Source, Voice
 from melodygen.score import Score, Tempo, Track, note_array
@@ -40,11 +40,6 @@ _ADD_EXTRA = {
     "jazz": 0.4, "blues": 0.3, "pop": 0.45, "rock": 0.3, "game": 0.45, "folk": 0.6, "classical": 0.45,
 }  # fmt: skip
 """For each of two more voices."""
-_BAND = {
-    "jazz": 0.35, "blues": 0.3, "pop": 0.5, "rock": 0.3, "game": 0.3, "folk": 0.55, "ragtime": 0.15, "classical": 0.25,
-    "baroque": 0.15, "hymn": 0.15,
-}  # fmt: skip
-"""How often all the players of a hobby sequencer join in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +70,6 @@ class ViewStyle:
     keyboard: float = 0.1
     complete: float = 1.0
     """Scales how often missing voices are written."""
-    band: float = 1.0
-    """Scales how often a whole band joins in."""
     transpose: int = 6
     tempo: float = 0.2
     jitter: float = 0.6
@@ -84,7 +77,7 @@ class ViewStyle:
 
 
 TRAINING = ViewStyle()
-PLAIN = ViewStyle(60.0, 0.0, 0.75, 0.25, 0.0, 1.0, 0.0, 0, 0.0, 0.3)
+PLAIN = ViewStyle(60.0, 0.0, 0.75, 0.25, 0.0, 1.0, 0, 0.0, 0.3)
 """Whole (a minute of it), arranged and instrumented as the product would."""
 AS_IS = replace(PLAIN, as_is=1.0, jitter=0.0)
 UNKNOWN_INSTRUMENTS = replace(PLAIN, held_out_programs=True)
@@ -182,12 +175,8 @@ class ViewMaker:
                 made = extra(style, harmony, voices, rng)
                 if len(made):
                     voices.append(Voice("extra", seat, made))
-        add_drums = _ADD_DRUMS[style]
-        if how.band and rng.random() < _BAND[style] * how.band:
-            voices = voices + band(style, harmony, voices, rng)
-            add_drums = (add_drums + 1) / 2
         own = "drums" in present
-        if (not own and rng.random() < add_drums * how.complete) or (own and rng.random() < 0.2):
+        if (not own and rng.random() < _ADD_DRUMS[style] * how.complete) or (own and rng.random() < 0.2):
             drums = self._drums(style, bars, rng)
             if len(drums):
                 voices = [v for v in voices if v.stem != "drums"] + [
