@@ -30,11 +30,6 @@ from melodygen.training.plan import Plan
 from melodygen.training.state import Point, Progress, load_progress, save_progress
 from melodygen.training.tuning import Tuning, Watcher
 
-NEW_NAME = 4.0
-"""How much quicker than the rest embeddings learn in a net that goes on learning: a new style begins as a known one
-and must get away from it, and that is in one row."""
-
-
 class Stopped(MelodygenError):
     """The run was asked to stop, and can be resumed."""
 
@@ -85,7 +80,7 @@ def prepare(work: Path, record: dict[str, Any], device: torch.device, crew: Crew
     net.to(device)
     recipe = GeneratorRecipe(
         steps=record["steps"], rows=plan.rows, length=plan.length, learning_rate=record["learning_rate"],
-        embedding_learning_rate=record["learning_rate"] * (1.0 if plan.fresh else NEW_NAME),
+        embedding_learning_rate=record["learning_rate"],
         weight_decay=plan.weight_decay, warmup=max(1, min(60, record["steps"] // 10)),
         average=0.995 if plan.fresh else 0.98, optimizer=record["optimizer"], bf16=record["bf16"],
         seed=plan.seed, accumulate=record["accumulate"],
