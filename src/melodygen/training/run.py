@@ -30,6 +30,7 @@ from melodygen.training.plan import Plan
 from melodygen.training.state import Point, Progress, load_progress, save_progress
 from melodygen.training.tuning import Tuning, Watcher
 
+
 class Stopped(MelodygenError):
     """The run was asked to stop, and can be resumed."""
 
