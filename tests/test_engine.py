@@ -277,6 +277,20 @@ def test_a_failing_writer_is_said_and_tried_again() -> None:
     assert ons(stage.bars(2))
 
 
+def test_what_can_never_be_written_is_told_apart_from_a_failure() -> None:
+    class Refuses(Scribe):
+        def write(self, order: Order) -> Phrase:
+            self.orders.append(order)
+            raise UsageError("meter 5/4 is not one this model writes")
+
+    failing, refusing = Stage(Scribe(fails=1)), Stage(Refuses())
+    for stage in (failing, refusing):
+        stage.bars(0.01)
+        Stage.wait(lambda stage=stage: len(stage.writer.orders) >= 1)
+        stage.bars(0.01)
+    assert not failing.engine.refusal and "5/4" in refusing.engine.refusal
+
+
 def test_moves() -> None:
     """Next, loop, mute, freeze and undo, told by the phrases that sound."""
     stage = Stage(Scribe())

@@ -238,7 +238,13 @@ def live(
                 line.say(f"{style} to {output.name}{following}")
                 if sync is None and not wait:
                     session.start_when(lambda: mode == "answer" or engine.is_ready)
-                session.run(lambda: line.say_all(engine.notices()), realtime)
+
+                def look() -> None:
+                    if engine.refusal:
+                        raise UsageError(engine.refusal)
+                    line.say_all(engine.notices())
+
+                session.run(look, realtime)
         if record is not None and session.played_quarters:
             count = recorder.save(record, overwrite=force)
             line.say(f"{record}: {count} notes")

@@ -114,6 +114,8 @@ class Engine(Source):
         """When the worker was last done with something, in samples."""
         self._hurry = ""
         self._fewest_told = math.inf
+        self.refusal = ""
+        """Why nothing can ever be written as asked for: a meter, say, that the model does not know."""
         self.num_written: Counter[str] = Counter()
         """How many phrases were written with how many candidates, and unheard."""
         self._retry_at = 0
@@ -445,6 +447,9 @@ class Engine(Source):
         if result.abandoned:
             return
         if phrase is None:
+            request = result.order.request
+            if result.is_hopeless and self._stock.newest is None and request.given is None and request.prompt is None:
+                self.refusal = result.error
             self._notices.put(f"no phrase written: {result.error}")
             self._retry_at = self._samples + round(self._retry_seconds * self._sample_rate)
             self._retry_seconds = min(2 * self._retry_seconds, MAX_RETRY_SECONDS)

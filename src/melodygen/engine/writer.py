@@ -13,7 +13,7 @@ from typing import Protocol
 
 from melodygen.contracts import Generator, Renderer, Request, StyleClassifier
 from melodygen.engine.phrase import Phrase
-from melodygen.errors import MelodygenError
+from melodygen.errors import MelodygenError, UsageError
 from melodygen.pipeline import compose
 
 
@@ -102,12 +102,13 @@ class ModelWriter:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A phrase, or why there is none."""
+    """A phrase, or why there is none. ``is_hopeless``: the order asks for what the writer cannot write."""
 
     order: Order
     phrase: Phrase | None
     error: str = ""
     abandoned: bool = False
+    is_hopeless: bool = False
 
 
 class Worker:
@@ -145,7 +146,8 @@ class Worker:
         except Abandoned:
             return Result(order, None, abandoned=True)
         except Exception as error:  # a plug-in's fault must not stop the music
-            return Result(order, None, " ".join(f"{error}".split()) or type(error).__name__)
+            told = " ".join(f"{error}".split()) or type(error).__name__
+            return Result(order, None, told, is_hopeless=isinstance(error, UsageError))
 
     def close(self) -> None:
         """Ask the thread to end; it ends when the phrase in hand is written."""
