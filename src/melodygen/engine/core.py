@@ -9,7 +9,6 @@ line; what is past is never made up for. Everything but :meth:`Engine.process` m
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
@@ -19,7 +18,7 @@ import numpy as np
 from melodygen.engine.answering import Answering
 from melodygen.engine.listening import Call
 from melodygen.engine.ordering import OPENING_BARS, Orders
-from melodygen.engine.pace import Pace
+from melodygen.engine.pace import Thrift
 from melodygen.engine.parameters import Parameter, Parameters, Value
 from melodygen.engine.phrase import Phrase, Placed, place, rest
 from melodygen.engine.sound import BlockSynth
@@ -109,15 +108,11 @@ class Engine(Source):
         """Go on to another phrase at the next bar line, as soon as there is one."""
         self._is_ordered = False
         self._spare_ordered: str | None = None
-        self._pace = Pace()
+        self._thrift = Thrift(self._notices.put)
         self._done_at = 0
         """When the worker was last done with something, in samples."""
-        self._hurry = ""
-        self._fewest_told = math.inf
         self.refusal = ""
         """Why nothing can ever be written as asked for: a meter, say, that the model does not know."""
-        self.num_written: Counter[str] = Counter()
-        """How many phrases were written with how many candidates, and unheard."""
         self._retry_at = 0
         self._retry_seconds = RETRY_SECONDS
 
@@ -234,6 +229,11 @@ class Engine(Source):
     @property
     def last_events(self) -> list[MidiEvent]:
         return self._head.out
+
+    @property
+    def num_written(self) -> Mapping[str, int]:
+        """How many phrases were written with how many candidates, and unheard."""
+        return self._thrift.num_written
 
     @property
     def is_ready(self) -> bool:
@@ -383,42 +383,27 @@ class Engine(Source):
         if self._parameters["mode"] == "answer":
             return
         # what accompanies is written to what was heard last, so not long ahead
-        ahead = 1 if self._parameters["mode"] == "accompany" else PHRASES_AHEAD
-        if sum(p.request.bars for p in stock.ready) < ahead * self._parameters.number("bars_per_phrase"):
+        wanted = 1 if self._parameters["mode"] == "accompany" else PHRASES_AHEAD
+        if sum(p.request.bars for p in stock.ready) < wanted * self._parameters.number("bars_per_phrase"):
             self._is_ordered = True
             must_begin = not stock.ready and (self._cut or stock.current is None)
             has_opening = self._parameters["opening"] and self._parameters.number("bars_per_phrase") > OPENING_BARS
             if must_begin and has_opening:
                 self._post(self._orders.opening(transport, stock.newest))
             else:
-                self._post(self._in_time(self._orders.next(transport, stock.newest), transport, must_begin))
+                following = self._orders.next(transport, stock.newest)
+                playing = following.quarters * 60.0 / transport.qpm
+                ahead = math.inf if must_begin else self._seconds_ahead(transport)  # what must begin is waited for
+                self._post(self._thrift.in_time(following, playing, ahead, bool(self._parameters["opening"])))
         elif self._spare_ordered is None:
             missing = [s for s in self._standby if s not in stock.spares and s != self._parameters["style"]]
             if missing:
                 self._spare_ordered = missing[0]
                 spare = self._orders.spare(transport, stock.current, missing[0])
-                self._post(self._pace.fit(spare, spare.quarters * 60.0 / transport.qpm, may_be_unheard=False))
+                self._post(self._thrift.pace.fit(spare, spare.quarters * 60.0 / transport.qpm, may_be_unheard=False))
 
     def _post(self, order: Order) -> None:
         self._worker.post(replace(order, posted=self._samples))
-
-    def _in_time(self, order: Order, transport: Transport, must_begin: bool) -> Order:
-        """As much of the order as can be written before it is due. In the long run that is while a phrase plays; and
-        where less than that is written ahead, before that is played. ``must_begin``: nothing is; it is waited for."""
-        playing, unheard = order.quarters * 60.0 / transport.qpm, bool(self._parameters["opening"])
-        lasting = self._pace.fit(order, playing, may_be_unheard=unheard)
-        self._hurry = ""
-        if lasting != order:
-            number = f"{lasting.candidates} of {order.candidates} candidates"
-            self._hurry = "unheard" if lasting.quick and not order.quick else number
-        fewest = 0 if lasting.quick else lasting.candidates
-        if self._hurry and fewest < self._fewest_told:
-            self._fewest_told = fewest
-            self._notices.put(
-                f"writing {order.request.bars} bars takes this machine {self._pace.seconds(order):.1f} s, playing them "
-                f"{playing:.1f} s: from now on {self._hurry}"
-            )
-        return lasting if must_begin else self._pace.fit(order, playing, self._seconds_ahead(transport), unheard)
 
     def _seconds_ahead(self, transport: Transport) -> float:
         """How long what is written lasts."""
@@ -433,7 +418,7 @@ class Engine(Source):
         purpose, phrase = result.order.purpose, result.phrase
         if phrase is not None:
             begun = max(result.order.posted, self._done_at)
-            self._pace.learn(result.order, (self._samples - begun) / self._sample_rate)
+            self._thrift.pace.learn(result.order, (self._samples - begun) / self._sample_rate)
         self._done_at = self._samples
         if purpose == "spare":
             self._spare_ordered = None
@@ -466,8 +451,7 @@ class Engine(Source):
         elif purpose.startswith("answer"):
             self._answering.take(result.order, phrase)
         else:
-            written = "unheard" if result.order.quick else f"of {result.order.candidates}"
-            self.num_written["opening" if purpose == "opening" else written] += 1
+            self._thrift.count(result.order)
             self._stock.ready.append(phrase)
 
     # call and response
@@ -520,7 +504,7 @@ class Engine(Source):
         if not self._offline:
             self._worker.drop()
             playing, ahead = (q * 60.0 / transport.qpm for q in (more.quarters, phrase.length_quarters))
-            self._post(self._pace.fit(more, playing, ahead))
+            self._post(self._thrift.pace.fit(more, playing, ahead))
         elif (rest_of_it := self._worker.now(more).phrase) is not None:
             self._answer_goes_on(rest_of_it)
 
@@ -549,5 +533,5 @@ class Engine(Source):
             stock.frozen,
             stock.num_repeats,
             stock.num_gaps,
-            self._hurry,
+            self._thrift.hurry,
         )

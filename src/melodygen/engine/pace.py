@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 from melodygen.engine.writer import Order
@@ -58,3 +60,37 @@ class Pace:
         while self.seconds(least) > room and least.request.bars > 1 and least.request.given is None:
             least = replace(least, request=replace(least.request, bars=least.request.bars // 2))
         return least
+
+
+class Thrift:
+    """Orders no more than there is time for, and says so. ``hurry``: how the next phrase is written where that is less
+    than was asked for. ``num_written`` counts phrases by how they were written."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.pace = Pace()
+        self.hurry = ""
+        self.num_written: Counter[str] = Counter()
+        self._say = say
+        self._fewest_told = math.inf
+
+    def count(self, order: Order) -> None:
+        """It is written."""
+        by = "unheard" if order.quick else f"of {order.candidates}"
+        self.num_written["opening" if order.purpose == "opening" else by] += 1
+
+    def in_time(self, order: Order, playing: float, ahead: float, may_be_unheard: bool) -> Order:
+        """As much of the order as can be written before it is due: in the long run that is while a phrase plays, and
+        where less than that is written ahead, before that is played."""
+        lasting = self.pace.fit(order, playing, may_be_unheard=may_be_unheard)
+        self.hurry = ""
+        if lasting != order:
+            number = f"{lasting.candidates} of {order.candidates} candidates"
+            self.hurry = "unheard" if lasting.quick and not order.quick else number
+        fewest = 0 if lasting.quick else lasting.candidates
+        if self.hurry and fewest < self._fewest_told:
+            self._fewest_told = fewest
+            self._say(
+                f"writing {order.request.bars} bars takes this machine {self.pace.seconds(order):.1f} s, playing them "
+                f"{playing:.1f} s: from now on {self.hurry}"
+            )
+        return self.pace.fit(order, playing, ahead, may_be_unheard)
