@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 import numpy as np
@@ -22,6 +22,7 @@ from melodygen.engine.pace import Thrift
 from melodygen.engine.parameters import Parameter, Parameters, Value
 from melodygen.engine.phrase import Phrase, Placed, place, rest
 from melodygen.engine.sound import BlockSynth
+from melodygen.engine.status import Status
 from melodygen.engine.stock import Stock
 from melodygen.engine.timeline import Timeline, is_bar_line, next_bar_line
 from melodygen.engine.writer import Order, Result, Worker, Writer
@@ -37,31 +38,6 @@ PHRASES_AHEAD = 2
 """How many are kept ready: one that is played next, and one for when the writer is held up."""
 HURRY_QUARTERS = 0.05
 """What comes so shortly before its place comes too late."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the engine did in the last block. ``state``: stopped, playing, repeating, resting, waiting."""
-
-    position_quarters: float = 0.0
-    qpm: float = 120.0
-    state: str = "stopped"
-    style: str = ""
-    phrase_number: int = 0
-    style_probability: float | None = None
-    num_ready: int = 0
-    standby: tuple[str, ...] = ()
-    """Styles of which a phrase waits."""
-    muted: tuple[str, ...] = ()
-    looping: bool = False
-    frozen: bool = False
-    num_repeats: int = 0
-    """How often a phrase was repeated because the next was not written in time."""
-    num_gaps: int = 0
-    """Rests since the music began, because nothing was written in time."""
-    hurry: str = ""
-    """How the next phrase is written where the machine has no time for all that was asked for: with fewer candidates,
-    or unheard."""
 
 
 class Engine(Source):
