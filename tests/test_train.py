@@ -92,7 +92,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 
 def test_learning_changes_the_weights_and_lowers_the_loss(unbroken: tuple[Path, Path, bytes]) -> None:
     points = [json.loads(line) for line in (unbroken[0] / "training" / "log.jsonl").read_text().splitlines()]
-    assert [p["step"] for p in points] == [0, 5, 10]
+    assert [p["step"] for p in points] == [0, 10]  # at least ten steps apart
     assert points[-1]["valid"] < points[0]["valid"] - 0.2
 
 

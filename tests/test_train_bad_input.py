@@ -157,7 +157,7 @@ def test_a_classifier_goes_on_from_one_with_context_and_can_be_loaded(labelled: 
     assert done.exit_code == 0, done.output
     assert CnnClassifier.from_folder(tmp_path / "ears").labels == ("fast", "slow")
     written = read_config(tmp_path / "ears", "classifier")
-    assert written["net"] == {"type": "cnn", **shape} and written["provenance"]["recipe"]["steps"] == 2
+    assert written["net"] == {"type": "cnn", **shape, "detail": False} and written["provenance"]["recipe"]["steps"] == 2
 
 
 def test_a_classifier_from_folders_of_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
