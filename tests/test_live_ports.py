@@ -380,7 +380,8 @@ def test_a_clock_that_runs_already_is_joined_on_a_bar_line(jack: dict[str, str],
     machine.process.kill()
     pedal.close()
     notes = ons(ear.close())
-    assert notes[0] - tapped == pytest.approx(1.0, abs=0.1), "a bar after the tap"
+    # to less than a beat: how late a busy machine is belongs to the benchmark
+    assert notes[0] - tapped == pytest.approx(1.0, abs=0.2), "a bar after the tap"
     assert np.median(np.diff(notes)) == pytest.approx(0.25, abs=0.02)
 
 
