@@ -35,6 +35,8 @@ SCHEDULED, LATEST = 5e-3, 35e-3
 """The usual note and the worst: JACK's period is 2.7 ms, the machine may be shared, and what is later than 30 ms is
 dropped. What is measured stands in docs/live.md."""
 
+READY = "ready: the first phrase is written"
+
 Row = tuple[float, tuple[int, ...]]
 
 
@@ -121,15 +123,16 @@ def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
     return out, err
 
 
-def said(process: subprocess.Popen[str], text: str) -> None:
-    """Wait until the command says so on stderr."""
+def said(process: subprocess.Popen[str], *texts: str) -> None:
+    """Wait until the command has said all of it on stderr, in any order."""
     assert process.stderr is not None
-    lines = []
+    lines, awaited = [], set(texts)
     for line in process.stderr:
         lines.append(line)
-        if text in line:
+        awaited -= {text for text in awaited if text in line}
+        if not awaited:
             return
-    raise AssertionError(f"it never said {text!r} but {lines}")
+    raise AssertionError(f"it never said {awaited} but {lines}")
 
 
 def ons(rows: list[Row], channel: int = 0) -> np.ndarray:
@@ -338,8 +341,7 @@ def test_a_daw_starts_jumps_and_loses_its_clock(jack: dict[str, str]) -> None:
     """Start, Stop, Song Position Pointer, Continue, and the cable pulled out in mid-song."""
     ear, desk = Ear(jack, "slave"), Desk(jack, "daw clock")
     run = command(jack, "live", *BAND, *ONE_LINE, "--port", "slave", "--sync", "daw clock")
-    said(run, "following")
-    time.sleep(0.5)  # the first phrase is written
+    said(run, READY)
     desk.send(0xFA)
     first = desk.send("ticks", 24 * 4, 240)
     desk.send(0xFC)
@@ -371,7 +373,7 @@ def test_a_clock_that_runs_already_is_joined_on_a_bar_line(jack: dict[str, str],
         jack, "live", *BAND, "--port", "joiner", "--sync", "drum machine", "--input", "pedal", "--controls", "c.json",
         "--tracks", "melody", cwd=tmp_path,
     )  # fmt: skip
-    said(run, "a MIDI clock runs at")
+    said(run, "a MIDI clock runs at", READY)
     tapped = pedal.send(0xB0, 20, 127)
     said(run, "joining the MIDI clock a bar from now")
     time.sleep(2.2)
@@ -395,8 +397,7 @@ def test_jack_transport_starts_stops_and_jumps(jack: dict[str, str]) -> None:
     with client_library.Client("desk", servername=jack["JACK_DEFAULT_SERVER"], no_start_server=True) as client:
         client.transport_stop()
         client.transport_frame = 0
-        said(run, "following JACK's transport")
-        time.sleep(0.6)
+        said(run, "following JACK's transport", READY)
         started = time.perf_counter()
         client.transport_start()
         time.sleep(1.1)
@@ -426,7 +427,7 @@ def test_one_follows_the_clock_of_the_other(jack: dict[str, str]) -> None:
     """Two melodygens: the second follows the clock of the first; both are heard by one ear each."""
     follower_ear, leader_ear = Ear(jack, "ear-f"), Ear(jack, "ear-l")
     follower = command(jack, "live", *BAND, "--port", "ear-f", "--sync", "virtual", "--bars", "2")
-    said(follower, "following")
+    said(follower, READY)
     # the follower's own input port takes clock and notes; the notes it is not asked to use
     leader = command(
         jack, "live", *BAND, "--port", "melodygen:melodygen in", "--port", "drums=ear-l", "--tempo", "200",

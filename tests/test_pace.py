@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 from livehost import RATE, Scribe
@@ -63,27 +65,41 @@ class Slow(Scribe):
     def __init__(self, seconds_per_effort: float) -> None:
         super().__init__()
         self.seconds_per_effort = seconds_per_effort
-        self.now = self.seen = 0.0
-        self.is_writing = False
+        self.now = 0.0
+        self.seen: float | None = None
+        """The time it last looked at while writing."""
 
     def write(self, order: Order) -> Phrase:
-        self.is_writing = True
         due = self.now + self.seconds_per_effort * effort(order) - 1e-6
         until = time.monotonic() + 60
         while (now := self.now) < due and time.monotonic() < until:
             self.seen = now
             time.sleep(0.0002)
-        self.is_writing = False
+        self.seen = None
         return super().write(order)
 
-    def has_seen(self, engine: Engine) -> bool:
-        """Nothing more happens before time goes on."""
-        return not engine._worker._orders.qsize() and (not self.is_writing or self.seen == self.now)
+
+class Counted(SimpleQueue[Any]):
+    """Counts what was put in and, without waiting, taken out."""
+
+    num_put = num_taken = 0
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        super().put(item)
+        self.num_put += 1
+
+    def get_nowait(self) -> Any:
+        item = super().get_nowait()
+        self.num_taken += 1
+        return item
 
 
 def play(writer: Slow, seconds: float, **parameters: object) -> Engine:
-    """In blocks of 100 ms, each as soon as the worker has seen the time."""
+    """In blocks of 100 ms, each as soon as the writer has seen the time or has nothing in hand: a thread that the
+    machine lets wait must not look like a slow writer."""
     engine = Engine(writer, bars_per_phrase=4, **parameters)  # type: ignore[arg-type]
+    orders, results = Counted(), Counted()
+    engine._worker._orders, engine._worker._results = orders, results
     block = RATE // 10
     engine.prepare(RATE, block)
     position, started = 0.0, False
@@ -92,9 +108,9 @@ def play(writer: Slow, seconds: float, **parameters: object) -> Engine:
         engine.process(Transport(position, is_playing=started), Block(block))
         position += 0.2 if started else 0.0
         writer.now += 0.1
-        time.sleep(0.0005)
         until = time.monotonic() + 10
-        while not writer.has_seen(engine):
+        # orders that are dropped are taken without waiting
+        while writer.seen != writer.now and orders.num_put > orders.num_taken + results.num_put:
             assert time.monotonic() < until, "the worker does not come"
             time.sleep(0.0002)
     engine.close()

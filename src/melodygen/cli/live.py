@@ -239,10 +239,16 @@ def live(
                 if sync is None and not wait:
                     session.start_when(lambda: mode == "answer" or engine.is_ready)
 
+                is_awaited = bool(following) and mode != "answer"
+
                 def look() -> None:
+                    nonlocal is_awaited
                     if engine.refusal:
                         raise UsageError(engine.refusal)
                     line.say_all(engine.notices())
+                    if is_awaited and engine.is_ready:
+                        is_awaited = False
+                        line.say("ready: the first phrase is written")
 
                 session.run(look, realtime)
         if record is not None and session.played_quarters:
