@@ -15,12 +15,13 @@ import json
 import sys
 import time
 from collections import Counter, defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from mma_arranger import MmaViewMaker
 from safetensors.torch import load_file
 from torch import nn
 
@@ -81,7 +82,10 @@ def draw_file(groups: dict[str, list[SourceFile]], rng: np.random.Generator) -> 
 def render(arguments: argparse.Namespace) -> None:
     files = find_files(arguments.corpus)
     groups = grouped(files, arguments.split)
-    maker = ViewMaker(read_takes(files, arguments.split))
+    takes, how = read_takes(files, arguments.split), TRAINING
+    maker = ViewMaker(takes)
+    if arguments.mma is not None:
+        maker, how = MmaViewMaker(takes, arguments.mma, arguments.mma_library), replace(TRAINING, as_is=0.0)
     renderers: list[Renderer] = [SamplerRenderer(Path(f)) for f in arguments.font]
     renderers.append(AdditiveRenderer())
     share = np.array([1.0] * len(arguments.font) + [0.25])
@@ -95,7 +99,7 @@ def render(arguments: argparse.Namespace) -> None:
         renderer = renderers[int(rng.choice(len(renderers), p=share / share.sum()))]
         try:
             source = read_source(file)
-            view = maker.make(source, rng) if source is not None else None
+            view = maker.make(source, rng, how) if source is not None else None
             stems = render_stems(view, renderer, rng, config, TRAINING.seconds) if view is not None else {}
         except MelodygenError as error:
             print(f"{file.name}: {error}", file=sys.stderr)
@@ -302,6 +306,8 @@ def main() -> None:
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--style", action="append", default=[])
     one.add_argument("--font", action="append", default=[])
+    one.add_argument("--mma", type=Path, help="the mma program: pieces are backed with its grooves")
+    one.add_argument("--mma-library", type=Path, default=Path("/usr/share/mma/lib"))
     one.set_defaults(run=render)
     two = commands.add_parser("train")
     two.add_argument("store", type=Path)

@@ -113,8 +113,7 @@ class ViewMaker:
         if as_is:
             voices = as_written(voices, rng)
         else:
-            plans = (how.typical, how.native, how.keyboard)
-            voices = instrumented(style, voices, rng, plans, how.held_out_programs)
+            voices = self._instrumented(style, voices, rng, how)
         straight = source.collection.endswith("openewld") and style in ("jazz", "blues") and not as_is
         swing = float(rng.uniform(0.56, 0.68)) if straight and rng.random() < 0.8 else 0.5
         tracks, stems = [], []
@@ -139,6 +138,10 @@ class ViewMaker:
         if not tracks:
             return None
         return View(Score(tuple(tracks), (Tempo(0, qpm),), ticks_per_quarter=TICKS), tuple(stems))
+
+    def _instrumented(self, style: str, voices: list[Voice], rng: np.random.Generator, how: ViewStyle) -> list[Voice]:
+        plans = (how.typical, how.native, how.keyboard)
+        return instrumented(style, voices, rng, plans, how.held_out_programs)
 
     def _arranged(
         self,

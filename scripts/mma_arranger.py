@@ -1,0 +1,222 @@
+"""Views accompanied by other people's arrangements: grooves of the MMA project (Musical MIDI Accompaniment, GPL-2).
+
+One arranger's habits teach those habits: views made by ``corpus.backing`` alone taught the classifier what that file
+writes. MMA's libraries are some 1,500 grooves by several authors (stdlib, and what Casio, Yamaha, Zoom and PG music
+keyboards play). The program is run as it is, for making training views only; nothing of it is shipped.
+
+Time is in quarters from the start of the piece unless a name says otherwise; MMA counts beats.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mido
+import numpy as np
+
+from melodygen.corpus.backing import guess_chords
+from melodygen.corpus.orchestration import HELD_OUT_PROGRAMS
+from melodygen.corpus.source import Bar, Source, Voice
+from melodygen.corpus.views import ViewMaker, ViewStyle
+from melodygen.errors import MelodygenError
+from melodygen.harmony import PITCH_CLASS_NAMES
+from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES
+
+_SUFFIX = dict(
+    zip(
+        CHORD_QUALITY_NAMES,
+        ("", "m", "7", "m7", "M7", "dim", "dim7", "m7b5", "aug", "aug7", "sus2", "sus4", "7sus4", "6", "m6", "9", "M9",
+         "m9", "mM7", "13"),
+        strict=True,
+    )
+)  # fmt: skip
+_FILES = {
+    "jazz": r"swing|jazz|bebop|bigband|bossa|evans|charleston|foxtrot|afro|samba|latinfusion|beguine|mambo|dixie\.",
+    "blues": r"blues|bog+ie|boogie|shuffle|r\+b|rb\.|rnb|kb|strut",
+    "folk": r"folk|polka|march|country|cntry|bluegrass|zydeco|waltz|western|calypso|serenade|quickstep|hillcountry",
+    "pop": r"pop|ballad|8beat|16beat|beat8|beat16|boneym|disco|dance|soul|motown|softrock|rhumba|bubblerock|rnb|salsa",
+    "rock": r"rock|metal|punk|hrk|mtl|twist|16beat|8beat|thr\.",
+    "ragtime": r"ragtime|dixie|charleston|softshoe|foxtrot|bwmarch|quickstep|2beatp|polka|march",
+    "hymn": r"hymn|spiritual|ballad|lullaby|arpeggio|bald|slow",
+    "game": r"techno|trance|rave|digital|metal|march|funk|fusion|dnb|house|ambient|dance|rock|pop|16beat",
+    "classical": r"waltz|arpeggio|vien|pianoballad|stringballad|bolero|serenade|tango|march|lullaby|slow",
+    "baroque": r"arpeggio|pianoballad|stringballad|march|waltz|slow|lullaby",
+}
+TYPICAL_SHARE = 0.7
+"""Of grooves that suit the style; the others are anything, so that the backing alone does not tell the style."""
+OWN_VOICE_SHARE = 0.35
+"""How often a piece's own harmony or bass stays beside the groove's drums."""
+OWN_PROGRAMS_SHARE = 0.55
+"""How often the groove is played on the instruments its author chose."""
+LEFT_OUT_SHARE = 0.15
+"""Of the groove's pitched tracks after the first."""
+TIMEOUT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Groove:
+    """``beats`` of MMA make a bar of ``meter``."""
+
+    name: str
+    file: str
+    meter: tuple[int, int]
+    beats: int
+
+
+def read_grooves(library: Path) -> list[Groove]:
+    """Of every library file that says its meter, but for introductions, endings and fills."""
+    grooves = []
+    for path in sorted(library.rglob("*.mma")):
+        text = path.read_text(encoding="latin-1")
+        beats = re.search(r"^\s*time\s+(\d+)", text, re.IGNORECASE | re.MULTILINE)
+        signature = re.search(r"^\s*timesig\s+(\d+)[\s/]+(\d+)", text, re.IGNORECASE | re.MULTILINE)
+        if beats is None and signature is None:
+            continue
+        count = int(beats[1]) if beats is not None else int(signature[1]) if signature is not None else 4
+        compound = signature is not None and signature[2] == "8"
+        meter = (int(signature[1]), 8) if signature is not None and compound else (count, 4)
+        for line in re.finditer(r"^\s*defgroove\s+(\S+)", text, re.IGNORECASE | re.MULTILINE):
+            if not re.search(r"intro|end|fill|count", line[1], re.IGNORECASE):
+                grooves.append(Groove(line[1], f"{path.parent.name}/{path.name}".lower(), meter, count))
+    return grooves
+
+
+def _chord_name(root: int, quality: int) -> str:
+    return "z" if root < 0 else PITCH_CLASS_NAMES[root] + _SUFFIX[CHORD_QUALITY_NAMES[quality]]
+
+
+class MmaViewMaker(ViewMaker):
+    """Backs pieces with grooves; where none has the meter, with what ``ViewMaker`` writes.
+
+    ``command`` runs MMA, ``library`` is its lib folder.
+    """
+
+    def __init__(self, takes: dict[str, list[Source]], command: Path, library: Path) -> None:
+        super().__init__(takes)
+        self._command = command
+        self._grooves = read_grooves(library)
+        self._suited: dict[str, list[Groove]] = defaultdict(list)
+        for style, pattern in _FILES.items():
+            self._suited[style] = [g for g in self._grooves if re.search(pattern, g.file)]
+
+    def _arranged(
+        self, style: str, source: Source, voices: list[Voice], bars: list[Bar], rng: np.random.Generator, how: ViewStyle
+    ) -> list[Voice]:
+        groove = self._drawn(style, bars, rng)
+        harmony = bars if any(b.chords for b in bars) else guess_chords(voices, bars)
+        backing = [] if groove is None else self._play(groove, harmony)
+        if not backing:
+            return super()._arranged(style, source, voices, bars, rng, how)
+        if source.blocks:
+            voices = [v for v in voices if v.stem != "harmony"]
+        taken = {s for s in ("harmony", "bass") if rng.random() > OWN_VOICE_SHARE}
+        kept = [v for v in voices if v.stem not in taken | {"drums"}] or [v for v in voices if v.stem != "drums"]
+        if not kept:
+            return super()._arranged(style, source, voices, bars, rng, how)
+        own = {v.stem for v in kept}
+        backing = [v for v in backing if v.stem != "bass" or "bass" not in own]
+        pitched = [v for v in backing if v.stem != "drums"]
+        backing = [v for v in backing if v not in pitched[1:] or rng.random() > LEFT_OUT_SHARE]
+        return kept + backing
+
+    def _instrumented(self, style: str, voices: list[Voice], rng: np.random.Generator, how: ViewStyle) -> list[Voice]:
+        played = super()._instrumented(style, voices, rng, how)
+        if [p.stem for p in played] != [v.stem for v in voices] or rng.random() > OWN_PROGRAMS_SHARE:
+            return played  # a console has left voices out
+        return [
+            replace(p, program=v.program) if isinstance(v, Backing) and v.program not in HELD_OUT_PROGRAMS else p
+            for p, v in zip(played, voices, strict=True)
+        ]
+
+    def _drawn(self, style: str, bars: list[Bar], rng: np.random.Generator) -> Groove | None:
+        meters = {b.meter for b in bars}
+        if len(meters) != 1:
+            return None
+        meter = {(2, 2): (4, 4), (2, 4): (4, 4)}.get(next(iter(meters)), next(iter(meters)))
+        pool = self._suited[style] if rng.random() < TYPICAL_SHARE else self._grooves
+        fitting = [g for g in pool if g.meter == meter] or [g for g in self._grooves if g.meter == meter]
+        if not fitting:
+            return None
+        files = sorted({g.file for g in fitting})
+        file = files[int(rng.integers(len(files)))]
+        fitting = [g for g in fitting if g.file == file]
+        return fitting[int(rng.integers(len(fitting)))]
+
+    def _play(self, groove: Groove, bars: list[Bar]) -> list[Voice]:
+        """What MMA makes of the chords: voices in quarters of the piece. Empty where it makes nothing."""
+        quarters = bars[0].quarters
+        group = 2 if bars[0].meter == (2, 4) else 1
+        beat = quarters * group / groove.beats
+        """Quarters of the piece that a beat of MMA lasts."""
+        lines = [f"Groove {groove.name}"]
+        held = "z"
+        for first in range(0, len(bars), group):
+            beats = ["/"] * groove.beats
+            for bar in bars[first : first + group]:
+                for at, root, quality in bar.chords:
+                    index = min(groove.beats - 1, max(0, int((at - bars[first].start) / beat + 1e-6)))
+                    beats[index] = _chord_name(root, quality)
+            if beats[0] == "/":
+                beats[0] = held
+            held = next(b for b in reversed(beats) if b != "/")
+            lines.append(f"{first // group + 1} " + " ".join(beats))
+        with TemporaryDirectory() as folder:
+            script, made = Path(folder) / "in.mma", Path(folder) / "out.mid"
+            script.write_text("\n".join(lines) + "\n", encoding="ascii")
+            try:
+                subprocess.run(
+                    [str(self._command), "-f", str(made), str(script)],
+                    check=True, capture_output=True, timeout=TIMEOUT_SECONDS,
+                )  # fmt: skip
+                return _voices(made, bars[0].start, beat, bars[-1].start + quarters)
+            except (subprocess.SubprocessError, OSError, MelodygenError, ValueError, EOFError):
+                return []
+
+
+@dataclass(frozen=True, eq=False)
+class Backing(Voice):
+    """A voice of a groove."""
+
+
+def _voices(path: Path, start: float, beat: float, end: float) -> list[Voice]:
+    """The tracks of MMA's file, the fullest chord track as harmony, the others beside it."""
+    file = mido.MidiFile(path)
+    found: list[tuple[str, int, np.ndarray]] = []
+    for track in file.tracks:
+        now, program, channel = 0, 0, 0
+        sounding: dict[int, tuple[int, int]] = {}
+        rows = []
+        for message in track:
+            now += message.time
+            if message.type == "program_change":
+                program = message.program
+            elif message.type in ("note_on", "note_off"):
+                channel = message.channel
+                if message.note in sounding:
+                    onset, velocity = sounding.pop(message.note)
+                    rows.append((onset, max(1, now - onset), message.note, velocity))
+                if message.type == "note_on" and message.velocity:
+                    sounding[message.note] = (now, message.velocity)
+        if rows:
+            table = np.array(sorted(rows), dtype=float)
+            table[:, :2] *= beat / file.ticks_per_beat
+            table[:, 0] += start
+            table = table[table[:, 0] < end]
+            name = "drums" if channel == 9 else "bass" if re.match("bass|walk", track.name, re.IGNORECASE) else "extra"
+            found.append((name, program, table))
+    voices: list[Voice] = []
+    drums = [rows for name, _, rows in found if name == "drums" and len(rows)]
+    if drums:
+        voices.append(Backing("drums", 0, np.concatenate(drums)))
+    basses = [(program, rows) for name, program, rows in found if name == "bass" and len(rows)]
+    if basses:
+        voices.append(Backing("bass", basses[0][0], np.concatenate([rows for _, rows in basses])))
+    others = sorted(((p, r) for n, p, r in found if n == "extra" and len(r)), key=lambda pr: -len(pr[1]))
+    for index, (program, played) in enumerate(others[:4]):
+        voices.append(Backing("harmony" if index == 0 else "extra", program, played))
+    return voices
