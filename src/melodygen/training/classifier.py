@@ -34,19 +34,6 @@ KEEP_WHOLE = 0.35
 
 
 @dataclass(frozen=True)
-class Distortions:
-    """How often each is met: equaliser curves, a cut band (telephones, codecs), noise, compression, a shift of a band
-    (some 40 cents), blanks in time and band (SpecAugment)."""
-
-    equaliser: float = 0.8
-    band: float = 0.25
-    noise: float = 0.5
-    compression: float = 0.35
-    shift: float = 0.5
-    blanks: float = 0.7
-
-
-@dataclass(frozen=True)
 class ClassifierRecipe:
     """``mixup``: Beta's parameter; ``average``: decay of the weight average; ``distort``: 0 leaves the sound plain;
     ``ease``: over this last share of the steps distortion falls to half and mixup to nothing, towards real use."""
@@ -75,19 +62,12 @@ class Progress:
 
 
 class Mixer:
-    """Draws batches from a store. ``entries`` bounds what is drawn; ``keep_whole``: see :data:`KEEP_WHOLE`."""
+    """Draws batches from a store. ``entries`` bounds what is drawn."""
 
     def __init__(
-        self,
-        store: Store,
-        labels: Sequence[str],
-        config: FrontEndConfig,
-        entries: Sequence[Entry],
-        keep_whole: float = KEEP_WHOLE,
-        often: Distortions = Distortions(),
+        self, store: Store, labels: Sequence[str], config: FrontEndConfig, entries: Sequence[Entry]
     ) -> None:
         self._store = store
-        self._keep_whole, self._often = keep_whole, often
         self._config = config
         self._table = power_table()
         self._by_style = [[e for e in entries if e.style == label] for label in labels]
@@ -99,14 +79,14 @@ class Mixer:
         """Levels (B, F, T) and styles (B,)."""
         styles = rng.permutation(np.arange(rows) % len(self._by_style)).astype(np.int64)
         power = np.stack([self._mixed(self._pick(int(s), rng), rng) for s in styles])
-        return distorted(power, rng, self._config, distort, self._often), styles
+        return distorted(power, rng, self._config, distort), styles
 
     def _pick(self, style: int, rng: np.random.Generator) -> Entry:
         entries = self._by_style[style]
         return entries[int(rng.integers(len(entries)))]
 
     def _mixed(self, entry: Entry, rng: np.random.Generator) -> Features:
-        whole = rng.random() < self._keep_whole
+        whole = rng.random() < KEEP_WHOLE
         kept = [s for s in entry.stems if whole or rng.random() < KEEP_STEM[s]]
         if not set(kept) - {"drums"}:
             kept = list(entry.stems)
@@ -133,10 +113,8 @@ def plain_mix(store: Store, entry: Entry, config: FrontEndConfig) -> Features:
     return log_levels(np.asarray(total, dtype=np.float32), config)
 
 
-def distorted(
-    power: Features, rng: np.random.Generator, config: FrontEndConfig, amount: float, often: Distortions = Distortions()
-) -> Features:
-    """Mel power (B, F, T) through rooms, wires and noise -> levels. ``amount`` scales how often."""
+def distorted(power: Features, rng: np.random.Generator, config: FrontEndConfig, amount: float) -> Features:
+    """Mel power (B, F, T) through rooms, wires and noise -> levels."""
     batch, bands, frames = power.shape
     if amount <= 0:
         return log_levels(power, config)
@@ -149,28 +127,27 @@ def distorted(
     for waves in (0.5, 1.0, 2.0, 4.0):
         phase = rng.uniform(0, 2 * np.pi, (batch, 1))
         curve += rng.normal(0, 3.5 / waves**0.5, (batch, 1)) * np.sin(2 * np.pi * waves * x + phase)
-    curve *= chosen(often.equaliser)
+    curve *= chosen(0.8)
     high = rng.uniform(0.35, 1.0, (batch, 1))
-    curve -= chosen(often.band) * np.clip((x - high) * rng.uniform(60, 300, (batch, 1)), 0, 50)
+    curve -= chosen(0.25) * np.clip((x - high) * rng.uniform(60, 300, (batch, 1)), 0, 50)
     low = rng.uniform(0.0, 0.2, (batch, 1))
-    curve -= chosen(often.band) * np.clip((low - x) * rng.uniform(60, 300, (batch, 1)), 0, 40)
+    curve -= chosen(0.25) * np.clip((low - x) * rng.uniform(60, 300, (batch, 1)), 0, 40)
     power = power * (10 ** (curve / 10)).astype(np.float32)[:, :, None]
 
     mean = power.mean(axis=(1, 2), keepdims=True)
-    level = 10 ** (rng.uniform(-45, -8, (batch, 1)) / 10) * chosen(often.noise)
+    level = 10 ** (rng.uniform(-45, -8, (batch, 1)) / 10) * chosen(0.5)
     tilt = 10 ** (rng.normal(0, 8, (batch, 1)) * (x - 0.3) / 10)
     noise = rng.standard_exponential((batch, bands, frames), dtype=np.float32)
     power = power + mean * (level * tilt).astype(np.float32)[:, :, None] * noise
 
     levels = log_levels(power, config)
-    squeezed = rng.random((batch, 1, 1)) < often.compression * amount
-    squeeze = np.where(squeezed, rng.uniform(0.75, 1.15, (batch, 1, 1)), 1.0)
+    squeeze = np.where(rng.random((batch, 1, 1)) < 0.35 * amount, rng.uniform(0.75, 1.15, (batch, 1, 1)), 1.0)
     levels = (levels * squeeze).astype(np.float32)
     for row in range(batch):
-        shift = int(rng.integers(-1, 2)) if rng.random() < often.shift * amount else 0
+        shift = int(rng.integers(-1, 2)) if rng.random() < 0.5 * amount else 0
         if shift:
             levels[row] = np.roll(levels[row], shift, axis=0)
-        if rng.random() < often.blanks * amount:
+        if rng.random() < 0.7 * amount:
             for _ in range(2):
                 size, at = int(rng.integers(0, 26)), int(rng.integers(0, frames))
                 levels[row, :, at : at + size] = levels[row].mean()

@@ -68,18 +68,12 @@ def room(rng: np.random.Generator, sample_rate: int) -> Features:
 
 
 def render_stems(
-    view: View,
-    renderer: Renderer,
-    rng: np.random.Generator,
-    config: FrontEndConfig,
-    seconds: float,
-    rooms: float = 0.5,
+    view: View, renderer: Renderer, rng: np.random.Generator, config: FrontEndConfig, seconds: float
 ) -> dict[str, Levels]:
-    """Levels (F, T) by stem, each stem at one loudness while it plays; silent stems are left out. ``rooms``: how often
-    the view is heard in one."""
+    """Levels (F, T) by stem, each stem at one loudness while it plays; silent stems are left out."""
     size = round(seconds * config.sample_rate)
     rate = int(rng.choice((16_000, 16_000, 22_050)))
-    response = room(rng, config.sample_rate) if rng.random() < rooms else None
+    response = room(rng, config.sample_rate) if rng.random() < 0.5 else None
     made = {}
     for name in STEMS:
         score = view.stem(name)
