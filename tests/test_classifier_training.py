@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,25 @@ from melodygen.corpus.backing import bass_line, drum_pattern
 from melodygen.corpus.orchestration import HELD_OUT_PROGRAMS
 from melodygen.corpus.scan import SourceFile
 from melodygen.corpus.source import Bar, Source, read_source
-from melodygen.corpus.views import TRAINING, UNKNOWN_INSTRUMENTS, ViewMaker
+from melodygen.corpus.views import AS_IS, TRAINING, UNKNOWN_INSTRUMENTS, ViewMaker
 from melodygen.errors import CorpusError
-from melodygen.frontend import FrontEndConfig
+from melodygen.frontend import Features, FrontEndConfig, log_levels
 from melodygen.harmony import CHORD_QUALITIES
 from melodygen.io.midi import write_midi
 from melodygen.nets.cnn import StyleCnn
 from melodygen.renderers.additive import AdditiveRenderer
 from melodygen.score import Chord, Score, Track, note_array
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES
-from melodygen.training.classifier import ClassifierRecipe, Mixer, distorted, logits_of, plain_mix, train
+from melodygen.training.classifier import (
+    Augmentation,
+    ClassifierRecipe,
+    Mixer,
+    distorted,
+    logits_of,
+    plain_mix,
+    train,
+    usual_mix,
+)
 from melodygen.training.viewstore import (
     Entry,
     StoreWriter,
@@ -67,6 +77,17 @@ def test_views_are_whole_and_repeatable(tmp_path: Path, style: str) -> None:
     assert len(arrangements) > 1
     if style == "jazz":
         assert sum("bass" in a for a in arrangements) and sum("drums" in a for a in arrangements)
+
+
+def test_without_completion_nothing_is_written_or_replaced(tmp_path: Path) -> None:
+    source = lead_sheet(tmp_path, "jazz")
+    how = replace(TRAINING, as_is=0.0, complete=0.0, transpose=0, tempo=0.0, jitter=0.0)
+    for seed in range(10):
+        view = ViewMaker().make(source, np.random.default_rng(seed), how)
+        written = ViewMaker().make(source, np.random.default_rng(seed), replace(AS_IS, seconds=how.seconds))
+        assert view is not None and written is not None and view.stems == written.stems == ("melody", "harmony")
+        pairs = zip(view.score.tracks, written.score.tracks, strict=True)
+        assert all(a.notes["pitch"].tolist() == b.notes["pitch"].tolist() for a, b in pairs)
 
 
 def test_unknown_instruments_are_all_held_out(tmp_path: Path) -> None:
@@ -155,6 +176,24 @@ def test_mixer_is_repeatable_even_over_styles_and_strict(tmp_path: Path) -> None
         Mixer(store, ("jazz", "rock"), CONFIG, store.entries)
     with pytest.raises(CorpusError, match="no rendered views"):
         open_store(tmp_path / "nowhere", 80, 297)
+
+
+def test_each_distortion_can_be_had_alone(tmp_path: Path) -> None:
+    fill(tmp_path, ("jazz",), np.random.default_rng(0), 4)
+    store = open_store(tmp_path, 80, frames_in(TRAINING.seconds, CONFIG))
+    none = Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def drawn(how: Augmentation) -> Features:
+        mixer = Mixer(store, ("jazz",), CONFIG, store.entries, how)
+        return mixer.draw(np.random.default_rng(4), 8, 1.0)[0]
+
+    plain = drawn(none)
+    windows = [usual_mix(store, e, slice(i, i + CONFIG.num_frames)) for e in store.entries for i in range(50)]
+    heard = log_levels(np.stack(windows), CONFIG)
+    assert all(np.abs(heard - row).max(axis=(1, 2)).min() < 1e-6 for row in plain)
+    for name in ("equaliser", "band_limit", "noise", "squeeze", "shift", "mask"):
+        changed = np.abs(drawn(replace(none, **{name: 1.0})) - plain).mean(axis=(1, 2)) > 1e-4
+        assert changed.any(), name
 
 
 def test_distortion_changes_the_sound_and_can_be_switched_off() -> None:

@@ -69,7 +69,7 @@ class ViewStyle:
     native: float = 0.13
     keyboard: float = 0.1
     complete: float = 1.0
-    """Scales how often missing voices are written."""
+    """Scales how often missing voices are written; at 0 chords stay blocks and nothing is written or replaced."""
     transpose: int = 6
     tempo: float = 0.2
     jitter: float = 0.6
@@ -107,7 +107,7 @@ class ViewMaker:
         voices = [v for v in voices if len(v.rows)]
         if sum(len(v.rows) for v in voices if v.stem != "drums") < 5:
             return None
-        if not as_is:
+        if not as_is and how.complete > 0:
             voices = self._arranged(style, source, voices, bars, rng, how)
         shift = int(rng.integers(-how.transpose, how.transpose + 1)) if how.transpose else 0
         if as_is:

@@ -55,6 +55,26 @@ class ClassifierRecipe:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """What becomes of a view each time it is drawn. ``vary``: levels of stems, which are left out, and pace are random
+    (else all stems at their usual loudness); the rest is how often a mix meets each distortion at full strength."""
+
+    vary: bool = True
+    equaliser: float = 0.8
+    band_limit: float = 0.25
+    """Of the highs, and again of the lows."""
+    noise: float = 0.5
+    squeeze: float = 0.35
+    """Compression, or a little expansion."""
+    shift: float = 0.5
+    """By a mel band up or down, or not."""
+    mask: float = 0.7
+
+
+FULL = Augmentation()
+
+
+@dataclass(frozen=True)
 class Progress:
     step: int
     loss: float
@@ -65,9 +85,15 @@ class Mixer:
     """Draws batches from a store. ``entries`` bounds what is drawn."""
 
     def __init__(
-        self, store: Store, labels: Sequence[str], config: FrontEndConfig, entries: Sequence[Entry]
+        self,
+        store: Store,
+        labels: Sequence[str],
+        config: FrontEndConfig,
+        entries: Sequence[Entry],
+        augmentation: Augmentation = FULL,
     ) -> None:
         self._store = store
+        self._augmentation = augmentation
         self._config = config
         self._table = power_table()
         self._by_style = [[e for e in entries if e.style == label] for label in labels]
@@ -78,14 +104,17 @@ class Mixer:
     def draw(self, rng: np.random.Generator, rows: int, distort: float) -> tuple[Features, NDArray[np.int64]]:
         """Levels (B, F, T) and styles (B,)."""
         styles = rng.permutation(np.arange(rows) % len(self._by_style)).astype(np.int64)
-        power = np.stack([self._mixed(self._pick(int(s), rng), rng) for s in styles])
-        return distorted(power, rng, self._config, distort), styles
+        power = np.stack([self.mixed(self._pick(int(s), rng), rng) for s in styles])
+        return distorted(power, rng, self._config, distort, self._augmentation), styles
 
     def _pick(self, style: int, rng: np.random.Generator) -> Entry:
         entries = self._by_style[style]
         return entries[int(rng.integers(len(entries)))]
 
-    def _mixed(self, entry: Entry, rng: np.random.Generator) -> Features:
+    def mixed(self, entry: Entry, rng: np.random.Generator) -> Features:
+        """Mel power (F, T) of a window of a view, mixed anew."""
+        if not self._augmentation.vary:
+            return self._usual(entry, rng)
         whole = rng.random() < KEEP_WHOLE
         kept = [s for s in entry.stems if whole or rng.random() < KEEP_STEM[s]]
         if not set(kept) - {"drums"}:
@@ -102,18 +131,34 @@ class Mixer:
             total += np.float32(gain) * stem[:, index]
         return total
 
+    def _usual(self, entry: Entry, rng: np.random.Generator) -> Features:
+        need = self._config.num_frames
+        first = int(rng.integers(self._store.levels.shape[2] - need + 1))
+        return usual_mix(self._store, entry, slice(first, first + need))
+
+
+def usual_mix(store: Store, entry: Entry, frames: slice) -> Features:
+    """Mel power (F, T) of all stems of a view at their usual loudness."""
+    table = power_table()
+    total = sum(
+        np.float32(10 ** (STEM_DB[name] / 10)) * table[store.levels[entry.first + i, :, frames]]
+        for i, name in enumerate(entry.stems)
+    )
+    return np.asarray(total, dtype=np.float32)
+
 
 def plain_mix(store: Store, entry: Entry, config: FrontEndConfig) -> Features:
     """Levels (F, T) of all stems of a view at their usual loudness, from its start."""
-    table = power_table()
-    total = sum(
-        np.float32(10 ** (STEM_DB[name] / 10)) * table[store.levels[entry.first + i, :, : config.num_frames]]
-        for i, name in enumerate(entry.stems)
-    )
-    return log_levels(np.asarray(total, dtype=np.float32), config)
+    return log_levels(usual_mix(store, entry, slice(config.num_frames)), config)
 
 
-def distorted(power: Features, rng: np.random.Generator, config: FrontEndConfig, amount: float) -> Features:
+def distorted(
+    power: Features,
+    rng: np.random.Generator,
+    config: FrontEndConfig,
+    amount: float,
+    how: Augmentation = FULL,
+) -> Features:
     """Mel power (B, F, T) through rooms, wires and noise -> levels."""
     batch, bands, frames = power.shape
     if amount <= 0:
@@ -127,27 +172,28 @@ def distorted(power: Features, rng: np.random.Generator, config: FrontEndConfig,
     for waves in (0.5, 1.0, 2.0, 4.0):
         phase = rng.uniform(0, 2 * np.pi, (batch, 1))
         curve += rng.normal(0, 3.5 / waves**0.5, (batch, 1)) * np.sin(2 * np.pi * waves * x + phase)
-    curve *= chosen(0.8)
+    curve *= chosen(how.equaliser)
     high = rng.uniform(0.35, 1.0, (batch, 1))
-    curve -= chosen(0.25) * np.clip((x - high) * rng.uniform(60, 300, (batch, 1)), 0, 50)
+    curve -= chosen(how.band_limit) * np.clip((x - high) * rng.uniform(60, 300, (batch, 1)), 0, 50)
     low = rng.uniform(0.0, 0.2, (batch, 1))
-    curve -= chosen(0.25) * np.clip((low - x) * rng.uniform(60, 300, (batch, 1)), 0, 40)
+    curve -= chosen(how.band_limit) * np.clip((low - x) * rng.uniform(60, 300, (batch, 1)), 0, 40)
     power = power * (10 ** (curve / 10)).astype(np.float32)[:, :, None]
 
     mean = power.mean(axis=(1, 2), keepdims=True)
-    level = 10 ** (rng.uniform(-45, -8, (batch, 1)) / 10) * chosen(0.5)
+    level = 10 ** (rng.uniform(-45, -8, (batch, 1)) / 10) * chosen(how.noise)
     tilt = 10 ** (rng.normal(0, 8, (batch, 1)) * (x - 0.3) / 10)
     noise = rng.standard_exponential((batch, bands, frames), dtype=np.float32)
     power = power + mean * (level * tilt).astype(np.float32)[:, :, None] * noise
 
     levels = log_levels(power, config)
-    squeeze = np.where(rng.random((batch, 1, 1)) < 0.35 * amount, rng.uniform(0.75, 1.15, (batch, 1, 1)), 1.0)
+    squeezed = rng.random((batch, 1, 1)) < how.squeeze * amount
+    squeeze = np.where(squeezed, rng.uniform(0.75, 1.15, (batch, 1, 1)), 1.0)
     levels = (levels * squeeze).astype(np.float32)
     for row in range(batch):
-        shift = int(rng.integers(-1, 2)) if rng.random() < 0.5 * amount else 0
+        shift = int(rng.integers(-1, 2)) if rng.random() < how.shift * amount else 0
         if shift:
             levels[row] = np.roll(levels[row], shift, axis=0)
-        if rng.random() < 0.7 * amount:
+        if rng.random() < how.mask * amount:
             for _ in range(2):
                 size, at = int(rng.integers(0, 26)), int(rng.integers(0, frames))
                 levels[row, :, at : at + size] = levels[row].mean()

@@ -68,12 +68,18 @@ def room(rng: np.random.Generator, sample_rate: int) -> Features:
 
 
 def render_stems(
-    view: View, renderer: Renderer, rng: np.random.Generator, config: FrontEndConfig, seconds: float
+    view: View,
+    renderer: Renderer,
+    rng: np.random.Generator,
+    config: FrontEndConfig,
+    seconds: float,
+    rooms: float = 0.5,
 ) -> dict[str, Levels]:
-    """Levels (F, T) by stem, each stem at one loudness while it plays; silent stems are left out."""
+    """Levels (F, T) by stem, each stem at one loudness while it plays; silent stems are left out. ``rooms``: the
+    share of views that sound in one."""
     size = round(seconds * config.sample_rate)
     rate = int(rng.choice((16_000, 16_000, 22_050)))
-    response = room(rng, config.sample_rate) if rng.random() < 0.5 else None
+    response = room(rng, config.sample_rate) if rng.random() < rooms else None
     made = {}
     for name in STEMS:
         score = view.stem(name)
