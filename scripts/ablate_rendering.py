@@ -105,7 +105,7 @@ MIXED = replace(NONE, vary=True)
 EQUALISED = replace(MIXED, equaliser=FULL.equaliser)
 WIRED = replace(EQUALISED, band_limit=FULL.band_limit, squeeze=FULL.squeeze, shift=FULL.shift)
 NOISY = replace(WIRED, noise=FULL.noise)
-LAST = Rung("mixup", "mixup and label smoothing (the recipe as it is shipped)", mixup=0.3, label_smoothing=0.06)
+LAST = Rung("mixup", "mixup, label smoothing (the shipped recipe)", mixup=0.3, label_smoothing=0.06)
 RUNGS = (
     Rung("written", "as written, one soundfont", "written", NONE),
     Rung("fonts", "four soundfonts and an additive synthesiser", "fonts", NONE),
@@ -115,7 +115,7 @@ RUNGS = (
     Rung("rooms", "rooms", "rooms", NONE),
     Rung("mixing", "stems at random levels or left out, other pace", augmentation=MIXED),
     Rung("equaliser", "equaliser curves", augmentation=EQUALISED),
-    Rung("wires", "lost highs and lows, compression, a mel band up or down", augmentation=WIRED),
+    Rung("wires", "lost highs and lows, compression, pitch by a band", augmentation=WIRED),
     Rung("noise", "noise", augmentation=NOISY),
     Rung("masks", "masks (SpecAugment)", augmentation=FULL),
     LAST,
@@ -328,12 +328,14 @@ def spread(values: Sequence[float]) -> str:
 
 def write_report(arguments: argparse.Namespace) -> None:
     results = read_results(arguments.results)
+    if not results:
+        raise SystemExit(f"{arguments.results} holds no results; run `train` first")
     rows = rows_of(results)
     order = ("as_is", "known", "unknown", "foreign", "recordings")
     table = [
         (label, str(len(runs)), *(spread([r[name] for r in runs]) for name in order)) for label, runs in rows
     ]
-    views = next(r["views"] for r in results if r["rung"] == "rooms")
+    views = next((r["views"] for r in results if r["rung"] != "more"), "Many")
     text = (
         f"{views} views of the same pieces in every store, {STEPS} steps of {ROWS} windows, the shipped net at half "
         f"its widths. Balanced accuracy in % (foreign among its five labels, recordings among their four), mean ± "
@@ -362,13 +364,14 @@ def draw(target: Path, rows: list[tuple[str, list[dict[str, float]]]], order: Se
         x = np.arange(len(rows)) + 0.06 * (number - 2)
         width = 2.5 if name == "recordings" else 1.3
         axes.errorbar(x, mean, yerr=reach, marker="o", markersize=4, capsize=3, linewidth=width, label=name)
+    across = axes.get_yaxis_transform()
     axes.axhline(25, color="grey", linewidth=0.8, linestyle=":")
-    axes.text(len(rows) - 0.6, 25.4, "chance, recordings", fontsize=8, color="grey", ha="right")
+    axes.text(0.995, 25.4, "chance, recordings", fontsize=8, color="grey", ha="right", transform=across)
     axes.set_xticks(range(len(rows)), [label for label, _ in rows], rotation=30, ha="right", fontsize=8)
     axes.set_ylabel("balanced accuracy, %")
-    axes.set_title("Each rung adds one thing to all before it", fontsize=10, loc="left")
+    axes.set_title("Each rung adds one thing to all before it; bars: least to most of the seeds", fontsize=9)
     axes.grid(axis="y", linewidth=0.3)
-    axes.legend(ncols=len(order), fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.42), frameon=False)
+    figure.legend(ncols=len(order), fontsize=8, loc="outside upper center", frameon=False)
     with atomic_path(target, overwrite=True) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
 
