@@ -350,24 +350,31 @@ def write_report(arguments: argparse.Namespace) -> None:
 
 
 def draw(target: Path, rows: list[tuple[str, list[dict[str, float]]]], order: Sequence[str]) -> None:
-    """A line a set over the rungs; bars from the least to the most of the seeds."""
+    """A line a set over the rungs, broken where one was not run; bars from the least to the most of the seeds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.5, 6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    place = np.array([int(label.partition(".")[0]) for label, _ in rows])
+    gaps = np.flatnonzero(np.diff(place) > 1) + 1
     for number, name in enumerate(order):
         found = [np.array([100 * r[name] for r in runs]) for _, runs in rows]
         mean = np.array([f.mean() for f in found])
         reach = np.array([[m - f.min(), f.max() - m] for m, f in zip(mean, found, strict=True)]).T
-        x = np.arange(len(rows)) + 0.06 * (number - 2)
+        x = place + 0.06 * (number - 2)
         width = 2.5 if name == "recordings" else 1.3
-        axes.errorbar(x, mean, yerr=reach, marker="o", markersize=4, capsize=3, linewidth=width, label=name)
+        axes.errorbar(
+            np.insert(x, gaps, x[gaps]),
+            np.insert(mean, gaps, np.nan),
+            yerr=np.insert(reach, gaps, 0.0, axis=1),
+            marker="o", markersize=4, capsize=3, linewidth=width, label=name,
+        )  # fmt: skip
     across = axes.get_yaxis_transform()
     axes.axhline(25, color="grey", linewidth=0.8, linestyle=":")
     axes.text(0.995, 25.4, "chance, recordings", fontsize=8, color="grey", ha="right", transform=across)
-    axes.set_xticks(range(len(rows)), [label for label, _ in rows], rotation=30, ha="right", fontsize=8)
+    axes.set_xticks(place, [label for label, _ in rows], rotation=30, ha="right", fontsize=8)
     axes.set_ylabel("balanced accuracy, %")
     axes.set_title("Each rung adds one thing to all before it; bars: least to most of the seeds", fontsize=9)
     axes.grid(axis="y", linewidth=0.3)
