@@ -368,22 +368,25 @@ def test_a_daw_starts_jumps_and_loses_its_clock(jack: dict[str, str]) -> None:
 def test_a_clock_that_runs_already_is_joined_on_a_bar_line(jack: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "c.json").write_text('{"*:20": "start"}')
     ear, machine, pedal = Ear(jack, "joiner"), Desk(jack, "drum machine"), Desk(jack, "pedal")
-    machine.send("ticks", 24 * 400, 240, wait=False)  # longer than anything here
     run = command(
         jack, "live", *BAND, "--port", "joiner", "--sync", "drum machine", "--input", "pedal", "--controls", "c.json",
         "--tracks", "melody", cwd=tmp_path,
     )  # fmt: skip
+    # not before: opening a port while another sends takes a synchronous JACK server a minute
+    said(run, "following")
+    machine.send("ticks", 24 * 400, 240, wait=False)  # longer than anything here, and no Start before them
     said(run, "a MIDI clock runs at", READY)
     tapped = pedal.send(0xB0, 20, 127)
     said(run, "joining the MIDI clock a bar from now")
-    time.sleep(2.2)
+    time.sleep(3.0)
     run.terminate()
     finish(run)
     machine.process.kill()
     pedal.close()
     notes = ons(ear.close())
-    # to less than a beat: how late a busy machine is belongs to the benchmark
-    assert notes[0] - tapped == pytest.approx(1.0, abs=0.2), "a bar after the tap"
+    # a bar after the tap, not at once and not two; a busy machine hears the tap late or drops the first notes as too
+    # late, and how often that is belongs to the benchmark
+    assert 0.9 < notes[0] - tapped < 1.6, "a bar after the tap"
     assert np.median(np.diff(notes)) == pytest.approx(0.25, abs=0.02)
 
 
