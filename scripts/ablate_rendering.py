@@ -30,7 +30,7 @@ from evaluate_classifier import SETS, load_set, restricted
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
-from train_classifier import CONTEXT, DROPOUT, HIDDEN, LABELS, WIDTHS, draw_file, grouped, read_takes
+from train_classifier import LABELS, draw_file, grouped, new_net, read_takes
 
 from melodygen.atomic import atomic_path
 from melodygen.contracts import Renderer
@@ -167,13 +167,6 @@ def render(arguments: argparse.Namespace) -> None:
             print(json.dumps({"views": index + 1, "cpu": round(time.process_time() - begun)}), flush=True)
 
 
-def small_net(seed: int) -> StyleCnn:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        widths = [w // 2 for w in WIDTHS]
-        return StyleCnn(len(LABELS), CONFIG.num_bands, widths, HIDDEN // 2, DROPOUT, CONTEXT)
-
-
 def evenly(entries: Sequence[Entry], count: int) -> list[Entry]:
     """The first ``count`` or so, as many of each style."""
     by_style: dict[str, list[Entry]] = defaultdict(list)
@@ -252,7 +245,7 @@ def balanced(logits: NDArray[np.float32], test: Test, single: bool = False) -> f
 
 def climb(rung: Rung, seed: int, store: Store, tests: dict[str, Test]) -> dict[str, Any]:
     begun = time.process_time()
-    net = small_net(seed)
+    net = new_net(seed, CONFIG, thinner=2)
     views = len(store.entries)
     record: dict[str, Any] = {"rung": rung.name, "seed": seed, "views": views, "steps": STEPS, "rows": ROWS}
     if rung.pretrained:

@@ -1,8 +1,8 @@
 """Views accompanied by other people's arrangements: grooves of the MMA project (Musical MIDI Accompaniment, GPL-2).
 
 One arranger's habits teach those habits: views made by ``corpus.backing`` alone taught the classifier what that file
-writes. MMA's libraries are some 1,500 grooves by several authors (stdlib, and what Casio, Yamaha, Zoom and PG music
-keyboards play). The program is run as it is, for making training views only; nothing of it is shipped.
+writes. MMA's libraries hold some 1,200 grooves whose meter is said, by several authors (stdlib, and what Casio, Yamaha,
+Zoom and PG Music instruments play). The program is run as it is, for training views only; nothing of it is shipped.
 
 Time is in quarters from the start of the piece unless a name says otherwise; MMA counts beats.
 """
@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import mido
 import numpy as np
 
 from melodygen.corpus.backing import guess_chords
 from melodygen.corpus.orchestration import HELD_OUT_PROGRAMS
-from melodygen.corpus.source import Bar, Source, Voice
+from melodygen.corpus.source import Bar, Rows, Source, Voice, rows_of
 from melodygen.corpus.views import ViewMaker, ViewStyle
-from melodygen.errors import MelodygenError
+from melodygen.errors import MidiReadError
 from melodygen.harmony import PITCH_CLASS_NAMES
+from melodygen.io.midi import read_midi
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES
 
 _SUFFIX = dict(
@@ -100,16 +99,15 @@ class MmaViewMaker(ViewMaker):
         super().__init__(takes)
         self._command = command
         self._grooves = read_grooves(library)
-        self._suited: dict[str, list[Groove]] = defaultdict(list)
-        for style, pattern in _FILES.items():
-            self._suited[style] = [g for g in self._grooves if re.search(pattern, g.file)]
+        self._suited = {s: [g for g in self._grooves if re.search(p, g.file)] for s, p in _FILES.items()}
 
     def _arranged(
         self, style: str, source: Source, voices: list[Voice], bars: list[Bar], rng: np.random.Generator, how: ViewStyle
     ) -> list[Voice]:
         groove = self._drawn(style, bars, rng)
-        harmony = bars if any(b.chords for b in bars) else guess_chords(voices, bars)
-        backing = [] if groove is None else self._play(groove, harmony)
+        backing = []
+        if groove is not None:
+            backing = self._play(groove, bars if any(b.chords for b in bars) else guess_chords(voices, bars))
         if not backing:
             return super()._arranged(style, source, voices, bars, rng, how)
         if source.blocks:
@@ -174,7 +172,7 @@ class MmaViewMaker(ViewMaker):
                     check=True, capture_output=True, timeout=TIMEOUT_SECONDS,
                 )  # fmt: skip
                 return _voices(made, bars[0].start, beat, bars[-1].start + quarters)
-            except (subprocess.SubprocessError, OSError, MelodygenError, ValueError, EOFError):
+            except (subprocess.SubprocessError, OSError, MidiReadError):
                 return []
 
 
@@ -185,38 +183,24 @@ class Backing(Voice):
 
 def _voices(path: Path, start: float, beat: float, end: float) -> list[Voice]:
     """The tracks of MMA's file, the fullest chord track as harmony, the others beside it."""
-    file = mido.MidiFile(path)
-    found: list[tuple[str, int, np.ndarray]] = []
-    for track in file.tracks:
-        now, program, channel = 0, 0, 0
-        sounding: dict[int, tuple[int, int]] = {}
-        rows = []
-        for message in track:
-            now += message.time
-            if message.type == "program_change":
-                program = message.program
-            elif message.type in ("note_on", "note_off"):
-                channel = message.channel
-                if message.note in sounding:
-                    onset, velocity = sounding.pop(message.note)
-                    rows.append((onset, max(1, now - onset), message.note, velocity))
-                if message.type == "note_on" and message.velocity:
-                    sounding[message.note] = (now, message.velocity)
-        if rows:
-            table = np.array(sorted(rows), dtype=float)
-            table[:, :2] *= beat / file.ticks_per_beat
-            table[:, 0] += start
-            table = table[table[:, 0] < end]
-            name = "drums" if channel == 9 else "bass" if re.match("bass|walk", track.name, re.IGNORECASE) else "extra"
-            found.append((name, program, table))
+    score = read_midi(path)
+    found: list[tuple[str, int, Rows]] = []
+    for track in score.tracks:
+        rows = rows_of(track, score.ticks_per_quarter)
+        rows[:, :2] *= beat  # a quarter of the file is a beat
+        rows[:, 0] += start
+        rows = rows[rows[:, 0] < end]
+        name = "drums" if track.is_drum else "bass" if re.match("bass|walk", track.name, re.IGNORECASE) else "extra"
+        if len(rows):
+            found.append((name, track.program, rows))
     voices: list[Voice] = []
-    drums = [rows for name, _, rows in found if name == "drums" and len(rows)]
+    drums = [rows for name, _, rows in found if name == "drums"]
     if drums:
         voices.append(Backing("drums", 0, np.concatenate(drums)))
-    basses = [(program, rows) for name, program, rows in found if name == "bass" and len(rows)]
+    basses = [(program, rows) for name, program, rows in found if name == "bass"]
     if basses:
         voices.append(Backing("bass", basses[0][0], np.concatenate([rows for _, rows in basses])))
-    others = sorted(((p, r) for n, p, r in found if n == "extra" and len(r)), key=lambda pr: -len(pr[1]))
+    others = sorted(((p, r) for n, p, r in found if n == "extra"), key=lambda pr: -len(pr[1]))
     for index, (program, played) in enumerate(others[:4]):
         voices.append(Backing("harmony" if index == 0 else "extra", program, played))
     return voices

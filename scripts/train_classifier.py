@@ -118,10 +118,12 @@ def render(arguments: argparse.Namespace) -> None:
 WIDTHS, HIDDEN, DROPOUT, CONTEXT = (24, 48, 72, 112), 192, 0.3, 3
 
 
-def new_net(seed: int, config: FrontEndConfig) -> StyleCnn:
+def new_net(seed: int, config: FrontEndConfig, thinner: int = 1) -> StyleCnn:
+    """The shipped shape, its widths divided by ``thinner``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return StyleCnn(len(LABELS), config.num_bands, WIDTHS, HIDDEN, DROPOUT, CONTEXT)
+        widths = [w // thinner for w in WIDTHS]
+        return StyleCnn(len(LABELS), config.num_bands, widths, HIDDEN // thinner, DROPOUT, CONTEXT)
 
 
 def calibration_half(names: list[str]) -> np.ndarray:

@@ -16,6 +16,7 @@ from melodygen.corpus.roles import is_blocks
 from melodygen.corpus.scan import MAX_BARS, SourceFile, dominant_qpm, prepare_score
 from melodygen.errors import MelodygenError
 from melodygen.io.midi import read_midi
+from melodygen.score import Track
 from melodygen.tokens.columns import quantise
 from melodygen.tokens.vocabulary import METERS, POSITIONS_PER_QUARTER
 
@@ -59,6 +60,13 @@ class Source:
         return "/".join(self.file.name.split("/")[:2])
 
 
+def rows_of(track: Track, ticks_per_quarter: int) -> Rows:
+    """A track's notes in quarters from its start."""
+    n = track.notes
+    per = ticks_per_quarter
+    return np.column_stack([n["onset_tick"] / per, n["duration_ticks"] / per, n["pitch"], n["velocity"]])
+
+
 def read_source(file: SourceFile) -> Source | None:
     """A piece or a drum take, or None where it cannot be read."""
     try:
@@ -80,11 +88,7 @@ def read_source(file: SourceFile) -> Source | None:
             if track.is_drum
             else {"chords": "harmony", "other": "harmony"}.get(track.role, track.role)
         )
-        n = track.notes
-        rows = np.column_stack(
-            [n["onset_tick"] / per_quarter, n["duration_ticks"] / per_quarter, n["pitch"], n["velocity"]]
-        )
-        voices.append(Voice(stem, track.program, rows))
+        voices.append(Voice(stem, track.program, rows_of(track, per_quarter)))
     chords: list[list[tuple[float, int, int]]] = [[] for _ in range(table.num_bars)]
     starts = [tick / per_quarter for tick in score.bar_ticks()]
     for bar, position, root, quality in chord_changes(table).tolist():
