@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -52,13 +51,6 @@ except SystemExit as leaving:
 """
     loaded = loaded_after(code)
     assert "typer" in loaded and not loaded & (HEAVY | {"numpy"})
-
-
-def test_help_is_quick() -> None:
-    """Far above the 0.3 s aimed at (see benchmarks), far below what loading torch would take on any machine."""
-    started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "melodygen", "--help"], capture_output=True, timeout=60, check=True)
-    assert time.monotonic() - started < 1.5
 
 
 @pytest.mark.parametrize("name", melodygen.__all__)

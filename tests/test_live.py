@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from melodygen.engine import Engine
 from melodygen.engine.stage import Stage
 from melodygen.errors import PortError, UsageError
 from melodygen.io.midi import read_midi, write_midi
+from melodygen.live import jacktransport
 from melodygen.live.clock import CONTINUE, SONG_POSITION, START, STOP, TICK, ClockFollower, InternalClock
 from melodygen.live.moves import MOVES, Controls, load_controls, save_controls
 from melodygen.live.player import Player
@@ -642,3 +644,38 @@ def test_score_of_several_tracks_plays_on_their_channels(tmp_path: Path) -> None
     play(world, read_midi(tmp_path / "a.mid"), 3)
     voices = [(m[0], m[1]) for _, m in world.got if m[0] & 0xF0 in (0x90, 0xC0)]
     assert voices == [(0xC0, 4), (0xC1, 33), (0x90, 60), (0x91, 40), (0x99, 36)]
+
+
+class OtherClock:
+    """JACK's client, rolling since ``begun`` of our clock, in periods of 1024 frames; its clock is ``lead`` behind."""
+
+    def __init__(self, begun: float, lead: float) -> None:
+        self.begun, self.lead, self.now, self.stalled = begun, lead, 0.0, 0.0
+
+    def transport_query(self) -> tuple[str, dict[str, float]]:
+        frame = int((self.now - self.begun) * 48_000) // 1024 * 1024
+        usecs = (self.begun + frame / 48_000 - self.lead) * 1e6
+        return "rolling", {"frame": frame, "frame_rate": 48_000, "usecs": usecs}
+
+    @property
+    def transport_frame(self) -> int:
+        return int((self.now + self.stalled - self.begun) * 48_000)
+
+    def set_shutdown_callback(self, callback: object) -> None: ...
+
+    def activate(self) -> None: ...
+
+
+@pytest.mark.parametrize("lead", [0.0, 0.31, -7.5, 1e5])
+def test_jack_is_followed_whatever_its_clock_shows(monkeypatch: pytest.MonkeyPatch, lead: float) -> None:
+    client = OtherClock(100.0, lead)
+    jack = SimpleNamespace(Client=lambda name, no_start_server: client, ROLLING="rolling", JackError=OSError)
+    monkeypatch.setattr(jacktransport, "_load", lambda: jack)
+    clock = jacktransport.JackClock(120.0)
+    for step in range(5000):  # 20 s, in which JACK's clock drifts by 2 ms and the thread is held up now and then
+        client.now = 100.5 + 0.004 * step
+        client.lead = lead + 1e-4 * (client.now - 100.0)
+        client.stalled = 0.05 if step % 50 == 49 else 0.0
+        clock.watch(client.now)
+        assert clock.position(client.now) == pytest.approx((client.now - 100.0) * 2.0, abs=0.004)
+    assert clock.epoch == 1, "no jumps are seen where there are none"

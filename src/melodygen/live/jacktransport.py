@@ -1,9 +1,9 @@
 """A clock that follows JACK's transport: start, stop, jumps, and the tempo where a timebase master tells it.
 
 JACK-Client, an extra, is imported late; it needs libjack of the system. JACK says where the transport stood at the
-start of its current period and when that was (microseconds of the system's monotonic clock, which is
-``time.perf_counter`` where JACK runs). Without bars and beats from a master the tempo is ours, and quarter 0 is
-frame 0.
+start of its current period and when that was, in microseconds of a clock that may be none of ours (on Linux
+CLOCK_MONOTONIC_RAW, which the network's time does not steer: it leaves ``time.perf_counter`` by seconds a day). So it
+is also asked where the transport is now. Without bars and beats from a master the tempo is ours, quarter 0 frame 0.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from melodygen.live.transport import MAX_QPM, MIN_QPM
 
 JUMP_SECONDS = 0.02
 """The transport is elsewhere than it should be by more than this: it was moved."""
+CLOCK_DRIFT = 5e-4
+"""Seconds a second by which JACK's clock and ours may drift apart; steering goes no further."""
 RETRY_SECONDS = 3.0
 NO_CLIENT = "JACK's transport needs the JACK-Client package and JACK itself: pip install 'melodygen[jack]'"
 
@@ -31,6 +33,8 @@ class JackClock:
         self._position = 0.0
         self._time = 0.0
         """When the transport was at ``_position``."""
+        self._lead = float("-inf")
+        """Seconds our clock is ahead of JACK's."""
         self._ended = threading.Event()
         self._retry_at = 0.0
         self._client: Any = None
@@ -60,7 +64,11 @@ class JackClock:
             self._turn(False, self.position(now), now)
             return ["JACK has ended: waiting for it"]
         state, position = self._client.transport_query()
-        self._follow(state == self._jack.ROLLING, position, now)
+        if state == self._jack.ROLLING:
+            age = (self._client.transport_frame - position["frame"]) / position["frame_rate"]
+            self._follow(True, position, self._when(position["usecs"] / 1e6, now - age))
+        else:
+            self._follow(False, position, now)
         return []
 
     def close(self) -> None:
@@ -69,10 +77,15 @@ class JackClock:
         if client is not None:
             client.close()
 
-    def _follow(self, is_rolling: bool, position: dict[str, Any], now: float) -> None:
-        when = position["usecs"] / 1e6
-        if abs(now - when) > 1.0:  # another clock than ours
-            when = now
+    def _when(self, theirs: float, ours: float) -> float:
+        """``theirs`` on our clock; ``ours`` is the same moment, or earlier where the thread was held up since ``now``.
+        So the latest ever found holds, as far as the clocks may have drifted since."""
+        lead = ours - theirs
+        held = self._lead - CLOCK_DRIFT * max(0.0, ours - self._time)
+        self._lead = max(lead, held) if held - lead < 1.0 else lead
+        return theirs + self._lead
+
+    def _follow(self, is_rolling: bool, position: dict[str, Any], when: float) -> None:
         if "beats_per_minute" in position:
             bars = (position["bar"] - 1) * position["beats_per_bar"]
             beats = bars + position["beat"] - 1 + position["tick"] / position["ticks_per_beat"]
@@ -99,6 +112,7 @@ class JackClock:
         except self._jack.JackError as error:
             raise PortError(f"no JACK server: {error}; start one (jackd), or leave out --sync jack") from error
         self._ended.clear()
+        self._lead = float("-inf")
         self._client.set_shutdown_callback(lambda status, reason: self._ended.set())
         self._client.activate()
 
