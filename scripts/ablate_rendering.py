@@ -3,19 +3,20 @@ trainings from nothing, each rung with one thing more.
 
     python scripts/ablate_rendering.py render CORPUS STORES --views 400 --font A.sf2 --font B.sf2
     python scripts/ablate_rendering.py train STORES CACHE --results FILE --seed 1 --seed 2 [--rung NAME ...] \
-        [--more STORE] [--arranged STORE]
+        [--more STORE] [--arranged STORE] [--voices DIR]
     python scripts/ablate_rendering.py report --results FILE [--docs docs]
 
 `render` writes one store for each rung of rendering, of the same pieces; both it and `train` go on where they were cut
 off. CACHE is what `evaluate_classifier.py prepare` made. `--more` is a larger store of views, `--arranged` one of
-pieces with other people's accompaniments. `report` writes a section, a picture and a JSON file. The net has the shape
-of the shipped one at half its widths.
+pieces with other people's accompaniments, `--voices` speech as for `fit_music_head.py`. `report` writes a section, a
+picture and a JSON file. The net has the shape of the shipped one at half its widths.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections import defaultdict
@@ -30,7 +31,7 @@ from evaluate_classifier import SETS, load_set, restricted
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
-from train_classifier import LABELS, draw_file, grouped, new_net, read_takes
+from train_classifier import LABELS, draw_file, grouped, new_net, read_takes, spoken
 
 from melodygen.atomic import atomic_path
 from melodygen.contracts import Renderer
@@ -96,16 +97,17 @@ class Rung:
     mixup: float = 0.0
     label_smoothing: float = 0.0
     pretrained: bool = False
-    beside: bool = False
-    """A step beside the last of the ladder rather than onto the one before."""
+    beside: str = ""
+    """The rung that this is a step beside, rather than onto the one before."""
 
 
-NONE = Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NONE = Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 MIXED = replace(NONE, vary=True)
 EQUALISED = replace(MIXED, equaliser=FULL.equaliser)
 WIRED = replace(EQUALISED, band_limit=FULL.band_limit, squeeze=FULL.squeeze, shift=FULL.shift)
 NOISY = replace(WIRED, noise=FULL.noise)
-LAST = Rung("mixup", "mixup, label smoothing (the shipped recipe)", mixup=0.3, label_smoothing=0.06)
+MASKED = replace(NOISY, mask=FULL.mask)
+LAST = Rung("mixup", "mixup, label smoothing", augmentation=MASKED, mixup=0.3, label_smoothing=0.06)
 RUNGS = (
     Rung("written", "as written, one soundfont", "written", NONE),
     Rung("fonts", "four soundfonts and an additive synthesiser", "fonts", NONE),
@@ -117,11 +119,13 @@ RUNGS = (
     Rung("equaliser", "equaliser curves", augmentation=EQUALISED),
     Rung("wires", "lost highs and lows, compression, pitch by a band", augmentation=WIRED),
     Rung("noise", "noise", augmentation=NOISY),
-    Rung("masks", "masks (SpecAugment)", augmentation=FULL),
+    Rung("crackle", "crackle of vinyl", augmentation=replace(NOISY, crackle=0.3), beside="10"),
+    Rung("voices", "voices over it", augmentation=replace(NOISY, voices=0.3), beside="10"),
+    Rung("masks", "masks (SpecAugment)", augmentation=MASKED),
     LAST,
-    replace(LAST, name="pretrained", adds="first half as many steps without labels", pretrained=True, beside=True),
-    replace(LAST, name="arranged", adds="half of the views arranged by others (MMA)", store="arranged", beside=True),
-    replace(LAST, name="more", adds="more views", store="more", beside=True),
+    replace(LAST, name="pretrained", adds="first half as many steps without labels", pretrained=True, beside="last"),
+    replace(LAST, name="arranged", adds="half of the views arranged by others (MMA)", store="arranged", beside="last"),
+    replace(LAST, name="more", adds="more views", store="more", beside="last"),
 )
 
 
@@ -243,7 +247,9 @@ def balanced(logits: NDArray[np.float32], test: Test, single: bool = False) -> f
     return round(report(softmax(restricted(rows, test.targets)), test.targets, LABELS).balanced_accuracy, 4)
 
 
-def climb(rung: Rung, seed: int, store: Store, tests: dict[str, Test]) -> dict[str, Any]:
+def climb(
+    rung: Rung, seed: int, store: Store, tests: dict[str, Test], voices: NDArray[np.float32] | None
+) -> dict[str, Any]:
     begun = time.process_time()
     net = new_net(seed, CONFIG, thinner=2)
     views = len(store.entries)
@@ -255,7 +261,7 @@ def climb(rung: Rung, seed: int, store: Store, tests: dict[str, Test]) -> dict[s
         label_smoothing=rung.label_smoothing, distort=0.0 if rung.augmentation in (NONE, MIXED) else 1.0,
     )  # fmt: skip
     losses: list[float] = []
-    mixer = Mixer(store, LABELS, CONFIG, store.entries, rung.augmentation)
+    mixer = Mixer(store, LABELS, CONFIG, store.entries, rung.augmentation, voices if rung.name == "voices" else None)
     averaged = train(net, mixer, recipe, lambda progress, _: losses.append(progress.loss))
     heard = {name: logits_of(averaged, test.windows) for name, test in tests.items()}
     last = {name: logits_of(net, test.windows) for name, test in tests.items()} if rung.name == LAST.name else {}
@@ -283,12 +289,16 @@ def climb_all(arguments: argparse.Namespace) -> None:
     }
     if "arranged" in opened:
         opened["arranged"] = halved(opened["rooms"], opened["arranged"])
-    wanted = [r for r in RUNGS if r.store in opened and r.name in (arguments.rung or [r.name])]
+    voices = None if arguments.voices is None else spoken(arguments.voices, CONFIG)
+    wanted = [
+        r for r in RUNGS
+        if r.store in opened and r.name in (arguments.rung or [r.name]) and (r.name != "voices" or voices is not None)
+    ]  # fmt: skip
     for seed in arguments.seed:
         for rung in wanted:
             if any((r["rung"], r["seed"]) == (rung.name, seed) for r in read_results(arguments.results)):
                 continue
-            line = json.dumps(climb(rung, seed, opened[rung.store], tests))
+            line = json.dumps(climb(rung, seed, opened[rung.store], tests, voices))
             with arguments.results.open("a", encoding="utf-8") as stream:
                 stream.write(line + "\n")
             print(line, flush=True)
@@ -300,11 +310,12 @@ def rows_of(results: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, flo
     for result in sorted(results, key=lambda r: r["seed"]):
         by_rung[result["rung"]].append(result)
     rows = []
-    for number, rung in enumerate(RUNGS):
+    for rung in RUNGS:
         runs = by_rung.get(rung.name, [])
         if not runs:
             continue
-        label = f"last + {rung.adds}" if rung.beside else f"{number + 1}. {'+ ' if number else ''}{rung.adds}"
+        number = sum(not r.beside for r in RUNGS[: RUNGS.index(rung)]) + 1
+        label = f"{rung.beside} + {rung.adds}" if rung.beside else f"{number}. {'+ ' if number > 1 else ''}{rung.adds}"
         if rung.store == "more":
             label += f" ({runs[0]['views']:,})"
         rows.append((label, [r["balanced"] for r in runs]))
@@ -338,7 +349,7 @@ def write_report(arguments: argparse.Namespace) -> None:
     )
     replace_section(arguments.docs / "classifier.md", "ladder", text)
     write_json(arguments.docs / "ablation_rendering.json", results)
-    ladder = [row for row in rows if row[0][0].isdigit()]
+    ladder = [row for row in rows if re.match(r"\d+\. ", row[0])]
     draw(arguments.docs / "images" / "ladder.png", ladder, order)
 
 
@@ -396,6 +407,7 @@ def main() -> None:
     two.add_argument("--rung", action="append", choices=[r.name for r in RUNGS])
     two.add_argument("--more", type=Path)
     two.add_argument("--arranged", type=Path)
+    two.add_argument("--voices", type=Path)
     two.set_defaults(run=climb_all)
     three = commands.add_parser("report")
     three.add_argument("--results", type=Path, required=True)

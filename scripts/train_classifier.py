@@ -1,11 +1,12 @@
 """Train the style CNN: `render` views of the corpus into a store (slow, once), then `train` on it.
 
     python scripts/train_classifier.py render CORPUS STORE --split train --count 16000 --font A.sf2 --font B.sf2
-    python scripts/train_classifier.py train STORE --tests CACHE --out models/style-cnn --steps 3000
+    python scripts/train_classifier.py train STORE --tests CACHE --out models/style-cnn --steps 3000 --voices DIR
     python scripts/train_classifier.py blend STORE A B --share 0.6 --tests CACHE --out models/style-cnn
     python scripts/train_classifier.py folds STORE --steps 500 --json FILE
 
-CACHE is what `evaluate_classifier.py prepare` made. `folds` leaves one collection of every style out in turn.
+CACHE is what `evaluate_classifier.py prepare` made; DIR holds speech, as for `fit_music_head.py`. `folds` leaves one
+collection of every style out in turn.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fit_music_head import HELD_BACK, powers, utterances
 from mma_arranger import MmaViewMaker
 from safetensors.torch import load_file
 from torch import nn
@@ -32,11 +34,12 @@ from melodygen.corpus.source import Source, read_source
 from melodygen.corpus.views import TRAINING, ViewMaker
 from melodygen.errors import MelodygenError
 from melodygen.evaluation.classifier import mean_by_group
-from melodygen.frontend import FrontEndConfig
+from melodygen.frontend import Features, FrontEndConfig
 from melodygen.nets.cnn import StyleCnn
 from melodygen.renderers.additive import AdditiveRenderer
 from melodygen.renderers.sampler import SamplerRenderer
 from melodygen.stylebook import STYLES
+from melodygen.training.background import make_speech
 from melodygen.training.classifier import (
     ClassifierRecipe,
     Mixer,
@@ -131,6 +134,18 @@ def calibration_half(names: list[str]) -> np.ndarray:
     return np.array([sum(Path(n).stem.encode()) % 2 == 0 for n in names])
 
 
+VOICES = 400
+
+
+def spoken(folder: Path, config: FrontEndConfig) -> Features:
+    """Mel power (N, F, T) of speech laid over music; the voices the music head is tested with are left out."""
+    rng = np.random.default_rng(3)
+    voices = [v for name, v in sorted(utterances(folder, config.sample_rate).items()) if name not in HELD_BACK]
+    seconds = config.num_samples / config.sample_rate
+    made = [make_speech(voices[i % len(voices)], rng, seconds, config.sample_rate) for i in range(VOICES)]
+    return powers(made, config)
+
+
 def train_shipped(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     config = FrontEndConfig()
@@ -143,7 +158,8 @@ def train_shipped(arguments: argparse.Namespace) -> None:
         ease=arguments.ease,
         workers=arguments.workers,
     )
-    mixer = Mixer(store, LABELS, config, store.entries)
+    voices = None if arguments.voices is None else spoken(arguments.voices, config)
+    mixer = Mixer(store, LABELS, config, store.entries, voices=voices)
     test = np.load(arguments.tests / "known.npz") if arguments.tests else None
     losses: list[float] = []
 
@@ -170,6 +186,7 @@ def train_shipped(arguments: argparse.Namespace) -> None:
     provenance = {
         "recipe": asdict(recipe),
         **told(store),
+        "voices_over_music": arguments.voices is not None,
         "started_from": None if arguments.start is None else provenance_of(arguments.start),
         "final_loss": round(float(np.mean(losses[-100:])), 4),
     }
@@ -316,6 +333,7 @@ def main() -> None:
     two.add_argument("--tests", type=Path)
     two.add_argument("--out", type=Path, required=True)
     two.add_argument("--start", type=Path, help="a checkpoint to go on from")
+    two.add_argument("--voices", type=Path, help="speech to lay over the music")
     two.add_argument("--steps", type=int, default=3000)
     two.add_argument("--every", type=int, default=500)
     two.add_argument("--rate", type=float, default=3.5e-3)

@@ -181,17 +181,18 @@ def test_mixer_is_repeatable_even_over_styles_and_strict(tmp_path: Path) -> None
 def test_each_distortion_can_be_had_alone(tmp_path: Path) -> None:
     fill(tmp_path, ("jazz",), np.random.default_rng(0), 4)
     store = open_store(tmp_path, 80, frames_in(TRAINING.seconds, CONFIG))
-    none = Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    none = Augmentation(False, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    voices = np.random.default_rng(1).standard_exponential((2, 80, CONFIG.num_frames), dtype=np.float32)
 
     def drawn(how: Augmentation) -> Features:
-        mixer = Mixer(store, ("jazz",), CONFIG, store.entries, how)
+        mixer = Mixer(store, ("jazz",), CONFIG, store.entries, how, voices)
         return mixer.draw(np.random.default_rng(4), 8, 1.0)[0]
 
     plain = drawn(none)
     windows = [usual_mix(store, e, slice(i, i + CONFIG.num_frames)) for e in store.entries for i in range(50)]
     heard = log_levels(np.stack(windows), CONFIG)
     assert all(np.abs(heard - row).max(axis=(1, 2)).min() < 1e-6 for row in plain)
-    for name in ("equaliser", "band_limit", "noise", "squeeze", "shift", "mask"):
+    for name in ("equaliser", "band_limit", "noise", "squeeze", "shift", "mask", "crackle", "voices"):
         changed = np.abs(drawn(replace(none, **{name: 1.0})) - plain).mean(axis=(1, 2)) > 1e-4
         assert changed.any(), name
 

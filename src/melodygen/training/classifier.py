@@ -69,6 +69,10 @@ class Augmentation:
     shift: float = 0.5
     """By a mel band up or down, or not."""
     mask: float = 0.7
+    crackle: float = 0.1
+    """Of vinyl: 1 to 30 ticks a second over all bands."""
+    voices: float = 0.2
+    """Somebody speaks over it, where the mixer has voices."""
 
 
 FULL = Augmentation()
@@ -82,7 +86,7 @@ class Progress:
 
 
 class Mixer:
-    """Draws batches from a store. ``entries`` bounds what is drawn."""
+    """Draws batches from a store. ``entries`` bounds what is drawn. ``voices``: mel power (N, F, T) of speech."""
 
     def __init__(
         self,
@@ -91,8 +95,10 @@ class Mixer:
         config: FrontEndConfig,
         entries: Sequence[Entry],
         augmentation: Augmentation = FULL,
+        voices: Features | None = None,
     ) -> None:
         self._store = store
+        self._voices = voices
         self._augmentation = augmentation
         self._config = config
         self._table = power_table()
@@ -105,6 +111,8 @@ class Mixer:
         """Levels (B, F, T) and styles (B,)."""
         styles = rng.permutation(np.arange(rows) % len(self._by_style)).astype(np.int64)
         power = np.stack([self.mixed(self._pick(int(s), rng), rng) for s in styles])
+        if self._voices is not None:
+            self._speak(power, self._voices, rng, distort)
         return distorted(power, rng, self._config, distort, self._augmentation), styles
 
     def _pick(self, style: int, rng: np.random.Generator) -> Entry:
@@ -130,6 +138,13 @@ class Mixer:
             stem = self._table[self._store.levels[entry.first + entry.stems.index(name)]]
             total += np.float32(gain) * stem[:, index]
         return total
+
+    def _speak(self, power: Features, voices: Features, rng: np.random.Generator, distort: float) -> None:
+        """Lay a voice over some rows, 18 dB below the music to as loud."""
+        for row in np.flatnonzero(rng.random(len(power)) < self._augmentation.voices * distort):
+            voice = np.roll(voices[int(rng.integers(len(voices)))], int(rng.integers(power.shape[2])), axis=1)
+            level = 10 ** (rng.uniform(-18, 0) / 10) * power[row].mean() / max(float(voice.mean()), 1e-12)
+            power[row] += np.float32(level) * voice
 
     def _usual(self, entry: Entry, rng: np.random.Generator) -> Features:
         need = self._config.num_frames
@@ -185,6 +200,8 @@ def distorted(
     noise = rng.standard_exponential((batch, bands, frames), dtype=np.float32)
     power = power + mean * (level * tilt).astype(np.float32)[:, :, None] * noise
 
+    power = power + mean * _crackle(rng, chosen(how.crackle), frames, config) * x[:, :, None].astype(np.float32)
+
     levels = log_levels(power, config)
     squeezed = rng.random((batch, 1, 1)) < how.squeeze * amount
     squeeze = np.where(squeezed, rng.uniform(0.75, 1.15, (batch, 1, 1)), 1.0)
@@ -200,6 +217,17 @@ def distorted(
                 size, at = int(rng.integers(0, 11)), int(rng.integers(0, bands))
                 levels[row, at : at + size] = levels[row].mean()
     return levels
+
+
+def _crackle(
+    rng: np.random.Generator, some: NDArray[np.bool_], frames: int, config: FrontEndConfig
+) -> Features:
+    """Power (B, 1, T) of the ticks of dusty vinyl, each as long as a frame; 0 but for ``some`` (B, 1)."""
+    rate = np.exp(rng.uniform(0.0, np.log(30.0), (len(some), 1))) * config.hop_length / config.sample_rate
+    level = 10 ** (rng.uniform(-1.5, 1.0, (len(some), 1)))
+    ticks = (rng.random((len(some), frames)) < rate) * rng.standard_exponential((len(some), frames)) ** 2
+    made: Features = (ticks * level * some).astype(np.float32)[:, None, :]
+    return made
 
 
 def train(
