@@ -117,3 +117,27 @@ def test_a_band_that_falls_silent_costs() -> None:
 def test_no_notes_is_nothing() -> None:
     assert craft(Score()) == 0.0
     assert 0.0 <= craft(Score((Track([(0, 10, 36, 90)], is_drum=True, role="drums"),))) <= 1.0
+
+
+def band(strokes: tuple[int, ...], struck: int = 2) -> Score:
+    """The cadence with a drummer who goes round ``strokes`` in eighths, and chords struck so often a bar."""
+    score = cadence()
+    drums = Track([(i * 240, 60, strokes[i % len(strokes)], 90) for i in range(32)], is_drum=True, role="drums")
+    triads = ((60, 64, 67), (60, 65, 69), (59, 62, 67), (60, 64, 67))
+    length = BAR // struck
+    rows = [(i * length, length, p - 12, 70) for i in range(4 * struck) for p in triads[i // struck]]
+    return replace(score, tracks=(*score.tracks, Track(rows, role="chords"), drums))
+
+
+def test_a_band_keeps_time_and_comps() -> None:
+    good = craft(band((36, 42, 38, 42)))
+    assert good == craft(band((36, 51, 51, 51), struck=4)), "enough is enough"
+    assert craft(band((38,))) < good - 0.1, "a snare alone"
+    assert craft(band((36, 42, 38, 42), struck=1)) < good - 0.05, "a lead sheet read aloud"
+
+
+def test_without_drums_nothing_need_groove() -> None:
+    score = band((38,), struck=1)
+    quiet = replace(score, tracks=score.tracks[:-1])
+    more = band((38,), struck=2)
+    assert craft(quiet) == craft(replace(more, tracks=more.tracks[:-1])) > craft(score)

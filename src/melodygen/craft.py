@@ -31,12 +31,18 @@ FULL_PACE = 2
 """Notes in each bar in which a tune moves at all; chorales have three."""
 SINGABLE_LEAP = 9
 """Semitones: a major sixth. Wider leaps are rare in tunes."""
+CYMBALS = (22, 26, 42, 44, 46, 49, 51, 52, 53, 54, 55, 57, 59, 69, 70, 82)
+"""Percussion keys that keep time in most styles: hi-hats and other cymbals, tambourine, cabasa, maracas, shaker."""
+FULL_CYMBALS = 0.2
+"""Share of the strokes of a drummer that keep time: three of four human takes have more."""
+FULL_COMPING = 1.5
+"""Times a bar that chords are struck in a band with drums; once a bar is a lead sheet read aloud."""
 
 
 def craft(score: Score) -> float:
     """0.0 to 1.0: the mean of those of key, ending, chords, tune and band (that they are there) that can be said of
-    the piece, times the tune's shape, which the ear follows most, and half of how much the harmony moves; 0 without
-    notes."""
+    the piece, times the tune's shape, which the ear follows most, half of how much the harmony moves and half of how
+    the band grooves; 0 without notes."""
     pitched = [t for t in score.tracks if not t.is_drum and len(t)]
     if not score.num_notes:
         return 0.0
@@ -57,7 +63,7 @@ def craft(score: Score) -> float:
     if band:  # a part that falls silent for good is missed
         parts.append(float(np.mean([min(1.0, _sounding_bars(score, t) / FULL_SHARE) for t in band])))
     known = [p for p in parts if p is not None]
-    return shape * (1 + moves) / 2 * (float(np.mean(known)) if known else 0.5)
+    return shape * (1 + moves) / 2 * (1 + _groove(score)) / 2 * (float(np.mean(known)) if known else 0.5)
 
 
 def _scale(score: Score) -> frozenset[int]:
@@ -107,6 +113,19 @@ def _harmony_moves(score: Score) -> float:
     shares /= shares.sum()
     roots = float(np.exp(-(shares * np.log(shares)).sum()))
     return min(1.0, (roots - 1) / (FULL_HARMONY - 1))
+
+
+def _groove(score: Score) -> float:
+    """Of a band with drums: the mean of how far cymbals keep time and how often the chords are struck; 1 without."""
+    drums = [t.notes["pitch"] for t in score.tracks if t.is_drum and len(t)]
+    if not drums:
+        return 1.0
+    marks = [min(1.0, float(np.isin(np.concatenate(drums), CYMBALS).mean()) / FULL_CYMBALS)]
+    chords = score.track_by_role("chords")
+    if chords is not None and len(chords):
+        struck = len(np.unique(chords.notes["onset_tick"])) / max(1, len(_bars(score)) - 1)
+        marks.append(min(1.0, struck / FULL_COMPING))
+    return float(np.mean(marks))
 
 
 def _ending(score: Score) -> float | None:
