@@ -9,6 +9,7 @@ import pytest
 from test_generator import bars_of, make
 
 from melodygen.contracts import Draft, Request
+from melodygen.craft import CYMBALS
 from melodygen.evaluation.statistics import chord_tone_share, ending
 from melodygen.generators import leaning
 from melodygen.generators.leaning import Leaner, Leaning
@@ -105,3 +106,22 @@ def test_a_tune_does_not_say_one_note_for_ever(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(leaning, "TIRED_NATS", 80.0)
     monkeypatch.setattr(leaning, "TIRED_MOST", 80.0)
     assert max(longest(d) for d in written(NONE)) <= 2
+
+
+def test_chords_are_struck_and_cymbals_keep_time() -> None:
+    request = replace(SONG, tracks=("melody", "chords", "drums"))
+    hard, none = (written(lean, request) for lean in (replace(NONE, comping=80.0, cymbals=80.0), NONE))
+
+    def held(draft: Draft) -> int:
+        track = draft.score.track_by_role("chords")
+        assert track is not None
+        return int((track.notes["duration_ticks"] >= 0.74 * 1920).sum())
+
+    def cymbals(drafts: list[Draft]) -> float:
+        """Their share of all strokes."""
+        keys = np.concatenate([t.notes["pitch"] for d in drafts for t in d.score.tracks if t.is_drum])
+        return float(np.isin(keys, CYMBALS).mean())
+
+    assert sum(map(held, none)) > 0 and sum(map(held, hard)) <= 6 * 6, "in the last bar they may ring"
+    assert cymbals(none) < 0.6
+    assert cymbals(hard) > 0.75

@@ -15,14 +15,27 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.craft import CYMBALS
 from melodygen.harmony import CHORD_QUALITIES
 from melodygen.tokens.grammar import Grammar
-from melodygen.tokens.grid import strong_positions
-from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, SEGMENT_ROLES, VOCABULARY
+from melodygen.tokens.grid import meter_positions, strong_positions
+from melodygen.tokens.vocabulary import (
+    CHORD_QUALITY_NAMES,
+    DRUM_VELOCITIES,
+    DRUMS,
+    DURATIONS,
+    SEGMENT_ROLES,
+    VOCABULARY,
+)
 
 _V = VOCABULARY
 _ROOT = _V.offsets["chord_root"]
+_CYMBALS = np.array(
+    [_V.offsets["drum"] + i for i in range(_V.counts["drum"]) if DRUMS[i // len(DRUM_VELOCITIES)][0] in CYMBALS]
+)
 PHRASE_BARS = 4
+HELD_SHARE = 0.75
+"""Of the bar: a chord as long as that is held, not played."""
 RETURN_NATS = 4.0
 """Towards the next token of the phrase that returns: most of its bars come back whole, some varied."""
 TIRED_AFTER, TIRED_NATS, TIRED_MOST = 6, 0.5, 6.0
@@ -34,11 +47,14 @@ CADENCE_BARS = 2
 @dataclass(frozen=True)
 class Leaning:
     """``chord``: melody and bass towards the sounding chord on strong beats, in nats. ``back``: how likely a phrase of
-    four bars returns to an earlier one, 0 to 1. ``home``: in the last bar, to the tonic and to rest, in nats."""
+    four bars returns to an earlier one, 0 to 1. ``home``: in the last bar, to the tonic and to rest, in nats.
+    ``comping``: away from chords held for most of a bar, in nats. ``cymbals``: towards them, in nats a stroke."""
 
     chord: float = 0.4
     back: float = 0.1
     home: float = 2.5
+    comping: float = 0.0
+    cymbals: float = 0.0
 
     @classmethod
     def from_config(cls, config: Mapping[str, Mapping[str, float]], style: str) -> Leaning:
@@ -96,6 +112,7 @@ class Leaner:
             self._lean_home(grammar, added)
         else:
             self._lean_on_chord(grammar, added)
+            self._lean_to_play(grammar, added)
             if self._returns_by and grammar.bars_left >= CADENCE_BARS:
                 self._lean_back(grammar, added)
         if grammar.role == "melody" and self._times > TIRED_AFTER:
@@ -108,6 +125,13 @@ class Leaner:
         if grammar.position in strong_positions(grammar.meter):
             tones = next((t for at, t in reversed(self._chords) if at <= grammar.position), frozenset[int]())
             _pitches(added)[_of_classes(tones)] += self._leaning.chord
+
+    def _lean_to_play(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
+        if grammar.role == "chords" and grammar.meter is not None:
+            held = HELD_SHARE * meter_positions(grammar.meter)
+            added[_V.slice("duration")][np.asarray(DURATIONS) >= held] -= self._leaning.comping
+        elif grammar.role == "drums":
+            added[_CYMBALS] += self._leaning.cymbals
 
     def _lean_back(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         source, role = self._bars[-1 - self._returns_by], grammar.role
