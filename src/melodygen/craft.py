@@ -40,14 +40,14 @@ FULL_COMPING = 1.5
 
 
 def craft(score: Score) -> float:
-    """0.0 to 1.0: the mean of those of key, ending, chords, tune and band (that they are there) that can be said of
-    the piece, times the tune's shape, which the ear follows most, half of how much the harmony moves and half of how
-    the band grooves; 0 without notes."""
+    """0.0 to 1.0: the mean of those of key, ending, chords and band (that it is there) that can be said of the piece,
+    times the tune (that it is there, and its shape), which the ear follows most, half of how much the harmony moves
+    and half of how the band grooves; 0 without notes."""
     pitched = [t for t in score.tracks if not t.is_drum and len(t)]
     if not score.num_notes:
         return 0.0
     parts: list[float | None] = []
-    shape = moves = 1.0
+    tune = moves = 1.0
     if pitched and score.key_signatures:
         parts.append(_in_key(score, pitched))
         parts.append(_ending(score))
@@ -56,14 +56,14 @@ def craft(score: Score) -> float:
         moves = _harmony_moves(score)
     melody = score.track_by_role("melody")
     if melody is not None:
-        parts.append(min(1.0, _sounding_bars(score, melody) / FULL_SHARE))
+        tune = min(1.0, _sounding_bars(score, melody) / FULL_SHARE)
         if len(melody):
-            shape = _shape(score, melody)
+            tune *= _shape(score, melody)
     band = [t for t in score.tracks if t.role != "melody" and len(t)]
     if band:  # a part that falls silent for good is missed
         parts.append(float(np.mean([min(1.0, _sounding_bars(score, t) / FULL_SHARE) for t in band])))
     known = [p for p in parts if p is not None]
-    return shape * (1 + moves) / 2 * (1 + _groove(score)) / 2 * (float(np.mean(known)) if known else 0.5)
+    return tune * (1 + moves) / 2 * (1 + _groove(score)) / 2 * (float(np.mean(known)) if known else 0.5)
 
 
 def _scale(score: Score) -> frozenset[int]:
