@@ -31,10 +31,12 @@ FULL_PACE = 2
 """Notes in each bar in which a tune moves at all; chorales have three."""
 SINGABLE_LEAP = 9
 """Semitones: a major sixth. Wider leaps are rare in tunes."""
-CYMBALS = (22, 26, 42, 44, 46, 49, 51, 52, 53, 54, 55, 57, 59, 69, 70, 82)
-"""Percussion keys that keep time in most styles: hi-hats and other cymbals, tambourine, cabasa, maracas, shaker."""
+CYMBALS = (22, 26, 42, 46, 49, 51, 52, 53, 54, 55, 57, 59, 69, 70, 82)
+"""Percussion keys that keep time in most styles, played by hand: hi-hats and other cymbals, tambourine, cabasa,
+maracas, shaker. The hat that a foot closes stands under a rolling snare as well."""
 FULL_CYMBALS = 0.2
-"""Share of the strokes of a drummer that keep time: three of four human takes have more."""
+"""Share of a drummer's strokes that keep time; the median of human takes is 0.34 in jazz, 0.4 and more in rock, pop and
+funk."""
 FULL_COMPING = 1.5
 """Times a bar that chords are struck in a band with drums; once a bar is a lead sheet read aloud."""
 

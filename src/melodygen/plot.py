@@ -18,7 +18,12 @@ COLOURS = {
     "drums": "#444444",
     "other": "#9a7bb0",
 }
-DRUM_NAMES = {36: "kick", 38: "snare", 42: "hat", 46: "open hat", 49: "crash", 51: "ride"}
+DRUM_NAMES = {
+    35: "kick", 36: "kick", 37: "rim", 38: "snare", 39: "clap", 40: "snare", 41: "low tom", 42: "hat", 43: "low tom",
+    44: "foot hat", 45: "mid tom", 46: "open hat", 47: "mid tom", 48: "high tom", 49: "crash", 50: "high tom",
+    51: "ride", 53: "bell", 54: "tambourine", 56: "cowbell", 57: "crash", 59: "ride", 62: "conga", 64: "low conga",
+    70: "maracas",
+}  # fmt: skip
 
 
 def plot_score(path: str | os.PathLike[str], score: Score, title: str = "", overwrite: bool = False) -> None:
@@ -43,7 +48,7 @@ def plot_score(path: str | os.PathLike[str], score: Score, title: str = "", over
             (_draw_pitched if kind == "pitched" else _draw_drums)(
                 axis, pitched if kind == "pitched" else drums
             )
-            _draw_bars(axis, row, first_bar=16 * index + 1, numbered=offset == len(panels) - 1)
+            _draw_bars(axis, row, 16 * index + 1, numbered=offset == len(panels) - 1, filled=len(rows) == 1)
         _draw_chords(axes[index * len(panels)], score, row)
     handles, labels = _legend(pitched)
     if handles:
@@ -91,10 +96,11 @@ def _draw_drums(axis: Any, tracks: list[Track]) -> None:
     axis.set_yticks([line[p] for p in named], [DRUM_NAMES[p] for p in named], fontsize=6)
 
 
-def _draw_bars(axis: Any, row: list[int], first_bar: int, numbered: bool) -> None:
+def _draw_bars(axis: Any, row: list[int], first_bar: int, numbered: bool, filled: bool) -> None:
+    """``filled``: the row takes the whole width, however many bars it has."""
     for tick in row:
         axis.axvline(tick, color="#b0b0b0", linewidth=0.8, zorder=0)
-    axis.set_xlim(row[0], row[0] + (row[1] - row[0]) * 16 if len(row) < 17 else row[-1])
+    axis.set_xlim(row[0], row[-1] if filled or len(row) > 16 else row[0] + (row[1] - row[0]) * 16)
     axis.set_xticks(
         row[:-1], [str(first_bar + i) for i in range(len(row) - 1)] if numbered else [""] * (len(row) - 1)
     )
