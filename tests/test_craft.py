@@ -133,6 +133,7 @@ def test_a_band_keeps_time_and_comps() -> None:
     good = craft(band((36, 42, 38, 42)))
     assert good == craft(band((36, 51, 51, 51), struck=4)), "enough is enough"
     assert craft(band((38,))) < good - 0.1, "a snare alone"
+    assert craft(band((51,))) < good - 0.1, "a ride alone"
     assert craft(band((36, 42, 38, 42), struck=1)) < good - 0.05, "a lead sheet read aloud"
 
 
