@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
+
+SETTLE_SECONDS = 0.1
+"""JACK takes some periods until a new connection carries messages; what is sent before is lost."""
 
 
 def panic(
@@ -22,6 +26,7 @@ def panic(
     for name in names:
         output = PortOutput(name)
         try:
+            time.sleep(SETTLE_SECONDS)
             Player(output).panic()
         finally:
             output.close()
