@@ -36,7 +36,7 @@ CYMBALS = (22, 26, 42, 46, 49, 51, 52, 53, 54, 55, 57, 59, 69, 70, 82)
 maracas, shaker. The hat that a foot closes stands under a rolling snare as well."""
 FULL_CYMBALS = 0.2
 """Share of a drummer's strokes that keep time, and of those that do not; the median of human takes is 0.34 in jazz, 0.4
-and more in rock, pop and funk, and one take in ten has more than 0.65."""
+and more in rock, pop and funk, and one take in ten has more than 0.6."""
 FULL_COMPING = 1.5
 """Times a bar that chords are struck in a band with drums; once a bar is a lead sheet read aloud."""
 

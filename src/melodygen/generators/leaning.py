@@ -30,6 +30,7 @@ from melodygen.tokens.vocabulary import (
 
 _V = VOCABULARY
 _ROOT = _V.offsets["chord_root"]
+_DURATIONS = np.array(DURATIONS)
 _CYMBALS = np.array(
     [_V.offsets["drum"] + i for i in range(_V.counts["drum"]) if DRUMS[i // len(DRUM_VELOCITIES)][0] in CYMBALS]
 )
@@ -129,7 +130,7 @@ class Leaner:
     def _lean_to_play(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         if grammar.role == "chords" and grammar.meter is not None:
             held = HELD_SHARE * meter_positions(grammar.meter)
-            added[_V.slice("duration")][np.asarray(DURATIONS) >= held] -= self._leaning.comping
+            added[_V.slice("duration")][held <= _DURATIONS] -= self._leaning.comping
         elif grammar.role == "drums":
             added[_CYMBALS] += self._leaning.cymbals
 
