@@ -70,11 +70,11 @@ def measure_commands(options: argparse.Namespace, folder: Path) -> dict[str, Any
 
 def measure_warm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from melodygen import api
-    from melodygen.contracts import Request
+    from melodygen.audio.files import write_audio
     from melodygen.errors import MelodygenError
-    from melodygen.io.audiofile import write_audio
+    from melodygen.generation.loop import candidate_seeds, compose
     from melodygen.io.midi import write_midi
-    from melodygen.pipeline import candidate_seeds, compose
+    from melodygen.request import Request
 
     usual = api.style_of(options.style)
     request = Request(options.style, options.bars, usual.qpm, usual.meter, tracks=usual.tracks)
@@ -136,7 +136,9 @@ def table(record: dict[str, Any], options: argparse.Namespace) -> str:
          f"{record['help_seconds'] / torch:.2f} × `import torch`", "0.3 s"],
         ["peak memory of the command", f"{record['peak_mib']:.0f} MiB", "", "1024 MiB"],
     ]  # fmt: skip
-    machine = f"{record['cores']} cores, {record['machine']}; load average before the run {record['load']:.1f}."
+    machine = (
+        f"{record['cores']} cores, {record['machine']}; load average before the run {record['load']:.1f}."
+    )
     return markdown_table(["what", "measured", "ratio", "aim: under"], rows) + f"\n\n{machine}"
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pretty_midi
 
-from melodygen.corpus.intake import take_in
-from melodygen.corpus.scan import SourceFile, find_files
+from melodygen.data.census import summarise_file
+from melodygen.data.scan import SourceFile, find_files
 from melodygen.errors import MelodygenError
 from melodygen.io.midi import read_midi
 
@@ -53,7 +53,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     found = [f for f in find_files(arguments.folder) if f.path.suffix.lower() in (".mid", ".midi")]
     files = found[:: max(1, len(found) // arguments.files)][: arguments.files]
-    works = {"read": ours, "take in": take_in, "pretty_midi": theirs}
+    works = {"read": ours, "take in": summarise_file, "pretty_midi": theirs}
     for work in works.values():
         seconds(work, files[:5])  # imports and tables
     spent: dict[str, list[float]] = {name: [] for name in works}

@@ -105,7 +105,7 @@ def spread_ms(errors: Any) -> dict[str, float]:
 
 
 def make_score(count: int) -> Any:
-    from melodygen.score import Score, Tempo, Track
+    from melodygen.music.score import Score, Tempo, Track
 
     notes = [(i * 120, 60, 40 + i % 48, 100) for i in range(count)]
     return Score((Track(notes, role="melody"),), (Tempo(0, QPM),))  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ def play_melodygen(port: str, count: int, realtime: bool) -> list[float]:
     from melodygen.live.clock import InternalClock
     from melodygen.live.player import Player
     from melodygen.live.ports import PortOutput
-    from melodygen.live.scoreplay import ScoreProcessor
+    from melodygen.live.score_processor import ScoreProcessor
     from melodygen.live.session import Session
 
     output = PortOutput(port)
@@ -184,7 +184,12 @@ def jitter(seconds: float) -> dict[str, Any]:
             # alone, with --realtime: real-time priority for each of them, an idle machine whatever else runs on it
             alone = ["chrt", "-f", "20"] if not load and may_realtime() else []
             options = ["--realtime"] if REALTIME else []
-            for player in ("melodygen", "isobar", "mido", *(["melodygen-ordinary"] if load and REALTIME else [])):
+            for player in (
+                "melodygen",
+                "isobar",
+                "mido",
+                *(["melodygen-ordinary"] if load and REALTIME else []),
+            ):
                 ear = Ear("ear")
                 with busy(load):
                     done = subprocess.run(
@@ -262,9 +267,9 @@ def follow_child() -> None:
     from melodygen.live.clock import ClockFollower
     from melodygen.live.player import Player
     from melodygen.live.ports import PortInput
-    from melodygen.live.scoreplay import ScoreProcessor
+    from melodygen.live.score_processor import ScoreProcessor
     from melodygen.live.session import Session
-    from melodygen.score import Score, Track
+    from melodygen.music.score import Score, Track
 
     log = Log()
     score = Score((Track([(i * 240, 100, 40 + i % 48, 100) for i in range(400)], role="melody"),))  # type: ignore[arg-type]
@@ -346,7 +351,10 @@ def respond(repeats: int) -> dict[str, Any]:
             count = len(log.ons)
             wait_for_note(log, count)
             changes.append(
-                {"seconds": round(log.ons[count][0] - asked, 2), "bar_line_in": round((4 - bar) * 60 / QPM, 2)}
+                {
+                    "seconds": round(log.ons[count][0] - asked, 2),
+                    "bar_line_in": round((4 - bar) * 60 / QPM, 2),
+                }
             )
         results["style_change_standby" if standby else "style_change"] = changes
         print(json.dumps(results), file=sys.stderr, flush=True)
@@ -466,7 +474,13 @@ def kills(count: int, lanes: int, seconds: float = 3600.0) -> dict[str, Any]:
             thread.start()
         for thread in threads:
             thread.join()
-    return {"kills": sum(codes.values()), "notes": sum(sounded), "exit_codes": codes, "odd": odd, "stuck": stuck}
+    return {
+        "kills": sum(codes.values()),
+        "notes": sum(sounded),
+        "exit_codes": codes,
+        "odd": odd,
+        "stuck": stuck,
+    }
 
 
 def short(repeats: int, count: int, lanes: int, seconds: float) -> dict[str, Any]:
@@ -538,8 +552,12 @@ def resident_mb(pid: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["jitter", "follow", "respond", "kills", "short", "soak", "_play", "_follow"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "what", choices=["jitter", "follow", "respond", "kills", "short", "soak", "_play", "_follow"]
+    )
     parser.add_argument("rest", nargs="*")
     parser.add_argument("--seconds", type=float, help="60; 450 for short, 3600 for soak and kills")
     parser.add_argument("--out", type=Path, default=Path("soak"), help="where soak keeps its log")

@@ -19,10 +19,10 @@ import numpy as np
 
 from melodygen.contracts import Renderer
 from melodygen.errors import RenderError
-from melodygen.renderers.additive import AdditiveRenderer
-from melodygen.renderers.fluidsynth import FluidSynthRenderer
-from melodygen.renderers.sampler import SamplerRenderer
-from melodygen.score import Score, Track, note_array
+from melodygen.music.score import Score, Track, note_array
+from melodygen.rendering.additive import AdditiveRenderer
+from melodygen.rendering.fluidsynth import FluidSynthRenderer
+from melodygen.rendering.sampler import SamplerRenderer
 
 
 def four_voices(bars: int = 15) -> Score:

@@ -24,7 +24,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from melodygen.nets.precision import has_bf16
 from melodygen.nets.transformer import Transformer
 from melodygen.tokens.vocabulary import VOCABULARY
-from melodygen.training.generator import GeneratorRecipe, make_optimizers
+from melodygen.training.generator.trainer import GeneratorRecipe, make_optimizers
 
 
 def stepper(

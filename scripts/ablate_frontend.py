@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from melodygen.atomic import atomic_path
-from melodygen.evaluation.folds import grouped_folds, grouped_interval
-from melodygen.evaluation.tables import markdown_table, replace_section
-from melodygen.frontend import (
+from melodygen.audio.decode import read_mono
+from melodygen.audio.features import (
     Features,
     FrontEndConfig,
     conditioned,
@@ -33,8 +32,9 @@ from melodygen.frontend import (
     mono_features,
     transform,
 )
+from melodygen.evaluation.folds import grouped_folds, grouped_interval
+from melodygen.evaluation.tables import markdown_table, replace_section
 from melodygen.nets.cnn import StyleCnn
-from melodygen.recognition.decode import read_mono
 
 CORE = ("blues", "electronic", "jazz")
 BASE = FrontEndConfig()

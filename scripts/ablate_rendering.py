@@ -34,18 +34,18 @@ from torch.nn import functional
 from train_classifier import LABELS, draw_file, grouped, new_net, read_takes, spoken
 
 from melodygen.atomic import atomic_path
+from melodygen.audio.features import FrontEndConfig
 from melodygen.contracts import Renderer
-from melodygen.corpus.scan import find_files
-from melodygen.corpus.source import read_source
-from melodygen.corpus.views import TRAINING, ViewMaker, ViewStyle
+from melodygen.data.scan import find_files
+from melodygen.data.stems import read_source
+from melodygen.data.views import TRAINING, ViewMaker, ViewStyle
 from melodygen.errors import MelodygenError
-from melodygen.evaluation.classifier import mean_by_group, report, softmax
+from melodygen.evaluation.metrics import mean_by_group, report, softmax
 from melodygen.evaluation.tables import markdown_table, replace_section, write_json
-from melodygen.frontend import FrontEndConfig
 from melodygen.nets.cnn import StyleCnn
-from melodygen.renderers.additive import AdditiveRenderer
-from melodygen.renderers.sampler import SamplerRenderer
-from melodygen.training.classifier import (
+from melodygen.rendering.additive import AdditiveRenderer
+from melodygen.rendering.sampler import SamplerRenderer
+from melodygen.training.classifier.trainer import (
     FULL,
     Augmentation,
     ClassifierRecipe,
@@ -54,7 +54,14 @@ from melodygen.training.classifier import (
     logits_of,
     train,
 )
-from melodygen.training.viewstore import Entry, Store, StoreWriter, frames_in, open_store, render_stems
+from melodygen.training.classifier.view_store import (
+    Entry,
+    Store,
+    StoreWriter,
+    frames_in,
+    open_store,
+    render_stems,
+)
 
 CONFIG = FrontEndConfig()
 STEPS, ROWS, RATE = 200, 24, 3.5e-3
@@ -123,8 +130,20 @@ RUNGS = (
     Rung("voices", "voices over it", augmentation=replace(NOISY, voices=0.3), beside="10"),
     Rung("masks", "masks (SpecAugment)", augmentation=MASKED),
     LAST,
-    replace(LAST, name="pretrained", adds="first half as many steps without labels", pretrained=True, beside="last"),
-    replace(LAST, name="arranged", adds="half of the views arranged by others (MMA)", store="arranged", beside="last"),
+    replace(
+        LAST,
+        name="pretrained",
+        adds="first half as many steps without labels",
+        pretrained=True,
+        beside="last",
+    ),
+    replace(
+        LAST,
+        name="arranged",
+        adds="half of the views arranged by others (MMA)",
+        store="arranged",
+        beside="last",
+    ),
     replace(LAST, name="more", adds="more views", store="more", beside="last"),
 )
 
@@ -154,7 +173,9 @@ def render(arguments: argparse.Namespace) -> None:
                 )
                 sound = np.random.default_rng([arguments.seed, index, 2])
                 stems = (
-                    render_stems(view, renderer, sound, CONFIG, TRAINING.seconds, rendering.rooms) if view else {}
+                    render_stems(view, renderer, sound, CONFIG, TRAINING.seconds, rendering.rooms)
+                    if view
+                    else {}
                 )
                 if source is not None and set(stems) - {"drums"}:
                     entry = Entry(
@@ -261,10 +282,14 @@ def climb(
         label_smoothing=rung.label_smoothing, distort=0.0 if rung.augmentation in (NONE, MIXED) else 1.0,
     )  # fmt: skip
     losses: list[float] = []
-    mixer = Mixer(store, LABELS, CONFIG, store.entries, rung.augmentation, voices if rung.name == "voices" else None)
+    mixer = Mixer(
+        store, LABELS, CONFIG, store.entries, rung.augmentation, voices if rung.name == "voices" else None
+    )
     averaged = train(net, mixer, recipe, lambda progress, _: losses.append(progress.loss))
     heard = {name: logits_of(averaged, test.windows) for name, test in tests.items()}
-    last = {name: logits_of(net, test.windows) for name, test in tests.items()} if rung.name == LAST.name else {}
+    last = (
+        {name: logits_of(net, test.windows) for name, test in tests.items()} if rung.name == LAST.name else {}
+    )
     record["loss"] = round(float(np.mean(losses[-30:])), 4)
     record["balanced"] = {name: balanced(heard[name], test) for name, test in tests.items()}
     record["one_window"] = {name: balanced(heard[name], test, single=True) for name, test in tests.items()}
@@ -274,7 +299,9 @@ def climb(
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return (
+        [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    )
 
 
 def climb_all(arguments: argparse.Namespace) -> None:
@@ -315,7 +342,11 @@ def rows_of(results: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, flo
         if not runs:
             continue
         number = sum(not r.beside for r in RUNGS[: RUNGS.index(rung)]) + 1
-        label = f"{rung.beside} + {rung.adds}" if rung.beside else f"{number}. {'+ ' if number > 1 else ''}{rung.adds}"
+        label = (
+            f"{rung.beside} + {rung.adds}"
+            if rung.beside
+            else f"{number}. {'+ ' if number > 1 else ''}{rung.adds}"
+        )
         if rung.store == "more":
             label += f" ({runs[0]['views']:,})"
         rows.append((label, [r["balanced"] for r in runs]))

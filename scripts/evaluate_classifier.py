@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 from train_classifier import LABELS, calibration_half, grouped, read_takes
 
 from melodygen.atomic import atomic_path
-from melodygen.audio import Audio
-from melodygen.classifiers import CnnClassifier
-from melodygen.corpus.scan import find_files, prepare_score
-from melodygen.corpus.source import read_source
-from melodygen.corpus.views import AS_IS, PLAIN, UNKNOWN_INSTRUMENTS, ViewMaker, ViewStyle
+from melodygen.audio.buffer import Audio
+from melodygen.audio.features import FrontEndConfig, features
+from melodygen.classification.cnn import CnnClassifier
+from melodygen.classification.symbolic import stretch
+from melodygen.data.scan import find_files, prepare_score
+from melodygen.data.stems import read_source
+from melodygen.data.views import AS_IS, PLAIN, UNKNOWN_INSTRUMENTS, ViewMaker, ViewStyle
 from melodygen.errors import MelodygenError
-from melodygen.evaluation.classifier import calibration_error, mean_by_group, plot_confusion, report, softmax
-from melodygen.frontend import FrontEndConfig, features
+from melodygen.evaluation.metrics import calibration_error, mean_by_group, plot_confusion, report, softmax
 from melodygen.io.midi import read_midi
-from melodygen.recognition.symbolic import stretch
-from melodygen.renderers.sampler import SamplerRenderer
+from melodygen.rendering.sampler import SamplerRenderer
 
 PIECES_A_STYLE = 40
 FOREIGN_SECONDS = 60.0

@@ -21,16 +21,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from melodygen.checkpoints import load_weights, read_config, resolve
-from melodygen.corpus.examples import Example, ExampleSampler
-from melodygen.corpus.shards import load_shards
-from melodygen.evaluation.listening import FULL, draw_cases, listen, token_losses
+from melodygen.data.dataset import Example, ExampleSampler
+from melodygen.data.shards import load_shards
+from melodygen.evaluation.conditioning import FULL, draw_cases, listen, token_losses
 from melodygen.evaluation.ngram import Ngram, train_ngram
 from melodygen.evaluation.tables import markdown_table, replace_section, write_json
-from melodygen.generators.neural import NETS
+from melodygen.generation.neural import NETS
+from melodygen.nets.checkpoint import load_weights, read_config, resolve
 from melodygen.nets.lstm import Lstm
 from melodygen.nets.transformer import Transformer
-from melodygen.stylebook import STYLES
+from melodygen.styles.loader import STYLES
 from melodygen.tokens.vocabulary import VOCABULARY
 
 ROOT = Path(__file__).parent.parent

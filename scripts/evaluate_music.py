@@ -21,15 +21,16 @@ from typing import Any
 import numpy as np
 
 from melodygen import api
-from melodygen.contracts import Draft, Generator, Request
-from melodygen.corpus.examples import ExampleSampler, Views
-from melodygen.corpus.shards import Shards, load_shards
+from melodygen.contracts import Draft, Generator
+from melodygen.data.dataset import ExampleSampler, Views
+from melodygen.data.shards import Shards, load_shards
 from melodygen.errors import MelodygenError, TokenError
 from melodygen.evaluation import statistics as music
 from melodygen.evaluation.copying import MAX_COPIED_BARS, CopyIndex, build_index, copied_runs
 from melodygen.evaluation.tables import markdown_table, replace_section, write_json
-from melodygen.pipeline import Composition, compose
-from melodygen.stylebook import STYLES
+from melodygen.generation.loop import Composition, compose
+from melodygen.request import Request
+from melodygen.styles.loader import STYLES
 from melodygen.tokens.codec import decode
 from melodygen.tokens.grid import Piece
 from melodygen.tokens.vocabulary import METERS
@@ -68,7 +69,11 @@ def human_windows(
     Of validation pieces in the meter that is asked for, or in any meter where there are fewer than MIN_PIECES.
     """
     sampler = ExampleSampler(shards, "valid", NAMES, views=AS_WRITTEN, max_tokens=30_000)
-    long = [p for p in shards.pieces if (p.split, p.style, p.kind) == ("valid", style, "piece") and p.num_bars >= bars]
+    long = [
+        p
+        for p in shards.pieces
+        if (p.split, p.style, p.kind) == ("valid", style, "piece") and p.num_bars >= bars
+    ]
     fitting = [p for p in long if METERS[int(shards.arrays["meters"][p.first_bar])] == meter]
     pieces = fitting if len(fitting) >= MIN_PIECES else long
     rng = np.random.default_rng(seed)
@@ -123,7 +128,9 @@ def on_grid(drafts: Sequence[Draft], bars: int) -> list[Piece]:
     return pieces
 
 
-def compare_style(generated: Sequence[Piece], human: tuple[list[Piece], list[Piece], list[bool]]) -> dict[str, Any]:
+def compare_style(
+    generated: Sequence[Piece], human: tuple[list[Piece], list[Piece], list[bool]]
+) -> dict[str, Any]:
     windows, endings, first_half = human
     ours, theirs = list(map(music.statistics, generated)), list(map(music.statistics, windows))
     rows = music.compare(ours, theirs, first_half)
@@ -139,8 +146,12 @@ def compare_style(generated: Sequence[Piece], human: tuple[list[Piece], list[Pie
         "generated_pieces": len(generated),
         "human_windows": len(windows),
         "statistics": [asdict(row) for row in rows],
-        "rhythm_distance": music.histogram_distance(np.sum(ours_rhythm, axis=0), np.sum(theirs_rhythm, axis=0)),
-        "rhythm_distance_human": music.histogram_distance(*halves) if all(np.ndim(h) for h in halves) else math.nan,
+        "rhythm_distance": music.histogram_distance(
+            np.sum(ours_rhythm, axis=0), np.sum(theirs_rhythm, axis=0)
+        ),
+        "rhythm_distance_human": music.histogram_distance(*halves)
+        if all(np.ndim(h) for h in halves)
+        else math.nan,
         "plotted": {n: [[r[n] for r in side] for side in (ours, theirs)] for n in PLOTTED},
     }
 
@@ -172,7 +183,11 @@ def loop_figures(done: Sequence[Composition], candidates: int, min_style: float)
     first = [c for piece in done for c in piece.candidates if c.round == 1]
     good = sum(not c.flaw and c.style_probability >= min_style for c in first)
     bad = len(first) - good
-    none = math.comb(bad, candidates) / math.comb(len(first), candidates) if len(first) >= candidates else math.nan
+    none = (
+        math.comb(bad, candidates) / math.comb(len(first), candidates)
+        if len(first) >= candidates
+        else math.nan
+    )
     return {
         "compositions": len(done),
         "candidates": len(first),
@@ -189,7 +204,9 @@ def loop_figures(done: Sequence[Composition], candidates: int, min_style: float)
 
 def music_section(record: Mapping[str, Any]) -> str:
     styles = list(record)
-    names = list(dict.fromkeys(row["name"] for style in styles for row in record[style]["music"]["statistics"]))
+    names = list(
+        dict.fromkeys(row["name"] for style in styles for row in record[style]["music"]["statistics"])
+    )
     found = {(s, row["name"]): row for s in styles for row in record[s]["music"]["statistics"]}
 
     def cells(name: str, a: str, b: str) -> list[str]:
@@ -222,9 +239,15 @@ def copying_section(record: Mapping[str, Any]) -> str:
     for style, entry in record.items():
         ours, human = entry["copying"], entry["copying_human"]
         run = ours["melody"]["longest"] or {}
-        source = f"{run['num_notes']} notes, {run['num_different']} different steps: {run['title']}" if run else "–"
+        source = (
+            f"{run['num_notes']} notes, {run['num_different']} different steps: {run['title']}"
+            if run
+            else "–"
+        )
         groups = (ours["melody"], ours["any role"], human["melody"], human["any role"])
-        cells = [[g["median_bars"], (g["longest"] or {}).get("bars", math.nan), g["over_limit"]] for g in groups]
+        cells = [
+            [g["median_bars"], (g["longest"] or {}).get("bars", math.nan), g["over_limit"]] for g in groups
+        ]
         rows.append([style, ours["any role"]["pieces"], *cells[0], source, *cells[1], *cells[2], *cells[3]])
     return markdown_table(header, rows, 1)
 
@@ -236,8 +259,12 @@ def loop_section(record: Mapping[str, Any], options: argparse.Namespace) -> str:
     for style, entry in record.items():
         loop = entry["loop"]
         means = [float(np.mean(loop[k])) if loop[k] else math.nan for k in ("unselected", "selected")]
-        shares = [_percent(loop[k]) for k in ("reach_threshold", "one_round", "one_round_expected", "accepted")]
-        rows.append([style, means[0], shares[0], means[1], *shares[1:], loop["compositions"], loop["seconds"]])
+        shares = [
+            _percent(loop[k]) for k in ("reach_threshold", "one_round", "one_round_expected", "accepted")
+        ]
+        rows.append(
+            [style, means[0], shares[0], means[1], *shares[1:], loop["compositions"], loop["seconds"]]
+        )
     note = (
         f"{options.candidates} candidates a round, at most {options.max_rounds} rounds. *Expected* is the chance that "
         "one round is enough, from all candidates of first rounds together; *seconds* are of a warm process."
@@ -275,7 +302,9 @@ def plot(record: Mapping[str, Any], path: Path) -> None:
 
 
 def _short(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
+    return (
+        "–" if value is None or math.isnan(value) else f"{value:.2f}" if abs(value) < 10 else f"{value:.0f}"
+    )
 
 
 def _percent(value: float) -> str:
@@ -285,7 +314,9 @@ def _percent(value: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--shards", type=Path, required=True, help="token shards of the corpus")
-    parser.add_argument("--index", type=Path, help="copy index; built there if it is not (default: in the shards)")
+    parser.add_argument(
+        "--index", type=Path, help="copy index; built there if it is not (default: in the shards)"
+    )
     parser.add_argument("--styles", default=",".join(NAMES))
     parser.add_argument("--pieces", type=int, default=50, help="unselected pieces a style")
     parser.add_argument("--bars", type=int, default=16)
@@ -331,7 +362,9 @@ def report(record: Mapping[str, Any], options: argparse.Namespace, ids: tuple[st
     replace_section(options.out, "copying", copying_section(record))
     replace_section(options.out, "loop", loop_section(record, options))
     plot(record, options.out.with_name("evaluation_music.png"))
-    settings = {k: getattr(options, k) for k in ("pieces", "bars", "candidates", "min_style", "max_rounds", "seed")}
+    settings = {
+        k: getattr(options, k) for k in ("pieces", "bars", "candidates", "min_style", "max_rounds", "seed")
+    }
     settings |= dict(zip(("model", "classifier", "renderer"), ids, strict=True))
     write_json(options.out.with_name("evaluation_music.json"), {"settings": settings, "styles": record})
 

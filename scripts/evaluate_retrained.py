@@ -4,7 +4,7 @@
 
 For each style of FOLDER: the share of its held-out pieces, and of what the model writes when asked for the style
 (nothing chosen), that each judge gives to that style among all of the model's. Both get 16 bars, in the style's own
-instruments and tempo. The second judge (``melodygen.evaluation.second_judge``) learns from the training titles of
+instruments and tempo. The second judge (``melodygen.evaluation.note_classifier``) learns from the training titles of
 FOLDER and of CORPUS, files that are in both left out of the latter.
 """
 
@@ -20,14 +20,15 @@ from pathlib import Path
 import numpy as np
 
 from melodygen import api
-from melodygen.audio import Audio
-from melodygen.contracts import Renderer, Request, StyleClassifier
-from melodygen.corpus.scan import SourceFile, find_files, load_columns
+from melodygen.audio.buffer import Audio
+from melodygen.contracts import Renderer, StyleClassifier
+from melodygen.data.scan import SourceFile, find_files, load_columns
 from melodygen.errors import MelodygenError
-from melodygen.evaluation.second_judge import SecondJudge, windows
-from melodygen.generators.neural import NeuralGenerator
-from melodygen.score import Score
-from melodygen.styles import Style
+from melodygen.evaluation.note_classifier import NoteStatisticsClassifier, windows
+from melodygen.generation.neural import NeuralGenerator
+from melodygen.music.score import Score
+from melodygen.request import Request
+from melodygen.styles.style import Style
 from melodygen.tokens.columns import Columns, quantise
 from melodygen.tokens.grid import columns_to_piece, piece_to_score
 
@@ -67,13 +68,17 @@ def share(names: Sequence[str], style: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", required=True)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--classifier", help="in place of the one in the model's folder")
     parser.add_argument("--pieces", type=int, default=32, help="written, and held out, of each style")
-    parser.add_argument("--most", type=int, default=150, help="pieces of a style that the second judge learns from")
+    parser.add_argument(
+        "--most", type=int, default=150, help="pieces of a style that the second judge learns from"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--out", type=Path)
@@ -91,7 +96,7 @@ def main() -> None:
     others = [p for p in read(known, arguments.most, arguments.seed) if p[2] not in shas]
     train = [p for p in own + others if p[1].split == "train"]
     kept = [p for p in own + others if p[1].split != "train"]
-    judge = SecondJudge([t for t, _, _ in train], [f.style for _, f, _ in train], arguments.seed)
+    judge = NoteStatisticsClassifier([t for t, _, _ in train], [f.style for _, f, _ in train], arguments.seed)
     right = [judge.name(t) == f.style for t, f, _ in kept]
     told: dict[str, object] = {
         "second judge": {
@@ -107,7 +112,9 @@ def main() -> None:
             asked = replace(asked, temperature=arguments.temperature)
         written: list[Score] = []
         for at in range(0, arguments.pieces, 8):
-            seeds = list(range(arguments.seed * 1000 + at, arguments.seed * 1000 + min(at + 8, arguments.pieces)))
+            seeds = list(
+                range(arguments.seed * 1000 + at, arguments.seed * 1000 + min(at + 8, arguments.pieces))
+            )
             written += [d.score for d in generator.generate(asked, seeds)]
         heard, seen = hear(written, sound, cnn), [judge.name(quantise(s)) for s in written]
         real = hear([as_played(t, style) for t in held], sound, cnn)

@@ -4,7 +4,7 @@
         --test-recordings DIR --test-foreign foreign.npz --out mh.json --page docs/classifier.md
 
 Music: stored views (``scripts/train_classifier.py render``) and the recordings below --music. Not music: synthesised
-noises, tones and clicks (``melodygen.training.background``) and utterances below --speech, strung together. Real human
+noises, tones and clicks (``melodygen.audio.synthetic``) and utterances below --speech, strung together. Real human
 speech under a free licence is in Debian's asterisk-core-sounds-{en,es,fr,it,ru}-wav (CC BY-SA 3.0, ru CC BY 3.0), music
 in asterisk-moh-opsound-wav (CC BY-SA 3.0): unpack them with ``dpkg-deb -x``. The Italian (a man) and the Russian voice
 are kept back for the test. ``--fit-recordings`` also learns from labelled clips (for style-cnn-recordings) and then
@@ -23,16 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.atomic import atomic_path
-from melodygen.checkpoints import CONFIG
-from melodygen.classifiers import CnnClassifier
-from melodygen.corpus.views import TRAINING
+from melodygen.audio.decode import read_mono
+from melodygen.audio.features import Features, FrontEndConfig, log_levels, mel_power, mono_features
+from melodygen.audio.synthetic import NOISES, levelled, make_noise, make_speech
+from melodygen.classification.cnn import CnnClassifier
+from melodygen.data.views import TRAINING
 from melodygen.errors import AudioError
 from melodygen.evaluation.tables import markdown_table, replace_section, write_json
-from melodygen.frontend import Features, FrontEndConfig, log_levels, mel_power, mono_features
-from melodygen.recognition.decode import read_mono
-from melodygen.training.background import NOISES, levelled, make_noise, make_speech
-from melodygen.training.classifier import Mixer, distorted
-from melodygen.training.viewstore import frames_in, open_store
+from melodygen.nets.checkpoint import CONFIG
+from melodygen.training.classifier.trainer import Mixer, distorted
+from melodygen.training.classifier.view_store import frames_in, open_store
 
 WINDOWS_A_KIND = 60
 SPEECH_WINDOWS = 700

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import torch
 
-from melodygen.classifiers import CnnClassifier
-from melodygen.corpus.scan import find_files
-from melodygen.renderers.choice import load_renderer
-from melodygen.training.exemplars import EXEMPLARS, hear_files, joined, save_exemplars
+from melodygen.classification.cnn import CnnClassifier
+from melodygen.data.scan import find_files
+from melodygen.rendering.default import load_renderer
+from melodygen.training.classifier.exemplars import EXEMPLARS, hear_files, joined, save_exemplars
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--classifier", type=Path, default=Path("models/style-cnn"))
     parser.add_argument("--windows", type=int, default=150, help="of each style")

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from melodygen.stylebook import STYLES
+from melodygen.styles.loader import STYLES
 
 PIECES_PER_STYLE = 2
 

@@ -20,7 +20,7 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from melodygen.renderers.soundfont import RECORDS, SF3_COMPRESSED, Gen, SoundFont
+from melodygen.rendering.soundfont import RECORDS, SF3_COMPRESSED, Gen, SoundFont
 
 MISSING = {
     2,
@@ -49,7 +49,7 @@ MISSING = {
     102,
     103,
 }
-"""Programs left to the fallback table of ``melodygen.renderers.programs``."""
+"""Programs left to the fallback table of ``melodygen.rendering.programs``."""
 PROGRAMS = tuple(p for p in range(119) if p not in MISSING)
 KITS = (0, 16, 25, 32, 40, 48)
 STEREO = {(0, 0)}

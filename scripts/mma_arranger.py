@@ -17,13 +17,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from melodygen.corpus.backing import guess_chords
-from melodygen.corpus.orchestration import HELD_OUT_PROGRAMS
-from melodygen.corpus.source import Bar, Rows, Source, Voice, rows_of
-from melodygen.corpus.views import ViewMaker, ViewStyle
+from melodygen.data.accompaniment import guess_chords
+from melodygen.data.orchestration import HELD_OUT_PROGRAMS
+from melodygen.data.stems import Bar, Rows, Source, Voice, rows_of
+from melodygen.data.views import ViewMaker, ViewStyle
 from melodygen.errors import MidiReadError
-from melodygen.harmony import PITCH_CLASS_NAMES
 from melodygen.io.midi import read_midi
+from melodygen.music.harmony import PITCH_CLASS_NAMES
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES
 
 _SUFFIX = dict(
@@ -102,7 +102,13 @@ class MmaViewMaker(ViewMaker):
         self._suited = {s: [g for g in self._grooves if re.search(p, g.file)] for s, p in _FILES.items()}
 
     def _arranged(
-        self, style: str, source: Source, voices: list[Voice], bars: list[Bar], rng: np.random.Generator, how: ViewStyle
+        self,
+        style: str,
+        source: Source,
+        voices: list[Voice],
+        bars: list[Bar],
+        rng: np.random.Generator,
+        how: ViewStyle,
     ) -> list[Voice]:
         groove = self._drawn(style, bars, rng)
         backing = []
@@ -113,7 +119,9 @@ class MmaViewMaker(ViewMaker):
         if source.blocks:
             voices = [v for v in voices if v.stem != "harmony"]
         taken = {s for s in ("harmony", "bass") if rng.random() > OWN_VOICE_SHARE}
-        kept = [v for v in voices if v.stem not in taken | {"drums"}] or [v for v in voices if v.stem != "drums"]
+        kept = [v for v in voices if v.stem not in taken | {"drums"}] or [
+            v for v in voices if v.stem != "drums"
+        ]
         if not kept:
             return super()._arranged(style, source, voices, bars, rng, how)
         own = {v.stem for v in kept}
@@ -122,12 +130,16 @@ class MmaViewMaker(ViewMaker):
         backing = [v for v in backing if v not in pitched[1:] or rng.random() > LEFT_OUT_SHARE]
         return kept + backing
 
-    def _instrumented(self, style: str, voices: list[Voice], rng: np.random.Generator, how: ViewStyle) -> list[Voice]:
+    def _instrumented(
+        self, style: str, voices: list[Voice], rng: np.random.Generator, how: ViewStyle
+    ) -> list[Voice]:
         played = super()._instrumented(style, voices, rng, how)
         if [p.stem for p in played] != [v.stem for v in voices] or rng.random() > OWN_PROGRAMS_SHARE:
             return played  # a console has left voices out
         return [
-            replace(p, program=v.program) if isinstance(v, Backing) and v.program not in HELD_OUT_PROGRAMS else p
+            replace(p, program=v.program)
+            if isinstance(v, Backing) and v.program not in HELD_OUT_PROGRAMS
+            else p
             for p, v in zip(played, voices, strict=True)
         ]
 
@@ -190,7 +202,13 @@ def _voices(path: Path, start: float, beat: float, end: float) -> list[Voice]:
         rows[:, :2] *= beat  # a quarter of the file is a beat
         rows[:, 0] += start
         rows = rows[rows[:, 0] < end]
-        name = "drums" if track.is_drum else "bass" if re.match("bass|walk", track.name, re.IGNORECASE) else "extra"
+        name = (
+            "drums"
+            if track.is_drum
+            else "bass"
+            if re.match("bass|walk", track.name, re.IGNORECASE)
+            else "extra"
+        )
         if len(rows):
             found.append((name, track.program, rows))
     voices: list[Voice] = []

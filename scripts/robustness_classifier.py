@@ -20,16 +20,16 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import resample_poly
 
-from melodygen.classifiers import CnnClassifier
-from melodygen.corpus.scan import find_files
+from melodygen.audio.decode import read_mono
+from melodygen.audio.features import Features, mono_features, to_mono_at
+from melodygen.audio.synthetic import coloured, levelled
+from melodygen.classification.cnn import CnnClassifier
+from melodygen.classification.symbolic import read_symbolic, render_draft, stretch
+from melodygen.data.scan import find_files
 from melodygen.errors import MelodygenError
-from melodygen.evaluation.classifier import report
+from melodygen.evaluation.metrics import report
 from melodygen.evaluation.tables import markdown_table, replace_section
-from melodygen.frontend import Features, mono_features, to_mono_at
-from melodygen.recognition.decode import read_mono
-from melodygen.recognition.symbolic import read_symbolic, render_draft, stretch
-from melodygen.renderers.sampler import SamplerRenderer
-from melodygen.training.background import coloured, levelled
+from melodygen.rendering.sampler import SamplerRenderer
 
 RATE = 8_000
 Change = Callable[[Features], Features]

@@ -27,29 +27,36 @@ from mma_arranger import MmaViewMaker
 from safetensors.torch import load_file
 from torch import nn
 
-from melodygen.checkpoints import CONFIG, WEIGHTS, save_checkpoint
+from melodygen.audio.features import Features, FrontEndConfig
+from melodygen.audio.synthetic import make_speech
 from melodygen.contracts import Renderer
-from melodygen.corpus.scan import SourceFile, find_files
-from melodygen.corpus.source import Source, read_source
-from melodygen.corpus.views import TRAINING, ViewMaker
+from melodygen.data.scan import SourceFile, find_files
+from melodygen.data.stems import Source, read_source
+from melodygen.data.views import TRAINING, ViewMaker
 from melodygen.errors import MelodygenError
-from melodygen.evaluation.classifier import mean_by_group
-from melodygen.frontend import Features, FrontEndConfig
+from melodygen.evaluation.metrics import mean_by_group
+from melodygen.nets.checkpoint import CONFIG, WEIGHTS, save_checkpoint
 from melodygen.nets.cnn import StyleCnn
-from melodygen.renderers.additive import AdditiveRenderer
-from melodygen.renderers.sampler import SamplerRenderer
-from melodygen.stylebook import STYLES
-from melodygen.training.background import make_speech
-from melodygen.training.classifier import (
+from melodygen.rendering.additive import AdditiveRenderer
+from melodygen.rendering.sampler import SamplerRenderer
+from melodygen.styles.loader import STYLES
+from melodygen.training.classifier.trainer import (
     ClassifierRecipe,
     Mixer,
-    Progress,
+    TrainingState,
     fit_temperature,
     logits_of,
     plain_mix,
     train,
 )
-from melodygen.training.viewstore import Entry, Store, StoreWriter, frames_in, open_store, render_stems
+from melodygen.training.classifier.view_store import (
+    Entry,
+    Store,
+    StoreWriter,
+    frames_in,
+    open_store,
+    render_stems,
+)
 
 LABELS = tuple(s.name for s in STYLES)
 TAKES_A_STYLE = 30
@@ -140,7 +147,9 @@ VOICES = 400
 def spoken(folder: Path, config: FrontEndConfig) -> Features:
     """Mel power (N, F, T) of speech laid over music; the voices the music head is tested with are left out."""
     rng = np.random.default_rng(3)
-    voices = [v for name, v in sorted(utterances(folder, config.sample_rate).items()) if name not in HELD_BACK]
+    voices = [
+        v for name, v in sorted(utterances(folder, config.sample_rate).items()) if name not in HELD_BACK
+    ]
     seconds = config.num_samples / config.sample_rate
     made = [make_speech(voices[i % len(voices)], rng, seconds, config.sample_rate) for i in range(VOICES)]
     return powers(made, config)
@@ -163,7 +172,7 @@ def train_shipped(arguments: argparse.Namespace) -> None:
     test = np.load(arguments.tests / "known.npz") if arguments.tests else None
     losses: list[float] = []
 
-    def each(progress: Progress, net: nn.Module) -> None:
+    def each(progress: TrainingState, net: nn.Module) -> None:
         losses.append(progress.loss)
         if progress.step % 50 == 0 or progress.step == recipe.steps:
             line = {

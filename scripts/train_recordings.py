@@ -22,18 +22,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from melodygen.checkpoints import load_weights, read_config, save_checkpoint, weights_sha256
-from melodygen.classifiers import CnnClassifier
-from melodygen.corpus.views import TRAINING
-from melodygen.evaluation.classifier import calibration_error, mean_by_group, report, softmax
+from melodygen.audio.decode import read_mono
+from melodygen.audio.features import cut_windows, log_levels, mel_power
+from melodygen.classification.cnn import CnnClassifier
+from melodygen.data.views import TRAINING
 from melodygen.evaluation.folds import grouped_folds, grouped_interval
+from melodygen.evaluation.metrics import calibration_error, mean_by_group, report, softmax
 from melodygen.evaluation.tables import markdown_table, replace_section, write_json
-from melodygen.frontend import cut_windows, log_levels, mel_power
+from melodygen.nets.checkpoint import load_weights, read_config, save_checkpoint, weights_sha256
 from melodygen.nets.cnn import StyleCnn
-from melodygen.recognition.decode import read_mono
-from melodygen.training.classifier import Mixer, fit_temperature, logits_of
-from melodygen.training.recordings import AdaptRecipe, Clips, adapt, soup, widen
-from melodygen.training.viewstore import frames_in, open_store
+from melodygen.training.classifier.recordings import AdaptRecipe, Clips, adapt, soup, widen
+from melodygen.training.classifier.trainer import Mixer, fit_temperature, logits_of
+from melodygen.training.classifier.view_store import frames_in, open_store
 
 NEW = "electronic"
 CORE = ("blues", "electronic", "jazz")
@@ -274,7 +274,9 @@ def card(figures: dict[str, Any], rows: Rows, labels: tuple[str, ...]) -> str:
     counts = ", ".join(f"{c} {n}" for n, c in count.items() if c)
     found = figures.get("cross_validation")
     told = "Not cross-validated in this run.\n"
-    warmth = "was fitted on the cross-validated logits" if found else "is that of the checkpoint it began from"
+    warmth = (
+        "was fitted on the cross-validated logits" if found else "is that of the checkpoint it began from"
+    )
     if found:
         low, high = found["repeats"][0]["core_among_three_interval"]
         dealt = f"{len(found['repeats'])} x {figures['arguments']['folds']} folds"

@@ -19,15 +19,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from melodygen.checkpoints import CONFIG, read_config, save_checkpoint
-from melodygen.corpus.examples import PLAIN, ExampleSampler
-from melodygen.corpus.intake import Census, take_in_folder, write_report
-from melodygen.corpus.scan import find_files
-from melodygen.corpus.shards import Shards, ShardWriter, load_shards
-from melodygen.generators.neural import NETS, style_to_json
-from melodygen.stylebook import STYLES
+from melodygen.data.census import Census, read_census, write_report
+from melodygen.data.dataset import PLAIN, ExampleSampler
+from melodygen.data.scan import find_files
+from melodygen.data.shards import Shards, ShardWriter, load_shards
+from melodygen.generation.neural import NETS, style_to_json
+from melodygen.nets.checkpoint import CONFIG, read_config, save_checkpoint
+from melodygen.styles.loader import STYLES
 from melodygen.tokens.vocabulary import VOCABULARY
-from melodygen.training.generator import GeneratorRecipe, GeneratorTraining, save_state, validation_loss
+from melodygen.training.generator.trainer import (
+    GeneratorRecipe,
+    GeneratorTraining,
+    save_state,
+    validation_loss,
+)
 
 ORDER = tuple(s.name for s in STYLES)
 ARGUMENTS = {
@@ -48,7 +53,7 @@ def shards_of(corpus: Path, work: Path) -> Shards:
     folder = work / "shards"
     if not (folder / "pieces.json").is_file():
         writer, census = ShardWriter(folder), Census()
-        for intake in take_in_folder(find_files(corpus), 2):
+        for intake in read_census(find_files(corpus), 2):
             census.add(intake)
             if intake.info is not None and intake.encoded is not None:
                 writer.add(intake.encoded, intake.info)

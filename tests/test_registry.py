@@ -7,7 +7,7 @@ import pytest
 
 from melodygen import registry
 from melodygen.errors import PluginError
-from melodygen.stylebook import STYLES
+from melodygen.styles.loader import STYLES
 
 
 def test_built_in_styles_come_through_entry_points() -> None:

@@ -18,31 +18,35 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from melodygen.api import generate, load_classifier, load_generator, load_renderer, load_writer, render
-    from melodygen.audio import Audio
-    from melodygen.contracts import Draft, Generator, Renderer, Request, StyleClassifier
+    from melodygen.audio.buffer import Audio
+    from melodygen.audio.files import read_audio, write_audio
+    from melodygen.contracts import Draft, Generator, Renderer, StyleClassifier
     from melodygen.engine import Engine, ProcessWriter
     from melodygen.errors import MelodygenError
-    from melodygen.io.audiofile import read_audio, write_audio
+    from melodygen.generation.loop import Composition, compose
     from melodygen.io.midi import read_midi, write_midi
     from melodygen.io.musicxml import write_musicxml
-    from melodygen.pipeline import Composition, compose
+    from melodygen.music.score import Chord, KeySignature, Note, Score, Tempo, TimeSignature, Track
     from melodygen.registry import list_styles
-    from melodygen.score import Chord, KeySignature, Note, Score, Tempo, TimeSignature, Track
-    from melodygen.styles import Style, StyleScores
+    from melodygen.request import Request
+    from melodygen.styles.scores import StyleScores
+    from melodygen.styles.style import Style
 
 _HOME = {
     "api": ("generate", "load_classifier", "load_generator", "load_renderer", "load_writer", "render"),
-    "audio": ("Audio",),
-    "contracts": ("Draft", "Generator", "Renderer", "Request", "StyleClassifier"),
+    "audio.buffer": ("Audio",),
+    "contracts": ("Draft", "Generator", "Renderer", "StyleClassifier"),
+    "request": ("Request",),
     "engine": ("Engine", "ProcessWriter"),
     "errors": ("MelodygenError",),
-    "io.audiofile": ("read_audio", "write_audio"),
+    "audio.files": ("read_audio", "write_audio"),
     "io.midi": ("read_midi", "write_midi"),
     "io.musicxml": ("write_musicxml",),
-    "pipeline": ("Composition", "compose"),
-    "score": ("Chord", "KeySignature", "Note", "Score", "Tempo", "TimeSignature", "Track"),
+    "generation.loop": ("Composition", "compose"),
+    "music.score": ("Chord", "KeySignature", "Note", "Score", "Tempo", "TimeSignature", "Track"),
     "registry": ("list_styles",),
-    "styles": ("Style", "StyleScores"),
+    "styles.style": ("Style",),
+    "styles.scores": ("StyleScores",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 __all__ = ["__version__", *sorted(_MODULE_OF)]  # noqa: PLE0604

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from melodygen import registry
-from melodygen.audio import Audio
-from melodygen.contracts import Generator, Renderer, Request, StyleClassifier
-from melodygen.pipeline import Composition, Progress, compose
+from melodygen.audio.buffer import Audio
+from melodygen.contracts import Generator, Renderer, StyleClassifier
+from melodygen.generation.loop import Composition, ProgressCallback, compose
+from melodygen.music.score import Score
+from melodygen.request import Request
 from melodygen.resources import models_dir
-from melodygen.score import Score
-from melodygen.styles import Style
+from melodygen.styles.style import Style
 
 if TYPE_CHECKING:
     from melodygen.engine.writer import ModelWriter
@@ -46,7 +47,7 @@ def load_renderer(name: str | None = None, soundfont: str | os.PathLike[str] | N
 
     Raises RenderError for a soundfont that was named and cannot be used.
     """
-    from melodygen.renderers import choice
+    from melodygen.rendering import default as choice
 
     return choice.load_renderer(name, None if soundfont is None else Path(soundfont))
 
@@ -86,12 +87,12 @@ def generate(
     model: str | Generator | None = None,
     classifier: str | StyleClassifier | None = None,
     renderer: str | Renderer | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Composition:
     """Compose ``bars`` bars in ``style``; tempo, meter and tracks default to the style's own.
 
     For everything else a request can hold, make a :class:`~melodygen.contracts.Request` and call
-    :func:`~melodygen.pipeline.compose`.
+    :func:`~melodygen.generation.loop.compose`.
     """
     writer = load_generator(model) if model is None or isinstance(model, str) else model
     if classifier is None and isinstance(model, str):

@@ -19,7 +19,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from melodygen.errors import PluginError
-from melodygen.styles import Style
+from melodygen.styles.style import Style
 
 KINDS = ("generators", "renderers", "classifiers", "styles")
 

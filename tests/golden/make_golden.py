@@ -12,17 +12,19 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE.parent / "support"))
 
 from pieces import tune  # noqa: E402
 
 from melodygen.io.midi import write_midi  # noqa: E402
-from melodygen.score import Score  # noqa: E402
+from melodygen.music.score import Score  # noqa: E402
 from melodygen.tokens.codec import Header, encode  # noqa: E402
 from melodygen.tokens.grid import Piece, piece_to_score, score_to_piece  # noqa: E402
 from melodygen.tokens.vocabulary import METERS, VOCABULARY  # noqa: E402
 
-HEADER = Header(3, (4, 4), 10, (0, "major"), 4, True, True, ("chordline", "melody", "chords", "bass", "drums"))
+HEADER = Header(
+    3, (4, 4), 10, (0, "major"), 4, True, True, ("chordline", "melody", "chords", "bass", "drums")
+)
 TEXTS = ("golden",)
 
 

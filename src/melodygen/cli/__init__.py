@@ -20,7 +20,9 @@ def main() -> None:
         sys.exit(128 + signum)
 
     signal.signal(signal.SIGTERM, stop)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is to be ignored: started with &
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # else it is to be ignored: started with &
         signal.signal(signal.SIGINT, stop)
     for stream in (sys.stdout, sys.stderr):
         _never_fail_to_print(stream)

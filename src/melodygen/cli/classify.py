@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from melodygen.recognition.finding import Failure, Finding, Segment
-    from melodygen.recognition.listener import Hearing, Listener
+    from melodygen.classification.recognizer import RecognitionOptions, TrackClassifier
+    from melodygen.classification.result import Segment, TrackError, TrackResult
 
 NAME_WIDTH = 40
 
@@ -72,9 +72,9 @@ def classify(
     refuse_existing([csv] if csv is not None else [], force)
     if plot is not None and plot.exists() and not plot.is_dir():
         raise UsageError(f"--plot {plot}: is a file; give a folder for the pictures")
-    from melodygen.recognition.listener import Hearing
+    from melodygen.classification.recognizer import RecognitionOptions
 
-    how = Hearing(rhythm=rhythm, segments=segments, whole=segments)
+    how = RecognitionOptions(rhythm=rhythm, segments=segments, whole=segments)
     if stdin:
         _stdin(rate, channels, encoding, classifier, top, json_)
         return
@@ -86,38 +86,52 @@ def classify(
 
 
 def _batch(
-    files: list[Path], how: Hearing, spec: str | None, workers: int | None, top: int, csv: Path | None,
-    plot: Path | None, force: bool, json_: bool, quiet: bool,
-) -> None:  # fmt: skip
+    files: list[Path],
+    how: RecognitionOptions,
+    spec: str | None,
+    workers: int | None,
+    top: int,
+    csv: Path | None,
+    plot: Path | None,
+    force: bool,
+    json_: bool,
+    quiet: bool,
+) -> None:
+    from melodygen.classification.batch import classify_files, default_workers, load_recognizer
+    from melodygen.classification.result import TrackError, TrackResult
     from melodygen.cli.progress import stage_progress
-    from melodygen.recognition.batch import default_workers, hear_many, load_listener
-    from melodygen.recognition.finding import Failure, Finding
 
     started = time.monotonic()
     if plot is not None:
         _pictures(plot, files, force)
     count = workers or default_workers(len(files))
-    here = load_listener(spec) if count == 1 or plot is not None else None
+    here = load_recognizer(spec) if count == 1 or plot is not None else None
     width = min(NAME_WIDTH, max(len(p.name) for p in files))
-    found: list[Finding | Failure] = []
+    found: list[TrackResult | TrackError] = []
     with stage_progress(visible=not quiet) as progress:
         progress(f"hearing 0/{len(files)}", 0.0)
-        for heard in hear_many(files, how, spec, count, here):
+        for heard in classify_files(files, how, spec, count, here):
             result = heard
-            if plot is not None and isinstance(heard, Finding) and here is not None:
+            if plot is not None and isinstance(heard, TrackResult) and here is not None:
                 result = _drawn(heard, here, files, plot, force)
             found.append(result)
             if not json_:
                 _tell(result, top, width)
             progress(f"hearing {len(found)}/{len(files)}", len(found) / len(files))
     seconds = time.monotonic() - started
-    failed = sum(isinstance(f, Failure) for f in found)
+    failed = sum(isinstance(f, TrackError) for f in found)
     if csv is not None:
         _write_csv(csv, found, top, force)
     if json_:
-        print(json.dumps({
-            "tracks": [f.to_dict(top) for f in found], "failed": failed, "seconds": round(seconds, 3),
-        }))  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "tracks": [f.to_dict(top) for f in found],
+                    "failed": failed,
+                    "seconds": round(seconds, 3),
+                }
+            )
+        )
     elif len(found) > 1:
         print(_summary(found, seconds))
     if failed:
@@ -127,7 +141,7 @@ def _batch(
 def _expanded(paths: list[Path], recursive: bool) -> list[Path]:
     """Files as they are named; of folders, those that may be music, in order. Raises UsageError for none at all."""
     from melodygen.errors import UsageError
-    from melodygen.recognition.files import music_files
+    from melodygen.io.folder import music_files
 
     files: list[Path] = []
     deeper = False
@@ -144,10 +158,10 @@ def _expanded(paths: list[Path], recursive: bool) -> list[Path]:
     return files
 
 
-def _tell(result: Finding | Failure, top: int, width: int) -> None:
-    from melodygen.recognition.finding import Failure
+def _tell(result: TrackResult | TrackError, top: int, width: int) -> None:
+    from melodygen.classification.result import TrackError
 
-    if isinstance(result, Failure):
+    if isinstance(result, TrackError):
         print(_plain(f"melodygen: {result.path}: {result.reason}"), file=sys.stderr)
         return
     print(_plain(line_of(result, top, width)))
@@ -157,9 +171,9 @@ def _tell(result: Finding | Failure, top: int, width: int) -> None:
     sys.stdout.flush()
 
 
-def line_of(finding: Finding, top: int, width: int) -> str:
+def line_of(finding: TrackResult, top: int, width: int) -> str:
     """One track in one line."""
-    from melodygen.harmony import key_name
+    from melodygen.music.harmony import key_name
 
     name = Path(finding.path).name
     name = name if len(name) <= width else name[: width - 1] + "…"
@@ -199,18 +213,20 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
-def _summary(found: list[Finding | Failure], seconds: float) -> str:
-    from melodygen.recognition.finding import Finding
+def _summary(found: list[TrackResult | TrackError], seconds: float) -> str:
+    from melodygen.classification.result import TrackResult
 
-    heard = [f for f in found if isinstance(f, Finding)]
+    heard = [f for f in found if isinstance(f, TrackResult)]
     styles = Counter("not music" if f.not_music else f.styles[0][0] for f in heard)
     told = ", ".join(f"{count} {label}" for label, count in styles.most_common())
     total = sum(f.seconds for f in heard)
     failed = len(found) - len(heard)
     return (
-        f"{len(heard)} of {len(found)} tracks heard" + (f": {told}" if told else "")
-        + (f"; {failed} failed" if failed else "") + f"; {_clock(total)} of sound in {seconds:.1f} s"
-    )  # fmt: skip
+        f"{len(heard)} of {len(found)} tracks heard"
+        + (f": {told}" if told else "")
+        + (f"; {failed} failed" if failed else "")
+        + f"; {_clock(total)} of sound in {seconds:.1f} s"
+    )
 
 
 def _plain(text: str) -> str:
@@ -219,7 +235,7 @@ def _plain(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
 
 
-def _write_csv(target: Path, found: list[Finding | Failure], top: int, force: bool) -> None:
+def _write_csv(target: Path, found: list[TrackResult | TrackError], top: int, force: bool) -> None:
     import csv
 
     from melodygen.atomic import atomic_path
@@ -256,51 +272,63 @@ def _pictures(folder: Path, files: list[Path], force: bool) -> dict[Path, Path]:
     return targets
 
 
-def _drawn(finding: Finding, here: Listener, files: list[Path], folder: Path, force: bool) -> Finding:
+def _drawn(
+    finding: TrackResult, here: TrackClassifier, files: list[Path], folder: Path, force: bool
+) -> TrackResult:
     from dataclasses import replace
 
     from melodygen.errors import MelodygenError
+    from melodygen.plots.style_evidence import plot_finding
 
     target = _pictures(folder, files, True)[Path(finding.path)]
     try:
-        here.draw(finding, target, force)
+        judge, mono = here.signal_of(finding)
+        plot_finding(target, finding, mono, judge, force)
     except MelodygenError as error:
         return replace(finding, notes=(*finding.notes, f"no picture: {error}"))
     return finding
 
 
 def _stdin(rate: int, channels: int, encoding: str, spec: str | None, top: int, json_: bool) -> None:
-    from melodygen.recognition.batch import load_listener
-    from melodygen.recognition.live import StreamFormat, hear_stream
+    from melodygen.classification.batch import load_recognizer
+    from melodygen.classification.stream import StreamFormat, classify_stream
 
     form = StreamFormat(rate, channels, encoding)
-    judge = load_listener(spec).for_recordings
-    for segment in hear_stream(sys.stdin.buffer, judge, form):
+    judge = load_recognizer(spec).for_recordings
+    for segment in classify_stream(sys.stdin.buffer, judge, form):
         if json_:
             record = {
-                "seconds": round(segment.end_seconds, 2), "styles": {n: round(p, 4) for n, p in segment.styles[:top]},
+                "seconds": round(segment.end_seconds, 2),
+                "styles": {n: round(p, 4) for n, p in segment.styles[:top]},
                 "music_probability": None if segment.music is None else round(segment.music, 4),
                 "classifier": judge.classifier_id,
-            }  # fmt: skip
+            }
             print(json.dumps(record), flush=True)
         else:
             print(f"{_clock(segment.end_seconds):>8}  {_styles(segment, top)}", flush=True)
 
 
 def _watch(
-    folder: Path, recursive: bool, how: Hearing, spec: str | None, top: int, plot: Path | None, force: bool, json_: bool
-) -> None:  # fmt: skip
+    folder: Path,
+    recursive: bool,
+    how: RecognitionOptions,
+    spec: str | None,
+    top: int,
+    plot: Path | None,
+    force: bool,
+    json_: bool,
+) -> None:
+    from melodygen.classification.batch import classify_file, load_recognizer
+    from melodygen.classification.result import TrackResult
     from melodygen.errors import UsageError
-    from melodygen.recognition.batch import hear_one, load_listener
-    from melodygen.recognition.finding import Finding
 
     if not folder.is_dir():
         raise UsageError(f"--watch {folder}: is not a folder")
-    listener = load_listener(spec)
+    listener = load_recognizer(spec)
     print(f"watching {folder}; Ctrl-C ends it", file=sys.stderr, flush=True)
     for path in _arrivals(folder, recursive):
-        result = hear_one(listener, path, how)
-        if plot is not None and isinstance(result, Finding):
+        result = classify_file(listener, path, how)
+        if plot is not None and isinstance(result, TrackResult):
             result = _drawn(result, listener, [path], plot, force)
         if json_:
             print(json.dumps(result.to_dict(top)), flush=True)
@@ -310,7 +338,7 @@ def _watch(
 
 def _arrivals(folder: Path, recursive: bool) -> Iterator[Path]:
     """Files that were not there before, each once, as soon as it has stopped growing for a second."""
-    from melodygen.recognition.files import music_files, stamp_of
+    from melodygen.io.folder import music_files, stamp_of
 
     known = {path: stamp_of(path) for path in music_files(folder, recursive)}
     growing: dict[Path, tuple[int, int]] = {}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from melodygen.corpus.intake import Census
+    from melodygen.data.census import Census
 
 SHOWN_REJECTS = 20
 
@@ -33,8 +33,8 @@ def corpus(
     """Show what a folder of music holds: files, notes, roles, meters, keys, lengths, near-duplicates, rejects."""
     from melodygen.cli.output import refuse_existing
     from melodygen.cli.progress import stage_progress
-    from melodygen.corpus.intake import Census, take_in_folder, write_report
-    from melodygen.corpus.scan import find_files
+    from melodygen.data.census import Census, read_census, write_report
+    from melodygen.data.scan import find_files
     from melodygen.errors import CorpusError
 
     refuse_existing([p for p in (report, plot) if p is not None], force)
@@ -47,12 +47,12 @@ def corpus(
             done += count
             progress(f"reading {done}/{len(files)}", done / len(files))
 
-        for intake in take_in_folder(files, workers or max(1, os.cpu_count() or 1), on_read):
+        for intake in read_census(files, workers or max(1, os.cpu_count() or 1), on_read):
             census.add(intake)
     if report is not None:
         write_report(report, census.rows)
     if plot is not None and census.used:
-        from melodygen.corpus.picture import plot_census
+        from melodygen.plots.census import plot_census
 
         plot_census(
             plot, census, f"{folder.resolve().name}: {census.used} of {len(files)} files", overwrite=force

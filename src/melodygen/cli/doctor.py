@@ -76,9 +76,11 @@ def _system() -> list[dict[str, Any]]:
 
 def _models() -> list[dict[str, Any]]:
     """Each checkpoint is really loaded; there must be one of each kind."""
-    from melodygen import checkpoints
+    from melodygen.classification.cnn import load_classifier
+    from melodygen.generation.neural import load_generator
+    from melodygen.nets import checkpoint as checkpoints
 
-    loaders = {"generator": checkpoints.load_generator, "classifier": checkpoints.load_classifier}
+    loaders = {"generator": load_generator, "classifier": load_classifier}
     rows, kinds = [], set()
     for found in checkpoints.list_checkpoints():
         try:
@@ -94,7 +96,7 @@ def _models() -> list[dict[str, Any]]:
 def _renderers() -> list[dict[str, Any]]:
     """Each renderer really plays a note."""
     from melodygen import registry
-    from melodygen.score import Score, Track
+    from melodygen.music.score import Score, Track
 
     note = Score(tracks=(Track([(0, 480, 60, 90)], role="melody"),))  # type: ignore[arg-type]
     rows = []
@@ -109,7 +111,7 @@ def _renderers() -> list[dict[str, Any]]:
 
 
 def _soundfonts() -> list[dict[str, Any]]:
-    from melodygen.renderers.find import soundfonts
+    from melodygen.rendering.soundfont_path import soundfonts
 
     rows = [_row(f.name, True, f"{f.stat().st_size / 2**20:.1f} MiB in {f.parent}") for f in soundfonts()]
     return rows or [_row("soundfont", False, "none found; give one with --soundfont FILE.sf2")]

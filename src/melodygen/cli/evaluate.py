@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from melodygen.evaluation.classifier import Report
-    from melodygen.recognition.finding import Failure
+    from melodygen.classification.result import TrackError
+    from melodygen.evaluation.metrics import Report
 
 app = typer.Typer(no_args_is_help=True, help="Measure on your own labelled tracks.")
 
@@ -45,25 +45,27 @@ def classifier(
     The classifier is taken as it is and asked about the labels that it and the folder share, once among all its labels
     and once among those of the folder. Baselines are trained on these tracks in folds that never cut through an artist.
     """
+    from melodygen.classification.batch import load_recognizer
     from melodygen.cli.output import refuse_existing
     from melodygen.cli.progress import stage_progress
     from melodygen.errors import CorpusError
-    from melodygen.evaluation.classifier import plot_confusion
-    from melodygen.evaluation.judging import judge_labelled
-    from melodygen.evaluation.labelled import hear_labelled, read_labelled
-    from melodygen.recognition.batch import load_listener
+    from melodygen.evaluation.comparison import evaluate_labelled
+    from melodygen.evaluation.labelled import classify_labelled, read_labelled
+    from melodygen.evaluation.metrics import plot_confusion
 
     refuse_existing([plot] if plot is not None else [], force)
     items = read_labelled(folder)
     with stage_progress(visible=not quiet) as progress:
-        listener = load_listener(name)
-        heard, failed = hear_labelled(
+        listener = load_recognizer(name)
+        heard, failed = classify_labelled(
             items, listener, lambda n: progress(f"hearing {n}/{len(items)}", n / len(items))
         )
         if not heard:
             reason = f"; {failed[0].path}: {failed[0].reason}" if failed else ""
             raise CorpusError(f"{folder}: none of {len(items)} tracks can be heard{reason}")
-        result = judge_labelled(heard, baselines, folds, seed, lambda what, done: progress(what[:20], done))
+        result = evaluate_labelled(
+            heard, baselines, folds, seed, lambda what, done: progress(what[:20], done)
+        )
     if plot is not None and result.reports:
         first = next(iter(result.reports))
         plot_confusion(plot, result.reports[first].report, first)
@@ -75,7 +77,7 @@ def classifier(
         raise typer.Exit(1)
 
 
-def _show(result: Any, failed: list[Failure]) -> None:
+def _show(result: Any, failed: list[TrackError]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 

@@ -11,7 +11,9 @@ import typer
 
 def export(
     model: Annotated[str, typer.Argument(help="Generator or classifier: name or folder.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file. Default: NAME.onnx here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file. Default: NAME.onnx here.")
+    ] = None,
     onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="As ONNX, the only format so far.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
@@ -23,7 +25,7 @@ def export(
     """
     from melodygen.cli.output import refuse_existing
     from melodygen.errors import UsageError
-    from melodygen.training.export import export_onnx
+    from melodygen.training.generator.onnx import export_onnx
 
     if not onnx:
         raise UsageError("--no-onnx leaves nothing to write: ONNX is the only format so far")
@@ -33,4 +35,6 @@ def export(
     if json_:
         print(json.dumps(report))
     else:
-        print(f"{target}: {report['bytes'] / 2**20:.1f} MiB, largest difference from torch {report['difference']:.1e}")
+        print(
+            f"{target}: {report['bytes'] / 2**20:.1f} MiB, largest difference from torch {report['difference']:.1e}"
+        )

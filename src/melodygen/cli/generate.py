@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from melodygen.contracts import Renderer, Request
-    from melodygen.pipeline import Composition
-    from melodygen.score import Score
-    from melodygen.styles import Style
+    from melodygen.contracts import Renderer
+    from melodygen.generation.loop import Composition
+    from melodygen.music.score import Score
+    from melodygen.request import Request
+    from melodygen.styles.style import Style
 
 _ASK, _LOOP, _FILES = "What to write", "How to choose", "Files and output"
 NOT_IN_COMMAND = {"out", "formats", "count", "seed", "force", "json_", "quiet", "plot", "strict"}
@@ -76,11 +77,14 @@ def generate(
         typer.Option(help="FIRST:COUNT, the bars of --under to write anew, from 1.", rich_help_panel=_ASK),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Above 1 bolder, below 1 safer; by default the style's.", rich_help_panel=_ASK)
+        float | None,
+        typer.Option(help="Above 1 bolder, below 1 safer; by default the style's.", rich_help_panel=_ASK),
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(help="Sample from this share of probability; by default the style's.", rich_help_panel=_ASK),
+        typer.Option(
+            help="Sample from this share of probability; by default the style's.", rich_help_panel=_ASK
+        ),
     ] = None,
     top_k: Annotated[
         int, typer.Option(help="Sample from the k likeliest; 0 is all.", rich_help_panel=_ASK)
@@ -88,7 +92,9 @@ def generate(
     raw: Annotated[
         bool,
         typer.Option(
-            "--raw", help="As the net alone writes: no help with chords, returns, ending.", rich_help_panel=_ASK
+            "--raw",
+            help="As the net alone writes: no help with chords, returns, ending.",
+            rich_help_panel=_ASK,
         ),
     ] = False,
     seed: Annotated[
@@ -152,12 +158,13 @@ def generate(
     # Small operations on many threads spin on a busy machine, and the number of threads changes the last bits of the
     # classifier's sums: with one, the same seed chooses the same candidate anywhere. Sampling has threads of its own.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from melodygen import api, asking
+    from melodygen import api
     from melodygen.cli.output import plan_output, prepare_folder, refuse_existing
     from melodygen.cli.progress import stage_progress
     from melodygen.cli.report import describe, report_of
     from melodygen.errors import StyleNotReachedError
-    from melodygen.pipeline import compose, piece_seeds
+    from melodygen.generation import parsing as asking
+    from melodygen.generation.loop import compose, piece_seeds
     from melodygen.registry import list_styles
 
     generator = None
@@ -256,9 +263,9 @@ def _request(
     raw: bool,
 ) -> Request:
     """What was asked, checked. Tempo, meter, key and length follow a file that is worked on, else the style."""
-    from melodygen import asking
-    from melodygen.contracts import Request
     from melodygen.errors import UsageError
+    from melodygen.generation import parsing as asking
+    from melodygen.request import Request
 
     if under is None and (given or fill):
         raise UsageError("--given and --fill say what to do with a piece: name it with --under FILE.mid")
@@ -319,7 +326,7 @@ def _request(
 def _read(path: Path | None) -> Score | None:
     if path is None:
         return None
-    from melodygen.corpus.roles import assign_roles
+    from melodygen.analysis.roles import assign_roles
     from melodygen.io.midi import read_midi
 
     return assign_roles(read_midi(path))
@@ -352,7 +359,7 @@ def _command(ctx: typer.Context, seed: int) -> str:
 def _save(piece: Composition, sound: Renderer, command: str, paths: dict[str, Path], force: bool) -> None:
     from melodygen import __version__
     from melodygen.cli.output import AUDIO_FORMATS
-    from melodygen.provenance import Provenance
+    from melodygen.io.provenance import Provenance
 
     origin = Provenance(
         style=piece.request.style,
@@ -376,13 +383,13 @@ def _save(piece: Composition, sound: Renderer, command: str, paths: dict[str, Pa
 
             write_musicxml(path, piece.score, overwrite=force)
         elif kind == "png":
-            from melodygen.plot import plot_score
+            from melodygen.plots.piano_roll import plot_score
 
             title = (
                 f"{piece.request.style}, seed {piece.seed}, style probability {piece.style_probability:.2f}"
             )
             plot_score(path, piece.score, title, overwrite=force)
         elif audio is not None:
-            from melodygen.io.audiofile import write_audio
+            from melodygen.audio.files import write_audio
 
             write_audio(path, audio, origin.tags(), overwrite=force)

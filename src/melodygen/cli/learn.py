@@ -45,7 +45,9 @@ def learn_controls(listen: str | None, place: Path) -> None:
         for move in MOVES:
             got.clear()
             moved.clear()
-            print(f"{move.name} ({move.description}): move a controller, then Enter; Enter alone passes over it")
+            print(
+                f"{move.name} ({move.description}): move a controller, then Enter; Enter alone passes over it"
+            )
             if not sys.stdin.readline():
                 break
             if got:

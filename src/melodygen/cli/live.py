@@ -113,14 +113,18 @@ def live(
         Path | None,
         typer.Option(help="File of learned controllers. Default: in your settings.", rich_help_panel=_HANDS),
     ] = None,
-    candidates: Annotated[int, typer.Option(help="Phrases to choose from, 1-16.", rich_help_panel=_MODELS)] = 3,
+    candidates: Annotated[
+        int, typer.Option(help="Phrases to choose from, 1-16.", rich_help_panel=_MODELS)
+    ] = 3,
     min_style: Annotated[float, typer.Option(help="Good enough, 0-1.", rich_help_panel=_MODELS)] = 0.5,
     model: Annotated[str | None, typer.Option(help="Generator.", rich_help_panel=_MODELS)] = None,
     classifier: Annotated[str | None, typer.Option(help="Classifier.", rich_help_panel=_MODELS)] = None,
     renderer: Annotated[str | None, typer.Option(help="Renderer.", rich_help_panel=_MODELS)] = None,
     soundfont: Annotated[Path | None, typer.Option(help="SF2 or SF3.", rich_help_panel=_MODELS)] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace --record.", rich_help_panel=_HANDS)] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.", rich_help_panel=_HANDS)] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing.", rich_help_panel=_HANDS)
+    ] = False,
     json_: Annotated[
         bool, typer.Option("--json", help="At the end one JSON object.", rich_help_panel=_HANDS)
     ] = False,
@@ -130,15 +134,16 @@ def live(
     Phrases are written ahead and heard by the classifier in a process of their own while this one plays.
     Press ? for the keys.
     """
-    from melodygen import api, asking
+    from melodygen import api
     from melodygen.cli.learn import controls_path, learn_controls, learned_controls
-    from melodygen.cli.onstage import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
+    from melodygen.cli.live_session import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
     from melodygen.cli.output import prepare_folder, refuse_existing
     from melodygen.engine import Engine, ProcessWriter
+    from melodygen.engine.actions import LiveActions
     from melodygen.engine.core import CHANNELS
     from melodygen.engine.parameters import Parameters
-    from melodygen.engine.stage import Stage
     from melodygen.errors import UsageError
+    from melodygen.generation import parsing as asking
     from melodygen.live.moves import Controls
     from melodygen.live.player import Player
     from melodygen.live.ports import PortInput, find_port, list_inputs
@@ -218,7 +223,7 @@ def live(
             )
             line = Line(lambda: _where(engine, session, clock), quiet)
             session.on_notice = line.say
-            stage = Stage(engine, session, player, clock, recorder, writer.styles, save_bars, line.say)
+            stage = LiveActions(engine, session, player, clock, recorder, writer.styles, save_bars, line.say)
             hands = Controls(stage.do, learned)
             session.on_control = hands.control
 
@@ -264,7 +269,7 @@ def _clock(sync: str | None, qpm: float) -> Iterator[Any]:
     from melodygen.live.clock import ClockFollower, InternalClock
 
     if sync == JACK:
-        from melodygen.live.jacktransport import JackClock
+        from melodygen.live.jack_transport import JackClock
 
         clock = JackClock(qpm)
         try:
@@ -277,10 +282,10 @@ def _clock(sync: str | None, qpm: float) -> Iterator[Any]:
 
 def _channels(text: str | None) -> dict[str, int]:
     """``bass=3,drums=10``, channels from 1 as musicians count."""
-    from melodygen.asking import check_range
     from melodygen.errors import UsageError
+    from melodygen.generation.parsing import check_range
+    from melodygen.music.score import ROLES
     from melodygen.registry import nearest
-    from melodygen.score import ROLES
 
     found = {}
     for part in (text or "").split(","):

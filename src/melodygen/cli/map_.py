@@ -36,21 +36,21 @@ def map_(
     The CNN's embedding of each track, principal components, t-SNE; K-means clusters beside the labels. The HTML page
     holds everything it needs and asks nothing of any network. Needs scikit-learn (the extra 'eval').
     """
-    from melodygen.checkpoints import DEFAULT_CLASSIFIER
+    from melodygen.classification.batch import load_recognizer
     from melodygen.cli.output import refuse_existing
     from melodygen.cli.progress import stage_progress
     from melodygen.errors import CorpusError, UsageError
-    from melodygen.evaluation.labelled import hear_labelled
-    from melodygen.evaluation.mapping import collection_items, lay_out, write_map
-    from melodygen.recognition.batch import load_listener
+    from melodygen.evaluation.collection_map import collection_items, lay_out, write_map
+    from melodygen.evaluation.labelled import classify_labelled
+    from melodygen.nets.checkpoint import DEFAULT_CLASSIFIER
 
     if out.suffix.lower() not in (".html", ".png"):
         raise UsageError(f"--out {out}: give a name that ends in .html or .png")
     refuse_existing([out], force)
     items = collection_items(folder)
     with stage_progress(visible=not quiet) as progress:
-        listener = load_listener(classifier or DEFAULT_CLASSIFIER)
-        heard, failed = hear_labelled(
+        listener = load_recognizer(classifier or DEFAULT_CLASSIFIER)
+        heard, failed = classify_labelled(
             items, listener, lambda n: progress(f"hearing {n}/{len(items)}", n / len(items))
         )
         if len(heard) < 4:

@@ -12,7 +12,7 @@ def models(
     json_: Annotated[bool, typer.Option("--json", help="A JSON array on stdout.")] = False,
 ) -> None:
     """List the generators and classifiers that can be named, with their hashes."""
-    from melodygen.checkpoints import list_checkpoints
+    from melodygen.nets.checkpoint import list_checkpoints
 
     listed = list_checkpoints()
     if json_:

@@ -13,7 +13,8 @@ SETTLE_SECONDS = 0.1
 
 def panic(
     port: Annotated[
-        list[str] | None, typer.Option("--port", "-p", help="Name, beginning or number. Default: all outputs.")
+        list[str] | None,
+        typer.Option("--port", "-p", help="Name, beginning or number. Default: all outputs."),
     ] = None,
 ) -> None:
     """Send note-offs for every key, pedals up, all notes off and all sound off on all 16 channels."""

@@ -12,7 +12,8 @@ import typer
 def play(
     midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
     port: Annotated[
-        list[str] | None, typer.Option("--port", "-p", help="Name, beginning or number: see 'melodygen ports'.")
+        list[str] | None,
+        typer.Option("--port", "-p", help="Name, beginning or number: see 'melodygen ports'."),
     ] = None,
     virtual: Annotated[bool, typer.Option("--virtual", help="Open a port of our own, 'melodygen'.")] = False,
     start: Annotated[float, typer.Option(help="Bar to begin with, from 1.")] = 1.0,
@@ -20,17 +21,19 @@ def play(
     tempo_factor: Annotated[float, typer.Option(help="2 is twice as fast.")] = 1.0,
     clock_out: Annotated[bool, typer.Option("--clock-out", help="Send MIDI clock, Start and Stop.")] = False,
     latency: Annotated[float, typer.Option(help="Milliseconds by which everything goes out earlier.")] = 0.0,
-    realtime: Annotated[bool, typer.Option("--realtime", help="Real-time priority, where it is granted.")] = False,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Real-time priority, where it is granted.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.")] = False,
 ) -> None:
     """Play a MIDI file in time: from any bar, in a loop, slower or faster. The space bar pauses."""
-    from melodygen.asking import check_range, parse_fill
-    from melodygen.cli.onstage import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
+    from melodygen.cli.live_session import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
     from melodygen.errors import UsageError
+    from melodygen.generation.parsing import check_range, parse_fill
     from melodygen.io.midi import read_midi
     from melodygen.live.clock import InternalClock
     from melodygen.live.player import Player
-    from melodygen.live.scoreplay import ScoreProcessor
+    from melodygen.live.score_processor import ScoreProcessor
     from melodygen.live.session import Session
     from melodygen.live.terminal import keys
 
@@ -47,7 +50,9 @@ def play(
     if loop is not None:
         first, count = parse_fill(loop)
         if first + count >= len(bars):
-            raise UsageError(f"bars {first + 1} to {first + count} cannot be looped: there are {len(bars) - 1} bars")
+            raise UsageError(
+                f"bars {first + 1} to {first + count} cannot be looped: there are {len(bars) - 1} bars"
+            )
         looped = (bars[first], bars[first + count])
         position = max(position, looped[0]) if start > 1 else looped[0]
     meter = score.time_signatures[0]

@@ -25,10 +25,10 @@ def render(
     """Render a MIDI file with General MIDI instruments: stereo, 44.1 kHz, loudness set."""
     started = time.monotonic()
     from melodygen import __version__, api
+    from melodygen.audio.files import write_audio
     from melodygen.cli.output import AUDIO_FORMATS, prepare_folder, refuse_existing
     from melodygen.cli.progress import stage_progress
     from melodygen.errors import UsageError
-    from melodygen.io.audiofile import write_audio
     from melodygen.io.midi import read_midi
 
     target = Path(f"{midi.stem}.wav") if out is None else (out / f"{midi.stem}.wav" if out.is_dir() else out)

@@ -8,8 +8,8 @@ from typing import Any
 from melodygen import __version__
 from melodygen.cli.output import AUDIO_FORMATS
 from melodygen.contracts import Renderer
-from melodygen.harmony import key_name
-from melodygen.pipeline import Composition
+from melodygen.generation.loop import Composition
+from melodygen.music.harmony import key_name
 
 
 def report_of(

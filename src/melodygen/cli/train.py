@@ -22,9 +22,9 @@ import typer
 if TYPE_CHECKING:
     import torch
 
-    from melodygen.training.distributed import Crew
-    from melodygen.training.plan import Plan
-    from melodygen.training.state import Point
+    from melodygen.training.distributed import DistributedContext
+    from melodygen.training.generator.config import TrainingConfig
+    from melodygen.training.generator.state import Point
 
 app = typer.Typer(
     no_args_is_help=True, help="Learn from a folder of music: a generator, or a classifier alone."
@@ -75,7 +75,9 @@ def generator(
     length: Annotated[int, typer.Option(help="Tokens of a row.", rich_help_panel=_HOW)] = 1024,
     accumulate: Annotated[
         int | None,
-        typer.Option(help="Parts a batch is learned in. Default: two rows each on a CPU.", rich_help_panel=_HOW),
+        typer.Option(
+            help="Parts a batch is learned in. Default: two rows each on a CPU.", rich_help_panel=_HOW
+        ),
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak rate.", rich_help_panel=_HOW)] = None,
     optimizer: Annotated[str | None, typer.Option(help="muon or adamw.", rich_help_panel=_HOW)] = None,
@@ -141,16 +143,33 @@ def generator(
     so that 'melodygen generate --model OUT --style NAME' closes the loop. Ctrl-C saves; --resume goes on.
     """
     from melodygen.errors import UsageError
-    from melodygen.training.begin import begin, check_resumed
     from melodygen.training.distributed import choose_device, crew
-    from melodygen.training.plan import Plan, check_plan
-    from melodygen.training.workfolder import working_folder
+    from melodygen.training.generator.config import TrainingConfig, check_config
+    from melodygen.training.generator.setup import begin, check_resumed
+    from melodygen.training.generator.work_folder import working_folder
 
-    plan = Plan(
-        style, source, net, size, steps, minutes, rows, length, accumulate, learning_rate, optimizer, dropout,
-        weight_decay, transpose, replay, replay_pieces, patience, classifier, seed,
-    )  # fmt: skip
-    check_plan(plan)
+    plan = TrainingConfig(
+        style,
+        source,
+        net,
+        size,
+        steps,
+        minutes,
+        rows,
+        length,
+        accumulate,
+        learning_rate,
+        optimizer,
+        dropout,
+        weight_decay,
+        transpose,
+        replay,
+        replay_pieces,
+        patience,
+        classifier,
+        seed,
+    )
+    check_config(plan)
     here = choose_device(device)
     if resume and force:
         raise UsageError("--resume goes on with a run, --force throws it away: give one")
@@ -195,13 +214,13 @@ def classifier(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
     """Train the CNN alone: it learns to tell the folders apart by ear."""
-    from melodygen.asking import check_range
     from melodygen.errors import OutputExistsError
+    from melodygen.generation.parsing import check_range
 
     check_range("steps", steps, 1, 1_000_000)
     if not force and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(f"{out} is already there: choose another --out, or replace it with --force")
-    from melodygen.training.hearing import train_classifier
+    from melodygen.training.classifier.fine_tuning import train_classifier
 
     with _display(not quiet) as watcher, tempfile.TemporaryDirectory() as scratch:
         figures = train_classifier(folder, out, source, steps, seed, watcher, Path(scratch))
@@ -214,11 +233,18 @@ def classifier(
 
 
 def _lead(
-    work: Path, out: Path, folder: Path, record: dict[str, Any], device: torch.device, crew: Crew, save_minutes: float,
-    tensorboard: bool, watcher: _Watcher,
-) -> dict[str, Any]:  # fmt: skip
-    from melodygen.training.outcome import finish
-    from melodygen.training.run import learn, prepare
+    work: Path,
+    out: Path,
+    folder: Path,
+    record: dict[str, Any],
+    device: torch.device,
+    crew: DistributedContext,
+    save_minutes: float,
+    tensorboard: bool,
+    watcher: _Watcher,
+) -> dict[str, Any]:
+    from melodygen.training.generator.checkpoint import finish
+    from melodygen.training.generator.run import learn, prepare
 
     started = time.monotonic()
     run = prepare(work, record, device, crew)
@@ -231,7 +257,7 @@ def _lead(
     with contextlib.ExitStack() as stack:
         events = None
         if tensorboard:
-            from melodygen.training.events import open_events
+            from melodygen.training.generator.tensorboard import open_events
 
             events = stack.enter_context(open_events(out / "training" / "events", run))
         stop = stack.enter_context(_stopping())
@@ -245,49 +271,67 @@ def _lead(
     figures = finish(run, work, out, progress)
     report = {"out": str(out), **figures, "files": summary["files"], "used": summary["used"]}
     if run.plan.classifier:
-        from melodygen.training.teaching import teach_classifier
+        from melodygen.training.classifier.incremental import add_styles_to_classifier
 
-        report["classifier"] = teach_classifier(run, folder, work, out, watcher)
+        report["classifier"] = add_styles_to_classifier(run, folder, work, out, watcher)
     return {**report, "seconds": round(time.monotonic() - started, 1)}
 
 
-def _join(out: Path, device: torch.device, crew: Crew, save_minutes: float, watcher: _Watcher) -> None:
-    from melodygen.training.run import learn, prepare
+def _join(
+    out: Path, device: torch.device, crew: DistributedContext, save_minutes: float, watcher: _Watcher
+) -> None:
+    from melodygen.training.generator.run import learn, prepare
 
     work = out / ".work"
     record = json.loads((work / "run.json").read_text(encoding="utf-8"))
     with _stopping() as stop:
-        learn(
-            prepare(work, record, device, crew), work, crew, watcher, save_minutes * 60, stop
-        )
+        learn(prepare(work, record, device, crew), work, crew, watcher, save_minutes * 60, stop)
 
 
 def _dry_run(
-    folder: Path, plan: Plan, device: torch.device, workers: int, watcher: _Watcher, json_: bool
-) -> None:  # fmt: skip
-    from melodygen.training.begin import begin
-    from melodygen.training.distributed import Crew
-    from melodygen.training.run import measure_pace, prepare
+    folder: Path, plan: TrainingConfig, device: torch.device, workers: int, watcher: _Watcher, json_: bool
+) -> None:
+    from melodygen.training.distributed import DistributedContext
+    from melodygen.training.generator.run import measure_pace, prepare
+    from melodygen.training.generator.setup import begin
 
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         record = begin(
-            folder, work, replace(plan, replay_pieces=FEW_PIECES), device, Crew(), workers, watcher
+            folder,
+            work,
+            replace(plan, replay_pieces=FEW_PIECES),
+            device,
+            DistributedContext(),
+            workers,
+            watcher,
         )
-        run = prepare(work, record, device, Crew())
+        run = prepare(work, record, device, DistributedContext())
         watcher.stage("measuring the pace", 0.5)
         seconds = measure_pace(run)
         summary, a_step = record["summary"], plan.rows * plan.length
         report = {
-            "files": summary["files"], "used": summary["used"], "rejected": summary["rejected"],
-            "near_duplicates": summary["near_duplicates"], "reasons": summary["reasons"], "styles": summary["styles"],
-            "tokens": record["train_tokens"], "examples": -(-record["train_tokens"] // plan.length),
-            "steps": run.steps, "tokens_a_step": a_step, "seconds_a_step": round(seconds, 3),
-            "tokens_a_second": round(a_step / seconds), "minutes_at_most": round(run.steps * seconds / 60, 1),
-            "memory_mib": _peak_mib(device), "parameters": sum(p.numel() for p in run.net.parameters()),
-            "replay_minutes_at_most": round(record["replay_seconds"] / 60 * plan.replay_pieces / FEW_PIECES, 1),
-            "device": str(device), "bf16": record["bf16"],
-        }  # fmt: skip
+            "files": summary["files"],
+            "used": summary["used"],
+            "rejected": summary["rejected"],
+            "near_duplicates": summary["near_duplicates"],
+            "reasons": summary["reasons"],
+            "styles": summary["styles"],
+            "tokens": record["train_tokens"],
+            "examples": -(-record["train_tokens"] // plan.length),
+            "steps": run.steps,
+            "tokens_a_step": a_step,
+            "seconds_a_step": round(seconds, 3),
+            "tokens_a_second": round(a_step / seconds),
+            "minutes_at_most": round(run.steps * seconds / 60, 1),
+            "memory_mib": _peak_mib(device),
+            "parameters": sum(p.numel() for p in run.net.parameters()),
+            "replay_minutes_at_most": round(
+                record["replay_seconds"] / 60 * plan.replay_pieces / FEW_PIECES, 1
+            ),
+            "device": str(device),
+            "bf16": record["bf16"],
+        }
     if json_:
         print(json.dumps(report))
         return
@@ -394,9 +438,11 @@ def _display(visible: bool) -> Iterator[_Watcher]:
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description:<20}", markup=False), BarColumn(), TimeElapsedColumn(),
+        TextColumn("{task.description:<20}", markup=False),
+        BarColumn(),
+        TimeElapsedColumn(),
         TextColumn("{task.fields[told]}", markup=False),
-    )  # fmt: skip
+    )
     with Progress(
         *columns, console=console, transient=True, disable=not (visible and console.is_terminal)
     ) as bar:

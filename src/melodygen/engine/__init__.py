@@ -5,6 +5,15 @@ from melodygen.engine.parameters import Parameter
 from melodygen.engine.phrase import Phrase
 from melodygen.engine.process import ProcessWriter
 from melodygen.engine.status import Status
-from melodygen.engine.writer import ModelWriter, Order, Writer
+from melodygen.engine.writer import ModelWriter, PhraseRequest, Writer
 
-__all__ = ["Engine", "ModelWriter", "Order", "Parameter", "Phrase", "ProcessWriter", "Status", "Writer"]
+__all__ = [
+    "Engine",
+    "ModelWriter",
+    "Parameter",
+    "Phrase",
+    "PhraseRequest",
+    "ProcessWriter",
+    "Status",
+    "Writer",
+]

@@ -15,21 +15,21 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 
-from melodygen.engine.answering import Answering
-from melodygen.engine.listening import Call
-from melodygen.engine.ordering import OPENING_BARS, Orders
-from melodygen.engine.pace import Thrift
+from melodygen.engine.block_synth import BlockSynth
+from melodygen.engine.call_response import CallResponse
+from melodygen.engine.latency_budget import LatencyBudget
+from melodygen.engine.midi_input import Call
 from melodygen.engine.parameters import Parameter, Parameters, Value
 from melodygen.engine.phrase import Phrase, Placed, place, rest
-from melodygen.engine.sound import BlockSynth
+from melodygen.engine.phrase_queue import PhraseQueue
+from melodygen.engine.request_builder import OPENING_BARS, RequestBuilder
 from melodygen.engine.status import Status
-from melodygen.engine.stock import Stock
 from melodygen.engine.timeline import Timeline, is_bar_line, next_bar_line
-from melodygen.engine.writer import Order, Result, Worker, Writer
+from melodygen.engine.writer import PhraseRequest, Result, Worker, Writer
 from melodygen.errors import UsageError
 from melodygen.live.playhead import Playhead, SampleOf, Source, Stretch
 from melodygen.live.transport import PROGRAM_CHANGE, Block, MidiEvent, Transport
-from melodygen.score import ROLES
+from melodygen.music.score import ROLES
 
 CHANNELS: Mapping[str, int] = {"melody": 0, "chords": 1, "bass": 2, "other": 3, "drums": 9}
 RETRY_SECONDS = 1.0
@@ -74,9 +74,9 @@ class Engine(Source):
         self.status = Status()
         self._loop_named: tuple[float, float] | None = None
         self._timeline = Timeline()
-        self._stock = Stock()
-        self._answering = Answering()
-        self._orders = Orders(self._parameters, self._answering.listener)
+        self._stock = PhraseQueue()
+        self._answering = CallResponse()
+        self._orders = RequestBuilder(self._parameters, self._answering.listener)
         self._current: Placed | None = None
         self._programs: dict[int, int] = {}
         self._muted: frozenset[str] = frozenset()
@@ -84,7 +84,7 @@ class Engine(Source):
         """Go on to another phrase at the next bar line, as soon as there is one."""
         self._is_ordered = False
         self._spare_ordered: str | None = None
-        self._thrift = Thrift(self._notices.put)
+        self._thrift = LatencyBudget(self._notices.put)
         self._done_at = 0
         """When the worker was last done with something, in samples."""
         self.refusal = ""
@@ -292,7 +292,11 @@ class Engine(Source):
 
     def _without_given(self, placed: Placed) -> Placed:
         """What the player gave is the player's: only what was written around it is played."""
-        if placed.phrase is None or self._parameters["mode"] != "accompany" or placed.phrase.request.given is None:
+        if (
+            placed.phrase is None
+            or self._parameters["mode"] != "accompany"
+            or placed.phrase.request.given is None
+        ):
             return placed
         given = [ROLES.index(r) for r in placed.phrase.request.given_roles]
         keep = ~np.isin(placed.voice, given)
@@ -363,22 +367,28 @@ class Engine(Source):
         if sum(p.request.bars for p in stock.ready) < wanted * self._parameters.number("bars_per_phrase"):
             self._is_ordered = True
             must_begin = not stock.ready and (self._cut or stock.current is None)
-            has_opening = self._parameters["opening"] and self._parameters.number("bars_per_phrase") > OPENING_BARS
+            has_opening = (
+                self._parameters["opening"] and self._parameters.number("bars_per_phrase") > OPENING_BARS
+            )
             if must_begin and has_opening:
                 self._post(self._orders.opening(transport, stock.newest))
             else:
                 following = self._orders.next(transport, stock.newest)
                 playing = following.quarters * 60.0 / transport.qpm
-                ahead = math.inf if must_begin else self._seconds_ahead(transport)  # what must begin is waited for
+                ahead = (
+                    math.inf if must_begin else self._seconds_ahead(transport)
+                )  # what must begin is waited for
                 self._post(self._thrift.in_time(following, playing, ahead, bool(self._parameters["opening"])))
         elif self._spare_ordered is None:
             missing = [s for s in self._standby if s not in stock.spares and s != self._parameters["style"]]
             if missing:
                 self._spare_ordered = missing[0]
                 spare = self._orders.spare(transport, stock.current, missing[0])
-                self._post(self._thrift.pace.fit(spare, spare.quarters * 60.0 / transport.qpm, may_be_unheard=False))
+                self._post(
+                    self._thrift.pace.fit(spare, spare.quarters * 60.0 / transport.qpm, may_be_unheard=False)
+                )
 
-    def _post(self, order: Order) -> None:
+    def _post(self, order: PhraseRequest) -> None:
         self._worker.post(replace(order, posted=self._samples))
 
     def _seconds_ahead(self, transport: Transport) -> float:
@@ -409,7 +419,12 @@ class Engine(Source):
             return
         if phrase is None:
             request = result.order.request
-            if result.is_hopeless and self._stock.newest is None and request.given is None and request.prompt is None:
+            if (
+                result.is_hopeless
+                and self._stock.newest is None
+                and request.given is None
+                and request.prompt is None
+            ):
                 self.refusal = result.error
             self._notices.put(f"no phrase written: {result.error}")
             self._retry_at = self._samples + round(self._retry_seconds * self._sample_rate)

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from melodygen.asking import parse_key
 from melodygen.errors import UsageError
+from melodygen.generation.parsing import parse_key
+from melodygen.music.score import ROLES
 from melodygen.registry import nearest
-from melodygen.score import ROLES
 
 Value = float | int | bool | str | tuple[str, ...] | None
 
@@ -100,7 +100,9 @@ class Parameters:
     """The current values, all valid. Replaced whole, so that any thread may read them."""
 
     def __init__(self, styles: tuple[str, ...], **values: Value) -> None:
-        self.table = {p.name: replace(p, choices=styles, default=styles[0]) if p.name == "style" else p for p in TABLE}
+        self.table = {
+            p.name: replace(p, choices=styles, default=styles[0]) if p.name == "style" else p for p in TABLE
+        }
         self._values: Mapping[str, Value] = {name: p.default for name, p in self.table.items()}
         for name, value in values.items():
             self.set(name, value)

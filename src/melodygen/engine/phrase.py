@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from melodygen.contracts import Request
 from melodygen.live.playhead import Stretch
-from melodygen.score import ROLES, Score
+from melodygen.music.score import ROLES, Score
+from melodygen.request import Request
 
 Floats = NDArray[np.float64]
 HUMANIZE_QUARTERS = 0.02

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from melodygen.engine.phrase import Phrase
-from melodygen.engine.writer import Abandoned, Order, Writer
+from melodygen.engine.writer import Abandoned, PhraseRequest, Writer
 from melodygen.errors import MelodygenError
 
 _ABANDON = "abandon"
@@ -39,7 +39,7 @@ class ProcessWriter:
         self.styles: tuple[str, ...] = ()
         self._child = self._start()
 
-    def write(self, order: Order) -> Phrase:
+    def write(self, order: PhraseRequest) -> Phrase:
         """See :class:`~melodygen.engine.writer.Writer`."""
         with self._lock:
             if self._closed:
@@ -129,11 +129,11 @@ class _Inbox:
 
     def __init__(self, orders: BinaryIO, writer: Writer) -> None:
         self._orders, self._writer = orders, writer
-        self._waiting: SimpleQueue[tuple[int, Order] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[int, PhraseRequest] | None] = SimpleQueue()
         self._in_hand = self._unwanted = 0
         threading.Thread(target=self._read, daemon=True).start()
 
-    def next(self) -> Order | None:
+    def next(self) -> PhraseRequest | None:
         """Waits for it. None at the end."""
         found = self._waiting.get()
         if found is None:
@@ -153,7 +153,7 @@ class _Inbox:
                 message = pickle.load(self._orders)
             except (EOFError, OSError, pickle.UnpicklingError):
                 message = None
-            if isinstance(message, Order):
+            if isinstance(message, PhraseRequest):
                 count += 1
                 self._waiting.put((count, message))
                 continue

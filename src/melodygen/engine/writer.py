@@ -1,4 +1,4 @@
-"""Who writes phrases: any callable that takes an Order; the models with the style loop are one.
+"""Who writes phrases: any callable that takes an PhraseRequest; the models with the style loop are one.
 
 The thread that plays never writes: a :class:`Worker` runs the writer ahead of the playhead.
 """
@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from melodygen.contracts import Generator, Renderer, Request, StyleClassifier
+from melodygen.contracts import Generator, Renderer, StyleClassifier
 from melodygen.engine.phrase import Phrase
 from melodygen.errors import MelodygenError, UsageError
-from melodygen.pipeline import compose
+from melodygen.generation.loop import compose
+from melodygen.request import Request
 
 
 @dataclass(frozen=True)
-class Order:
+class PhraseRequest:
     """What is to be written, for what (``purpose``), and for which state of the parameters (``version``).
 
     ``quick``: it has to begin now. Written once, and not heard by a classifier. ``posted``: when it was given to the
@@ -47,7 +48,7 @@ class Writer(Protocol):
 
     styles: tuple[str, ...]
 
-    def write(self, order: Order) -> Phrase: ...
+    def write(self, order: PhraseRequest) -> Phrase: ...
 
     def abandon(self) -> None:
         """What is being written is no longer wanted: raise Abandoned from ``write`` soon. From any thread."""
@@ -68,7 +69,7 @@ class ModelWriter:
         self.styles = tuple(s for s in generator.styles if s in classifier.labels)
         self._abandoned = False
 
-    def write(self, order: Order) -> Phrase:
+    def write(self, order: PhraseRequest) -> Phrase:
         """See :class:`Writer`."""
         self._abandoned = False
         if order.quick:
@@ -104,7 +105,7 @@ class ModelWriter:
 class Result:
     """A phrase, or why there is none. ``is_hopeless``: the order asks for what the writer cannot write."""
 
-    order: Order
+    order: PhraseRequest
     phrase: Phrase | None
     error: str = ""
     abandoned: bool = False
@@ -116,11 +117,11 @@ class Worker:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._orders: SimpleQueue[Order | None] = SimpleQueue()
+        self._orders: SimpleQueue[PhraseRequest | None] = SimpleQueue()
         self._results: SimpleQueue[Result] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def post(self, order: Order) -> None:
+    def post(self, order: PhraseRequest) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="melodygen-writer", daemon=True)
             self._thread.start()
@@ -139,7 +140,7 @@ class Worker:
         except Empty:
             return None
 
-    def now(self, order: Order) -> Result:
+    def now(self, order: PhraseRequest) -> Result:
         """Write in the caller's thread: for hosts that bounce offline and may wait."""
         try:
             return Result(order, self._writer.write(order))

@@ -17,9 +17,9 @@ from scipy.fft import dct
 from torch import nn
 from torch.nn import functional
 
+from melodygen.audio.features import Features
 from melodygen.errors import MelodygenError
-from melodygen.evaluation.labelled import Heard
-from melodygen.frontend import Features
+from melodygen.evaluation.labelled import ClassifiedItem
 
 LSTM_STEPS = 120
 LSTM_STRIDE = 4
@@ -59,14 +59,14 @@ def need_sklearn() -> None:
         ) from error
 
 
-def spectral_rows(heard: Sequence[Heard]) -> Table:
+def spectral_rows(heard: Sequence[ClassifiedItem]) -> Table:
     """(N, 2 F): mean and deviation of each log-mel band."""
     return np.stack(
         [np.concatenate((h.windows.mean(axis=(0, 2)), h.windows.std(axis=(0, 2)))) for h in heard]
     )
 
 
-def mfcc_rows(heard: Sequence[Heard]) -> Table:
+def mfcc_rows(heard: Sequence[ClassifiedItem]) -> Table:
     """(N, 40): mean and deviation of 20 MFCC."""
     rows = []
     for h in heard:
@@ -75,14 +75,14 @@ def mfcc_rows(heard: Sequence[Heard]) -> Table:
     return np.stack(rows)
 
 
-def embedding_rows(heard: Sequence[Heard]) -> Table:
+def embedding_rows(heard: Sequence[ClassifiedItem]) -> Table:
     """(N, E)"""
     return np.stack([h.embedded.mean(axis=0) for h in heard]).astype(np.float64)
 
 
 def cross_validated(
     name: str,
-    heard: Sequence[Heard],
+    heard: Sequence[ClassifiedItem],
     targets: NDArray[np.int64],
     fold: NDArray[np.int64],
     num_labels: int,
@@ -129,7 +129,7 @@ def _model(name: str, seed: int) -> Any:
 
 
 def _lstm(
-    heard: Sequence[Heard], targets: NDArray[np.int64], inside: NDArray[np.int64], outside: NDArray[np.int64],
+    heard: Sequence[ClassifiedItem], targets: NDArray[np.int64], inside: NDArray[np.int64], outside: NDArray[np.int64],
     num_labels: int, seed: int,
 ) -> Table:  # fmt: skip
     def frames(windows: Features) -> Features:

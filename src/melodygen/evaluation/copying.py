@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.atomic import atomic_path
-from melodygen.corpus.shards import Shards
+from melodygen.data.shards import Shards
 from melodygen.errors import CorpusError
 from melodygen.evaluation.statistics import piece_of
-from melodygen.score import Score
+from melodygen.music.score import Score
 from melodygen.tokens.grid import PITCHED_ROLES, Piece, meter_positions
 from melodygen.tokens.vocabulary import DURATIONS, METERS, SEGMENT_ROLES, VOCABULARY
 
@@ -87,7 +87,9 @@ class CopyIndex:
                 if int(held["format"]) != _FORMAT:
                     raise CorpusError(f"{path}: a copy index of format {int(held['format'])}; build it again")
                 titles, paths = json.loads(held["names"].tobytes().decode())
-                return cls(held["text"], held["order"], held["alphabet"], held["begins"], tuple(titles), tuple(paths))
+                return cls(
+                    held["text"], held["order"], held["alphabet"], held["begins"], tuple(titles), tuple(paths)
+                )
         except (OSError, KeyError, ValueError, BadZipFile) as error:
             raise CorpusError(f"{path} is not a copy index ({error}); build it again") from error
 
@@ -206,7 +208,9 @@ def _steps(onset: Ints, pitch: Ints, duration: Ints) -> Ints:
 def _query(steps: Ints, alphabet: Ints) -> Ints:
     """Steps as the index spells them; one that is not in the training set becomes ``_NOWHERE``."""
     at = np.searchsorted(alphabet, steps).clip(max=len(alphabet) - 1)
-    return np.where(alphabet[at] == steps, at + 1, _NOWHERE) if len(alphabet) else np.full_like(steps, _NOWHERE)
+    return (
+        np.where(alphabet[at] == steps, at + 1, _NOWHERE) if len(alphabet) else np.full_like(steps, _NOWHERE)
+    )
 
 
 def _longest_matches(query: Ints, index: CopyIndex) -> tuple[Ints, Ints]:
@@ -261,7 +265,11 @@ def _compare(wanted: Ints, text: NDArray[np.int32], place: Ints) -> tuple[Ints, 
 
 def _follow(query: Ints, text: NDArray[np.int32], start: int, place: int) -> int:
     length = WINDOW
-    while start + length < len(query) and place + length < len(text) and query[start + length] == text[place + length]:
+    while (
+        start + length < len(query)
+        and place + length < len(text)
+        and query[start + length] == text[place + length]
+    ):
         length += 1
     return length
 

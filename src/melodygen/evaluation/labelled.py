@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from melodygen.classifiers.cnn import CnnClassifier
+from melodygen.audio.features import Features
+from melodygen.classification.cnn import CnnClassifier
+from melodygen.classification.recognizer import TrackClassifier
+from melodygen.classification.result import TrackError
 from melodygen.errors import CorpusError, MelodygenError
-from melodygen.frontend import Features
-from melodygen.recognition.files import music_files
-from melodygen.recognition.finding import Failure
-from melodygen.recognition.listener import Listener
+from melodygen.io.folder import music_files
 
 GROUP_FIELDS = ("artist", "group", "title")
 
@@ -32,7 +32,7 @@ class Item:
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class ClassifiedItem:
     """A labelled track as windows (W, F, T), and what the checkpoint makes of them: (W, E) and logits (W, C)."""
 
     item: Item
@@ -76,21 +76,21 @@ def read_labelled(folder: Path) -> list[Item]:
     return items
 
 
-def hear_labelled(
-    items: Sequence[Item], listener: Listener, progress: Callable[[int], None] | None = None
-) -> tuple[list[Heard], list[Failure]]:
+def classify_labelled(
+    items: Sequence[Item], listener: TrackClassifier, progress: Callable[[int], None] | None = None
+) -> tuple[list[ClassifiedItem], list[TrackError]]:
     """What could be heard, in order, and what could not, and why."""
     heard, failed = [], []
     for number, item in enumerate(items, 1):
         try:
             judge, windows = listener.windows(item.path)
             embedded, logits = judge.outputs(windows)
-            heard.append(Heard(item, judge, windows, embedded, logits))
+            heard.append(ClassifiedItem(item, judge, windows, embedded, logits))
         except (MelodygenError, OSError, MemoryError) as error:
-            failed.append(Failure(str(item.path), " ".join(str(error).split()) or type(error).__name__))
+            failed.append(TrackError(str(item.path), " ".join(str(error).split()) or type(error).__name__))
         if progress is not None:
             progress(number)
     return heard, failed
 
 
-__all__ = ["Heard", "Item", "hear_labelled", "read_labelled"]
+__all__ = ["ClassifiedItem", "Item", "classify_labelled", "read_labelled"]

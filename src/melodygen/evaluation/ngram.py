@@ -64,7 +64,9 @@ def train_ngram(
 ) -> Ngram:
     """Count the n-grams of all sequences; none reaches over the end of its sequence."""
     if vocabulary_size**order >= _MAX_KEY:
-        raise ValueError(f"order {order} over {vocabulary_size} tokens does not fit a 64-bit key; take a lower order")
+        raise ValueError(
+            f"order {order} over {vocabulary_size} tokens does not fit a 64-bit key; take a lower order"
+        )
     grams = [_keys(np.asarray(s, dtype=np.int64), order, vocabulary_size) for s in sequences]
     flat = np.concatenate(grams) if grams else np.zeros(0, np.int64)
     keys, counts = np.unique(flat, return_counts=True)

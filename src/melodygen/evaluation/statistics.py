@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import gaussian_kde, wasserstein_distance
 
-from melodygen.harmony import CHORD_QUALITIES
-from melodygen.score import Score
+from melodygen.music.harmony import CHORD_QUALITIES
+from melodygen.music.score import Score
 from melodygen.tokens.grid import (
     GRID_ROLES,
     PITCHED_ROLES,
@@ -172,8 +172,12 @@ def ending(piece: Piece) -> dict[str, float]:
     result = {"last bar sounds": float(bool(notes)), "cut notes": over / len(notes) if notes else math.nan}
     for role, pick in (("melody", max), ("bass", min)):
         pitch = _last_pitch(piece, role, pick)
-        result[f"{role} ends on tonic"] = math.nan if pitch is None or key is None else float(pitch % 12 == key[0])
-        result[f"{role} ends in chord"] = math.nan if pitch is None or not final else float(pitch % 12 in final)
+        result[f"{role} ends on tonic"] = (
+            math.nan if pitch is None or key is None else float(pitch % 12 == key[0])
+        )
+        result[f"{role} ends in chord"] = (
+            math.nan if pitch is None or not final else float(pitch % 12 in final)
+        )
     return result
 
 
@@ -251,7 +255,9 @@ def _onsets(bar: GridBar) -> set[int]:
 def _content(bar: GridBar) -> frozenset[tuple[str, int, int]]:
     """Role, onset, and pitch or drum of every note."""
     return frozenset(
-        (role, n[0], n[1] if role == "drums" else n[3]) for role in GRID_ROLES for n in bar.parts.get(role, ())
+        (role, n[0], n[1] if role == "drums" else n[3])
+        for role in GRID_ROLES
+        for n in bar.parts.get(role, ())
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from melodygen.atomic import atomic_path
 from melodygen.errors import MidiReadError, ScoreError
-from melodygen.score import (
+from melodygen.music.score import (
     NOTE_DTYPE,
     ROLES,
     Chord,
@@ -26,7 +26,7 @@ from melodygen.score import (
     Track,
     note_array,
 )
-from melodygen.units import qpm_to_microseconds_per_quarter
+from melodygen.music.units import qpm_to_microseconds_per_quarter
 
 MAX_FILE_BYTES = 32 * 2**20
 MAX_NOTES = 2_000_000
@@ -147,12 +147,14 @@ def _convert(native: object, path: Path) -> Score:
     )
     # one stray event far away would have renderers and grids fill the memory with silence
     if score.duration_seconds > MAX_HOURS * 3600:
-        raise ScoreError(f"lasts {score.duration_seconds / 3600:.0f} hours, more than the limit of {MAX_HOURS}")
+        raise ScoreError(
+            f"lasts {score.duration_seconds / 3600:.0f} hours, more than the limit of {MAX_HOURS}"
+        )
     return score
 
 
 def _is_chord(text: str) -> bool:
-    from melodygen.harmony import parse_chord
+    from melodygen.music.harmony import parse_chord
 
     if not (text == "N" or ":" in text):
         return False

@@ -12,8 +12,8 @@ from typing import Any
 
 from melodygen.atomic import atomic_path
 from melodygen.errors import ScoreError
-from melodygen.harmony import parse_chord
-from melodygen.score import Score, Track
+from melodygen.music.harmony import parse_chord
+from melodygen.music.score import Score, Track
 
 _CHORD_KINDS = {
     "maj": "", "min": "m", "7": "7", "min7": "m7", "maj7": "maj7", "dim": "dim", "dim7": "dim7", "hdim7": "m7b5",
@@ -22,7 +22,19 @@ _CHORD_KINDS = {
 }  # fmt: skip
 _ROOTS = ("C", "D-", "D", "E-", "E", "F", "G-", "G", "A-", "A", "B-", "B")
 # where General MIDI drums stand on a percussion staff
-_STAFF = {36: "F4", 38: "C5", 37: "C5", 42: "G5", 44: "D4", 46: "G5", 49: "A5", 51: "F5", 41: "A4", 45: "D5", 50: "E5"}
+_STAFF = {
+    36: "F4",
+    38: "C5",
+    37: "C5",
+    42: "G5",
+    44: "D4",
+    46: "G5",
+    49: "A5",
+    51: "F5",
+    41: "A4",
+    45: "D5",
+    50: "E5",
+}
 
 
 def write_musicxml(path: str | Path, score: Score, overwrite: bool = False) -> None:

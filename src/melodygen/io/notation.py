@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from melodygen.errors import MelodygenError, MidiReadError
-from melodygen.harmony import chord_label
-from melodygen.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
+from melodygen.music.harmony import chord_label
+from melodygen.music.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
 
-NOTATION_SUFFIXES = frozenset((".musicxml", ".mxl", ".xml", ".abc", ".krn"))
 MAX_FILE_BYTES = 32 * 2**20
 TICKS = 480
 _FORMATS = {".abc": "abc", ".krn": "humdrum"}

@@ -47,7 +47,9 @@ class Clock(Protocol):
 class InternalClock:
     """Our own tempo, or a tempo map of (quarters, qpm), the first at or before 0, times ``factor``."""
 
-    def __init__(self, qpm: float = 120.0, tempos: Sequence[tuple[float, float]] = (), factor: float = 1.0) -> None:
+    def __init__(
+        self, qpm: float = 120.0, tempos: Sequence[tuple[float, float]] = (), factor: float = 1.0
+    ) -> None:
         self.epoch = 0
         self.epoch_time = 0.0
         self.is_running = False

@@ -2,7 +2,7 @@
 
 A JACK server that ends takes all ports with it, our virtual ones too, and nothing of JACK says so: its clients go on
 listing the ports there were, and RtMidi spins without end once its buffer is full. So where the ports are JACK's, the
-server itself is watched (:mod:`melodygen.live.jackserver`). All clients of the dead server are closed before one of
+server itself is watched (:mod:`melodygen.live.jack_server`). All clients of the dead server are closed before one of
 the next is opened, else JACK's library mixes the two up.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from melodygen.errors import PortError
-from melodygen.live.jackserver import jack_server
+from melodygen.live.jack_server import jack_server
 from melodygen.live.ports import (
     CLIENT,
     Port,

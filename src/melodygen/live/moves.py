@@ -99,7 +99,9 @@ def load_controls(path: Path) -> dict[tuple[int, int], str]:
             channel, _, controller = place.partition(":")
             learned[-1 if channel == "*" else int(channel) - 1, int(controller)] = name
     except OSError as error:
-        raise UsageError(f"controls {path} cannot be read: {error.strerror}; learn them with --learn") from error
+        raise UsageError(
+            f"controls {path} cannot be read: {error.strerror}; learn them with --learn"
+        ) from error
     except (ValueError, AttributeError) as error:
         raise UsageError(f'controls {path} are not like {{"1:21": "next"}}: {error}') from error
     for (channel, controller), name in learned.items():

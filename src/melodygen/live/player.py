@@ -143,7 +143,9 @@ class Player:
 
     def punctuality(self) -> Punctuality:
         total = sum(self._bins)
-        return Punctuality(total, self._dropped, self._quantile(0.5, total), self._quantile(0.99, total), self._worst)
+        return Punctuality(
+            total, self._dropped, self._quantile(0.5, total), self._quantile(0.99, total), self._worst
+        )
 
     def _quantile(self, share: float, total: int) -> float:
         seen = 0

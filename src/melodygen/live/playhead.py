@@ -91,7 +91,9 @@ class Playhead:
         grain = SAMPLE_TOLERANCE / per_quarter
         position = transport.position_quarters
         near = 2.0 / per_quarter
-        loop = transport.loop if transport.loop is not None and transport.loop[0] < transport.loop[1] else None
+        loop = (
+            transport.loop if transport.loop is not None and transport.loop[0] < transport.loop[1] else None
+        )
         if loop is not None and abs(position - loop[1]) < near and abs(self.expected - loop[0]) < near:
             position = self.expected  # the host's rounding has not gone back yet, ours has
         if self._done is None or abs(position - self.expected) > near:

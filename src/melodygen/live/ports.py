@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from melodygen.errors import PortError
-from melodygen.live.jackserver import jack_server
+from melodygen.live.jack_server import jack_server
 from melodygen.live.transport import MidiBytes
 
 _WINDOWS = os.name == "nt"
@@ -27,7 +27,9 @@ NO_BACKEND = (
     "3.12; on newer ones it is compiled, or use Python 3.12)"
 )
 NO_SERVER = "no JACK server runs that this program could use: start one (jackd -d alsa; without a sound card -d dummy)"
-NO_LIBRARY = "python-rtmidi cannot be loaded; it needs ALSA's library (Debian, Ubuntu: apt-get install libasound2)"
+NO_LIBRARY = (
+    "python-rtmidi cannot be loaded; it needs ALSA's library (Debian, Ubuntu: apt-get install libasound2)"
+)
 NO_VIRTUAL = (
     "Windows has no virtual MIDI ports. Make a loopback: loopMIDI (tobias-erichsen.de), or the 'Default App Loopback' "
     "of Windows MIDI Services; then --port with its name here and the same loopback as input in the DAW"
@@ -234,7 +236,9 @@ class PortInput:
     def hush(self) -> None:
         """Hear nothing more. To be called before any client of JACK is closed: the server then waits for what is being
         received, and that waits for Python, which the closing holds."""
-        receiver = getattr(self._port, "_rt", None)  # mido can only change the callback, rtmidi can take it away
+        receiver = getattr(
+            self._port, "_rt", None
+        )  # mido can only change the callback, rtmidi can take it away
         if receiver is not None:
             receiver.cancel_callback()
             time.sleep(0.02)  # what is on its way gets through

@@ -11,7 +11,7 @@ from pathlib import Path
 from melodygen.errors import UsageError
 from melodygen.io.midi import write_midi
 from melodygen.live.transport import NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, MidiBytes
-from melodygen.score import Score, Tempo, TimeSignature, Track, note_array
+from melodygen.music.score import Score, Tempo, TimeSignature, Track, note_array
 
 TICKS_PER_QUARTER = 480
 DRUM_CHANNEL = 9

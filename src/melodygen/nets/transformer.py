@@ -1,6 +1,6 @@
 """A decoder-only Transformer: pre-norm, rotary positions, RMS norm, squared-ReLU MLP, tied embeddings.
 
-This is the net as it is trained; :mod:`melodygen.nets.writing` runs it token by token.
+This is the net as it is trained; :mod:`melodygen.nets.decoder` runs it token by token.
 
 Letters: B batch, T steps, V vocabulary, D width, H heads. Rotary positions after Su et al. 2021; squared ReLU after
 So et al. 2021 (Primer).

@@ -126,7 +126,11 @@ def encode_bar(
     if bar.meter != meter_before:
         ids.append(_V.id("meter", 1 + METERS.index(bar.meter)))
     for role in roles:
-        ids += encode_chords(bar.chords) if role == "chordline" else encode_segment(role, bar.parts.get(role, ()))
+        ids += (
+            encode_chords(bar.chords)
+            if role == "chordline"
+            else encode_segment(role, bar.parts.get(role, ()))
+        )
     return ids
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.errors import ScoreError, TokenError
-from melodygen.harmony import estimate_key, parse_chord
-from melodygen.score import Score
+from melodygen.music.harmony import estimate_key, parse_chord
+from melodygen.music.score import Score
 from melodygen.tokens.vocabulary import (
     CHORD_QUALITY_NAMES,
     DRUM_CLASS,
@@ -255,7 +255,9 @@ def encode(columns: Columns) -> tuple[NDArray[np.int16], NDArray[np.int32], NDAr
     ), axis=1)  # fmt: skip
     cells = columns.num_bars * _ROLES
     lengths = np.bincount(segment, emitted.sum(axis=1), cells).astype(np.int32).reshape(-1, _ROLES)
-    notes = np.bincount(columns.bar * _ROLES + columns.role, minlength=cells).astype(np.int16).reshape(-1, _ROLES)
+    notes = (
+        np.bincount(columns.bar * _ROLES + columns.role, minlength=cells).astype(np.int16).reshape(-1, _ROLES)
+    )
     return ids[emitted].astype(np.int16), lengths, notes
 
 

@@ -129,7 +129,9 @@ class Grammar:
     @property
     def is_between_bars(self) -> bool:
         """Whether a bar could end here, or none has begun."""
-        return self._state in ("bar", "note") or (self._state in ("bar_open", "meter") and self.meter is not None)
+        return self._state in ("bar", "note") or (
+            self._state in ("bar_open", "meter") and self.meter is not None
+        )
 
     def skip_gap(self, bars: int) -> None:
         """Jump over ``bars`` bars that are replaced by ``gap``; the caller puts the token."""
@@ -202,8 +204,10 @@ class Grammar:
             mask[first + after + 1 : first + len(DURATIONS)] = True
             if self._duration >= 0:
                 mask[first + self._duration] = False
-        if self._duration >= 0 and self._velocity >= 0 and (
-            state in ("position", "velocity", "duration") or (state == "note" and room)
+        if (
+            self._duration >= 0
+            and self._velocity >= 0
+            and (state in ("position", "velocity", "duration") or (state == "note" and room))
         ):
             first = max(low, self._pitch + 1 if self._pitch >= 0 else low)
             if first <= high:
@@ -217,7 +221,9 @@ def check(ids: Sequence[int], header: Header, bars: int, start: int) -> None:
     """Raise TokenError at the first token of ``ids[start:]`` that the grammar forbids. Infill is followed through: the
     bars after the gap count on from it, and the gap is filled with as many bars as are missing."""
     grammar = Grammar(header, bars, Limits(allow_meter_change=True))
-    gap: tuple[int, int, tuple[int, int] | None] | None = None  # bars left before and after it, meter before it
+    gap: tuple[int, int, tuple[int, int] | None] | None = (
+        None  # bars left before and after it, meter before it
+    )
     filling = False
     for at in range(start, len(ids)):
         token = ids[at]

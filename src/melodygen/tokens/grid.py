@@ -13,16 +13,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from melodygen.errors import ScoreError
-from melodygen.harmony import chord_label
-from melodygen.score import (
-    Chord,
-    KeySignature,
-    Score,
-    Tempo,
-    TimeSignature,
-    Track,
-    note_array,
-)
+from melodygen.music.harmony import chord_label
+from melodygen.music.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
 from melodygen.tokens import columns
 from melodygen.tokens.vocabulary import (
     CHORD_QUALITY_NAMES,
@@ -140,7 +132,9 @@ def piece_to_score(
     """One track a role that is present, in GRID_ROLES order. ``programs`` maps a role to a General MIDI program."""
     unit = ticks_per_quarter // POSITIONS_PER_QUARTER
     if unit * POSITIONS_PER_QUARTER != ticks_per_quarter:
-        raise ScoreError(f"ticks_per_quarter {ticks_per_quarter} is not a multiple of {POSITIONS_PER_QUARTER}")
+        raise ScoreError(
+            f"ticks_per_quarter {ticks_per_quarter} is not a multiple of {POSITIONS_PER_QUARTER}"
+        )
     programs = programs or {}
     rows: dict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
     meters: list[TimeSignature] = []
@@ -163,9 +157,7 @@ def piece_to_score(
     tracks = []
     for role in GRID_ROLES:
         if rows.get(role):
-            tracks.append(
-                Track(note_array(rows[role]), programs.get(role, 0), role == "drums", role, role)
-            )
+            tracks.append(Track(note_array(rows[role]), programs.get(role, 0), role == "drums", role, role))
     keys = (KeySignature(0, piece.key[0], piece.key[1]),) if piece.key else ()
     return Score(
         tuple(tracks), (Tempo(0, piece.qpm),), tuple(meters) or (TimeSignature(0, 4, 4),), keys, tuple(chords),

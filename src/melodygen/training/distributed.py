@@ -15,7 +15,7 @@ from melodygen.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Crew:
+class DistributedContext:
     """``rank`` of this process among ``size``; rank 0 reads, writes and speaks."""
 
     rank: int = 0
@@ -63,17 +63,17 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def crew(device: torch.device) -> Iterator[Crew]:
+def crew(device: torch.device) -> Iterator[DistributedContext]:
     """The processes torchrun started, or this one alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Crew()
+        yield DistributedContext()
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Crew(distributed.get_rank(), size)
+        yield DistributedContext(distributed.get_rank(), size)
         distributed.barrier()  # one that leaves while another still writes would take the connection with it
     finally:
         gc.collect()  # a net wrapped to learn together holds the group: its threads must end before the process

@@ -1,0 +1,1 @@
+"""Music analysis from notes or sound: chords, roles, rhythm."""

@@ -1,0 +1,263 @@
+"""Recordings in blocks: any length in little memory, brought to mono at the front end's rate as they are read.
+
+libsndfile reads WAV, FLAC, MP3, Ogg, Opus, AIFF and more, by content and not by name; what it does not know (M4A,
+WMA) goes through the ``ffmpeg`` program where there is one. Samples that are not finite are heard as silence and
+counted; a file that holds many is refused.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import firwin, resample_poly
+
+from melodygen.audio.features import Features, resampling_ratio
+from melodygen.errors import AudioError
+from melodygen.io.formats import FFMPEG_SUFFIXES
+
+BLOCK_SECONDS = 4.0
+MAX_CHANNELS = 64
+LOUDEST = 1e4
+"""Float files may hold anything; a sample beyond this is no sound."""
+CLIPPED = 0.9999
+MAX_BAD_SHARE = 0.01
+FFMPEG_RATE = 44_100
+
+
+@dataclass
+class Signal:
+    """What was met while decoding. ``peak`` and ``rms`` of full scale, DC taken off ``rms``."""
+
+    num_frames: int = 0
+    num_samples: int = 0
+    num_bad: int = 0
+    num_clipped: int = 0
+    peak: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, block: Features, num_bad: int) -> None:
+        """Count a clean block of (frames, channels)."""
+        self.num_frames += len(block)
+        self.num_samples += block.size
+        self.num_bad += num_bad
+        flat = block.reshape(-1)
+        peak = max(float(flat.max(initial=0.0)), -float(flat.min(initial=0.0)))
+        if peak >= CLIPPED:
+            self.num_clipped += int((np.abs(flat) >= CLIPPED).sum())
+        self.peak = max(self.peak, peak)
+        self.total += float(flat.sum())
+        self.squares += float(np.vdot(flat, flat))
+
+    @property
+    def rms(self) -> float:
+        if not self.num_samples:
+            return 0.0
+        mean = self.total / self.num_samples
+        return float(np.sqrt(max(0.0, self.squares / self.num_samples - mean * mean)))
+
+
+@lru_cache(maxsize=8)
+def _low_pass(up: int, down: int) -> Features:
+    """The filter that ``resample_poly`` would design anew for each block."""
+    most = max(up, down)
+    taps: Features = firwin(2 * 10 * most + 1, 1.0 / most, window=("kaiser", 5.0)).astype(np.float32)
+    return taps
+
+
+class BlockResampler:
+    """Mono blocks at one rate -> blocks at another: together they equal resampling the whole at once."""
+
+    def __init__(self, rate_in: int, rate_out: int) -> None:
+        self._up, self._down = (1, 1) if rate_in == rate_out else resampling_ratio(rate_in, rate_out)
+        reach = (
+            -(-10 * max(self._up, self._down) // self._up) + 1
+        )  # of SciPy's filter, in samples of the input
+        self._halo = -(-reach // self._down) * self._down
+        self._held = np.zeros(0, dtype=np.float32)
+        self._before = 0
+        """How much of what is held was let out already: context of what comes."""
+
+    def push(self, block: Features) -> Features:
+        """What can be said of the sound so far and was not yet."""
+        if self._up == self._down == 1:
+            return block
+        self._held = np.concatenate((self._held, block))
+        ready = (len(self._held) - self._halo - self._before) // self._down * self._down
+        return self._let_out(self._before + ready) if ready > 0 else np.zeros(0, dtype=np.float32)
+
+    def flush(self) -> Features:
+        """The end of the sound."""
+        if self._up == self._down == 1 or self._before == len(self._held):
+            return np.zeros(0, dtype=np.float32)
+        return self._let_out(len(self._held))
+
+    def _let_out(self, until: int) -> Features:
+        sound = resample_poly(self._held, self._up, self._down, window=_low_pass(self._up, self._down))
+        first = self._before * self._up // self._down
+        last = len(sound) if until == len(self._held) else until * self._up // self._down
+        keep = max(0, (until - self._halo) // self._down * self._down)
+        self._held, self._before = self._held[keep:], until - keep
+        return np.asarray(sound[first:last], dtype=np.float32)
+
+
+@dataclass
+class Recording:
+    """An open recording. ``expected_frames`` is what its header says, None where it does not.
+
+    ``tags``  the text fields that tell where a file comes from (``software``, ``comment``).
+    """
+
+    path: Path
+    sample_rate: int
+    num_channels: int
+    expected_frames: int | None
+    decoder: str
+    tags: dict[str, str]
+    signal: Signal = field(default_factory=Signal)
+    _file: Any = None
+    _handle: Any = None
+    _process: subprocess.Popen[bytes] | None = None
+    _errors: Any = None
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for held in (self._file, self._handle, self._errors):
+            if held is not None:
+                held.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+
+    def mono_blocks(self, sample_rate: int) -> Iterator[Features]:
+        """Mono blocks at ``sample_rate``. Raises AudioError when the file cannot be read, or holds no sound."""
+        resampler = BlockResampler(self.sample_rate, sample_rate)
+        for block in self._blocks():
+            # a product with the channels' shares: ten times as fast as a mean along them
+            shares = np.full(block.shape[1], 1.0 / block.shape[1], dtype=np.float32)
+            yield resampler.push(self._clean(block) @ shares)
+        yield resampler.flush()
+        signal = self.signal
+        if not signal.num_frames:
+            said = f", though its header says {self.expected_frames}" if self.expected_frames else ""
+            raise AudioError(f"{self.path.name} holds no samples{said}")
+        if signal.num_bad > MAX_BAD_SHARE * signal.num_samples:
+            raise AudioError(
+                f"{self.path.name}: {signal.num_bad} of {signal.num_samples} samples are NaN, infinite or beyond "
+                f"{LOUDEST:g}; at most {MAX_BAD_SHARE:.0%} can be passed over: export it again"
+            )
+
+    def _clean(self, block: Features) -> Features:
+        num_bad = 0
+        if block.size and not (block.max() < LOUDEST and block.min() > -LOUDEST):  # NaN is neither
+            bad = ~(np.abs(block) < LOUDEST)
+            num_bad = int(bad.sum())
+            block = np.where(bad, np.float32(0), block)
+        self.signal.add(block, num_bad)
+        return block
+
+    def _blocks(self) -> Iterator[Features]:
+        import soundfile as sf
+
+        size = max(1, round(BLOCK_SECONDS * self.sample_rate))
+        if self._process is not None:
+            yield from self._piped(size)
+            return
+        while True:
+            try:
+                block = self._file.read(size, dtype="float32", always_2d=True)
+            except (sf.LibsndfileError, RuntimeError, ValueError, OSError) as error:
+                if not self.signal.num_frames:
+                    raise AudioError(f"{self.path.name} cannot be decoded: {_reason(error)}") from error
+                return  # what was read until here is heard; the listener says that it ends early
+            if not len(block):
+                return
+            yield block
+
+    def _piped(self, size: int) -> Iterator[Features]:
+        assert self._process is not None and self._process.stdout is not None
+        width = 4 * self.num_channels
+        while data := self._process.stdout.read(size * width):
+            whole = len(data) // width * width
+            yield np.frombuffer(data[:whole], dtype="<f4").reshape(-1, self.num_channels)
+        if not self.signal.num_frames:
+            self._errors.seek(0)
+            lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+            reason = lines[-1].rpartition(": ")[2] if lines else "ffmpeg found no sound in it"
+            raise AudioError(f"{self.path.name} is not audio that can be read: {reason}")
+
+
+def open_recording(path: Path) -> Recording:
+    """Open for reading, by content; use it in a ``with``. Raises AudioError with the reason."""
+    import soundfile as sf
+
+    try:
+        size = path.stat().st_size
+        handle = path.open("rb")
+    except OSError as error:
+        raise AudioError(f"{path.name} cannot be read: {error.strerror or error}") from error
+    if not size and path.is_file():
+        handle.close()
+        raise AudioError(f"{path.name} is empty (0 bytes)")
+    try:
+        file = sf.SoundFile(handle.fileno(), closefd=False)
+    except (sf.LibsndfileError, RuntimeError, ValueError, TypeError, OSError) as error:
+        handle.close()
+        if shutil.which("ffmpeg") is not None:
+            return _through_ffmpeg(path)
+        way = "; install ffmpeg to read this kind of file" if path.suffix.lower() in FFMPEG_SUFFIXES else ""
+        raise AudioError(f"{path.name} is not audio that can be read: {_reason(error)}{way}") from error
+    if not 1_000 <= file.samplerate <= 768_000 or not 1 <= file.channels <= MAX_CHANNELS:
+        rate, channels = file.samplerate, file.channels
+        file.close()
+        handle.close()
+        raise AudioError(
+            f"{path.name}: {rate} Hz and {channels} channels; 1000-768000 Hz and 1-{MAX_CHANNELS} channels can be heard"
+        )
+    tags = {name: text for name in ("software", "comment") if (text := getattr(file, name, ""))}
+    frames = int(file.frames) if 0 < file.frames < 2**62 else None
+    return Recording(
+        path, file.samplerate, file.channels, frames, "libsndfile", tags, _file=file, _handle=handle
+    )
+
+
+def _through_ffmpeg(path: Path) -> Recording:
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the recording
+    process = subprocess.Popen(
+        ["ffmpeg", "-v", "error", "-nostdin", "-i", f"file:{path}", "-vn", "-ac", "2", "-ar", str(FFMPEG_RATE),
+         "-f", "f32le", "-"],
+        stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    return Recording(path, FFMPEG_RATE, 2, None, "ffmpeg", {}, _process=process, _errors=errors)
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text.split("Error opening", 1)[-1].split(": ", 1)[-1] or type(error).__name__
+
+
+def read_mono(path: Path, sample_rate: int, max_seconds: float = 3600.0) -> Features:
+    """A whole recording, mono, at ``sample_rate``; no more than ``max_seconds`` of it."""
+    parts: list[NDArray[np.float32]] = []
+    with open_recording(path) as recording:
+        for block in recording.mono_blocks(sample_rate):
+            parts.append(block)
+            if sum(map(len, parts)) >= max_seconds * sample_rate:
+                break
+    return np.concatenate(parts)[: round(max_seconds * sample_rate)]
+
+
+__all__ = ["BlockResampler", "Recording", "Signal", "open_recording", "read_mono"]

@@ -1,0 +1,146 @@
+"""Many files, in worker processes: each decodes and hears by itself, so that both happen on every core at once.
+
+Results come in the order of the files. A file that crashes a worker is heard again alone, and named if it does it
+again; the rest goes on.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from melodygen import registry
+from melodygen.classification.recognizer import RecognitionOptions, TrackClassifier
+from melodygen.classification.result import TrackError, TrackResult
+from melodygen.contracts import StyleClassifier
+from melodygen.errors import MelodygenError
+from melodygen.nets.checkpoint import CONFIG, DEFAULT_CLASSIFIER
+from melodygen.resources import models_dir
+
+RECORDINGS_CLASSIFIER = "style-cnn-recordings"
+FILES_A_WORKER = 6
+"""Fewer are heard sooner by the process that is there than by one that must start first."""
+AHEAD = 3
+
+_here: list[TrackClassifier] = []
+"""Of a worker process, made when it starts."""
+
+
+def load_recognizer(spec: str | None = None) -> TrackClassifier:
+    """``spec``: a checkpoint or plug-in for everything; None takes the shipped one that fits the kind of file."""
+    if spec is not None:
+        judge = _load(spec)
+        return TrackClassifier(judge, judge)
+    renders = _load(DEFAULT_CLASSIFIER)
+    there = (models_dir() / RECORDINGS_CLASSIFIER / CONFIG).is_file()
+    return TrackClassifier(_load(RECORDINGS_CLASSIFIER) if there else renders, renders)
+
+
+def _load(spec: str) -> StyleClassifier:
+    name, _, rest = spec.partition(":")
+    if name != "checkpoint" and name in registry.names("classifiers"):
+        plugin: StyleClassifier = registry.load("classifiers", name)(rest)
+        return plugin
+    judge: StyleClassifier = registry.load("classifiers", "checkpoint")(spec)
+    return judge
+
+
+def default_workers(num_files: int) -> int:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, num_files // FILES_A_WORKER))
+
+
+def classify_file(listener: TrackClassifier, path: Path, how: RecognitionOptions) -> TrackResult | TrackError:
+    """Every failure becomes a line: nothing that a file holds may stop a batch."""
+    try:
+        return listener.hear(path, how)
+    except MelodygenError as error:
+        reason = str(error)
+    except MemoryError:
+        reason = "out of memory"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except Exception as error:
+        reason = f"cannot be heard ({type(error).__name__}: {error})"
+    reason = " ".join(reason.split()).removeprefix(f"{path.name}: ").removeprefix(f"{path.name} ")
+    return TrackError(str(path), reason)
+
+
+def classify_files(
+    paths: Sequence[Path],
+    how: RecognitionOptions,
+    spec: str | None,
+    workers: int,
+    listener: TrackClassifier | None = None,
+) -> Iterator[TrackResult | TrackError]:
+    """A TrackResult or TrackError a path, in their order. With one worker ``listener`` does it here."""
+    if workers <= 1:
+        here = listener or load_recognizer(spec)
+        for path in paths:
+            yield classify_file(here, path, how)
+        return
+    executor = _executor(workers, spec)
+    waiting: deque[tuple[Path, Future[TrackResult | TrackError]]] = deque()
+    todo = iter(paths)
+    try:
+        while True:
+            while len(waiting) < workers * AHEAD and (more := next(todo, None)) is not None:
+                waiting.append((more, executor.submit(_hear_there, more, how)))
+            if not waiting:
+                return
+            path, future = waiting.popleft()
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                _stop(executor)
+                suspects = [path, *(p for p, _ in waiting)]
+                waiting.clear()
+                for suspect in suspects:
+                    yield _hear_apart(suspect, how, spec)
+                executor = _executor(workers, spec)
+    finally:
+        _stop(executor)
+
+
+def _executor(workers: int, spec: str | None) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(spec,)
+    )
+
+
+def _begin(spec: str | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
+    import torch
+
+    torch.set_num_threads(1)
+    _here.append(load_recognizer(spec))
+
+
+def _hear_there(path: Path, how: RecognitionOptions) -> TrackResult | TrackError:
+    return classify_file(_here[0], path, how)
+
+
+def _hear_apart(path: Path, how: RecognitionOptions, spec: str | None) -> TrackResult | TrackError:
+    executor = _executor(1, spec)
+    try:
+        return executor.submit(_hear_there, path, how).result()
+    except BrokenProcessPool:
+        return TrackError(str(path), "the decoder crashed on this file")
+    finally:
+        _stop(executor)
+
+
+def _stop(executor: ProcessPoolExecutor) -> None:
+    processes = list((executor._processes or {}).values())
+    executor.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.kill()
+
+
+__all__ = ["RECORDINGS_CLASSIFIER", "classify_file", "classify_files", "default_workers", "load_recognizer"]

@@ -1,0 +1,165 @@
+"""The style CNN as a StyleClassifier: windows of all recordings in batches, logits averaged over each recording.
+
+A batch always has ``BATCH`` windows, filled up with silence: kernels differ with the size of a batch, and equal
+audio must give equal scores in any company.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from melodygen.audio.buffer import Audio
+from melodygen.audio.features import Features, FrontEndConfig, features
+from melodygen.errors import CheckpointError
+from melodygen.nets.checkpoint import DEFAULT_CLASSIFIER, load_weights, read_config, resolve, weights_sha256
+from melodygen.nets.cnn import StyleCnn
+from melodygen.styles.scores import StyleScores
+
+BATCH = 8
+
+
+class CnnClassifier:
+    """See :class:`melodygen.contracts.StyleClassifier`. ``temperature`` divides the averaged logits."""
+
+    def __init__(
+        self,
+        net: StyleCnn,
+        labels: Sequence[str],
+        front_end: FrontEndConfig,
+        temperature: float,
+        classifier_id: str,
+        music_head: tuple[NDArray[np.float64], float] | None = None,
+        part_of: Mapping[str, str] | None = None,
+    ) -> None:
+        # bands and frames before channels: a fifth less time a window on a CPU
+        self._net = net.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.music_head = music_head
+        """Weights on the embedding and bias of the logistic head that tells music from speech and noise."""
+        self.labels = tuple(labels)
+        self.part_of = dict(part_of or {})
+        self.front_end = front_end
+        self.temperature = temperature
+        self.classifier_id = classifier_id
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> CnnClassifier:
+        """Raises CheckpointError for a folder that is not a whole CNN classifier."""
+        folder = Path(folder)
+        config = read_config(folder, "classifier")
+        net, labels, front_end, temperature = _parts(folder, config)
+        load_weights(folder, net)
+        return cls(
+            net,
+            labels,
+            front_end,
+            temperature,
+            f"{config.get('name', folder.name)}-{weights_sha256(folder)[:8]}",
+            _music_head(folder, config, net.head.in_features),
+            _part_of(folder, config, labels),
+        )
+
+    def classify(self, recordings: Sequence[Audio]) -> list[StyleScores]:
+        """One StyleScores a recording. Raises AudioError for one without samples."""
+        if not recordings:
+            return []
+        heard = [features(audio, self.front_end) for audio in recordings]
+        logits = self.window_logits(np.concatenate(heard))
+        ends = np.cumsum([len(h) for h in heard])
+        return [self.scores(logits[e - len(h) : e].mean(axis=0)) for h, e in zip(heard, ends, strict=True)]
+
+    def window_logits(self, windows: Features) -> NDArray[np.float64]:
+        """(W, F, T) features -> (W, labels), before the temperature."""
+        return self.outputs(windows)[1]
+
+    def outputs(self, windows: Features) -> tuple[Features, NDArray[np.float64]]:
+        """(W, F, T) features -> (W, E), what the net makes of them before it names a style, and (W, labels) logits."""
+        embedded, logits = [], []
+        with torch.inference_mode():
+            for part, batch in _batches(windows):
+                inner = self._net.embed(batch)
+                embedded.append(inner[:part].numpy())
+                logits.append(self._net.head(inner)[:part].numpy().astype(np.float64))
+        return np.concatenate(embedded), np.concatenate(logits)
+
+    def details(self, windows: Features) -> Features:
+        """(W, F, T) features -> (W, D): the embedding, and behind it what lies deeper (``StyleCnn``: detail)."""
+        with torch.inference_mode():
+            found = [self._net.embed(batch, detail=True)[:part].numpy() for part, batch in _batches(windows)]
+        return np.concatenate(found)
+
+    def music_logits(self, embedded: Features) -> NDArray[np.float64] | None:
+        """(W, E) -> (W,): above 0 for music, below for speech and noise. None where the checkpoint has no such head."""
+        if self.music_head is None:
+            return None
+        weights, bias = self.music_head
+        return np.asarray((embedded.astype(np.float64) * weights).sum(axis=1) + bias)
+
+    def scores(self, logits: NDArray[np.float64]) -> StyleScores:
+        """Logits of a recording (labels,) as probabilities."""
+        scaled = logits / self.temperature
+        likelihood = np.exp(scaled - scaled.max())
+        return StyleScores(self.labels, likelihood / likelihood.sum(), self.classifier_id, self.part_of)
+
+
+def _batches(windows: Features) -> Iterator[tuple[int, torch.Tensor]]:
+    """(how many windows, they and silence behind them)."""
+    for start in range(0, len(windows), BATCH):
+        part = windows[start : start + BATCH]
+        batch = np.zeros((BATCH, *part.shape[1:]), dtype=np.float32)
+        batch[: len(part)] = part
+        yield len(part), torch.from_numpy(batch)
+
+
+def _music_head(folder: Path, config: dict[str, Any], size: int) -> tuple[NDArray[np.float64], float] | None:
+    held = config.get("music_head")
+    if held is None:
+        return None
+    try:
+        weights, bias = np.asarray(held["weights"], dtype=np.float64), float(held["bias"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {folder}: music_head in config.json is broken: {error!r}"
+        ) from error
+    if weights.shape != (size,) or not np.isfinite(weights).all() or not np.isfinite(bias):
+        raise CheckpointError(f"checkpoint {folder}: music_head must hold {size} finite weights and a bias")
+    return weights, bias
+
+
+def _part_of(folder: Path, config: dict[str, Any], labels: Sequence[str]) -> dict[str, str]:
+    held = config.get("part_of", {})
+    if not isinstance(held, dict) or not {*held, *held.values()} <= set(labels):
+        raise CheckpointError(
+            f"checkpoint {folder}: part_of in config.json must say which label is part of which"
+        )
+    return dict(held)
+
+
+def _parts(folder: Path, config: dict[str, Any]) -> tuple[StyleCnn, list[str], FrontEndConfig, float]:
+    """The untrained net and what its outputs mean, checked."""
+    try:
+        spec = dict(config["net"])
+        if spec.pop("type") != "cnn":
+            raise CheckpointError(f"checkpoint {folder}: net {config['net']['type']!r} is not a cnn")
+        labels = [str(label) for label in config["labels"]]
+        front_end = FrontEndConfig.from_dict(dict(config["front_end"]))
+        temperature = float(config["temperature"])
+        net = StyleCnn(len(labels), front_end.num_bands, **spec)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"checkpoint {folder}: config.json is broken: {error!r}") from error
+    if len(set(labels)) != len(labels) or len(labels) < 2 or not 0.01 <= temperature <= 100:
+        raise CheckpointError(f"checkpoint {folder}: labels must differ and the temperature lie in 0.01-100")
+    return net, labels, front_end, temperature
+
+
+__all__ = ["CnnClassifier"]
+
+
+def load_classifier(spec: str = "") -> CnnClassifier:
+    """A classifier by the name or the folder of a checkpoint; empty for the shipped one."""
+    return CnnClassifier.from_folder(resolve(spec, DEFAULT_CLASSIFIER))

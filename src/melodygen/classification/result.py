@@ -1,0 +1,83 @@
+"""What was found out about a track: plain data that goes to a table, to JSON, or from a worker process home."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from melodygen.analysis.rhythm import Rhythm
+from melodygen.music.harmony import key_name
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A window of a track. ``styles`` as in TrackResult; ``music``: probability that it is music, or None."""
+
+    start_seconds: float
+    end_seconds: float
+    styles: tuple[tuple[str, float], ...]
+    music: float | None
+
+
+@dataclass(frozen=True)
+class TrackResult:
+    """One track.
+
+    ``styles``     every label with its probability, likeliest first; empty where it is not music.
+    ``music``      probability that it is music; None where the classifier has no such head.
+    ``not_music``  why it is said to be no music (``silence``, ``noise``, ``speech or noise``); empty where it is.
+    ``notes``      one-line remarks: ends early, clipped, NaN passed over.
+    """
+
+    path: str
+    kind: str
+    seconds: float
+    styles: tuple[tuple[str, float], ...]
+    rhythm: Rhythm
+    classifier: str
+    music: float | None = None
+    not_music: str = ""
+    notes: tuple[str, ...] = ()
+    segments: tuple[Segment, ...] = ()
+
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """For JSON; ``top`` bounds the styles."""
+        rhythm = self.rhythm
+        record: dict[str, Any] = {
+            "path": self.path.encode("utf-8", "backslashreplace").decode(),
+            "kind": self.kind,
+            "seconds": round(self.seconds, 2),
+            "styles": {label: round(p, 4) for label, p in self.styles[:top]},
+            "not_music": self.not_music or None,
+            "music_probability": None if self.music is None else round(self.music, 4),
+            "qpm": rhythm.qpm,
+            "meter": None if rhythm.meter is None else f"{rhythm.meter[0]}/{rhythm.meter[1]}",
+            "key": None if rhythm.key is None else key_name(rhythm.key),
+            "classifier": self.classifier,
+            "notes": list(self.notes),
+        }
+        if self.segments:
+            record["segments"] = [
+                {
+                    "start": round(s.start_seconds, 2),
+                    "end": round(s.end_seconds, 2),
+                    "styles": {label: round(p, 4) for label, p in s.styles[:top]},
+                    "music_probability": None if s.music is None else round(s.music, 4),
+                }
+                for s in self.segments
+            ]
+        return record
+
+
+@dataclass(frozen=True)
+class TrackError:
+    """A file nothing could be found out about, and why, in one line."""
+
+    path: str
+    reason: str
+
+    def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        return {"path": self.path.encode("utf-8", "backslashreplace").decode(), "error": self.reason}
+
+
+__all__ = ["Segment", "TrackError", "TrackResult"]

@@ -1,0 +1,122 @@
+"""MIDI and score files as a listener meets them: read, cut to a stretch from the middle, rendered as a draft.
+
+Tempo and meter are what is in force longest, the key what the file says where it says more than nothing, else the
+best of music21's Temperley-Kostka-Payne profiles for the notes.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.analysis.rhythm import Rhythm
+from melodygen.audio.buffer import Audio
+from melodygen.contracts import Renderer
+from melodygen.data.scan import dominant_qpm, prepare_score
+from melodygen.errors import MidiReadError
+from melodygen.io.formats import MIDI_SUFFIXES, NOTATION_SUFFIXES
+from melodygen.io.midi import read_midi
+from melodygen.io.notation import read_notation
+from melodygen.music.harmony import estimate_key, key_profiles
+from melodygen.music.score import Score, Tempo, Track, note_array
+
+STRETCH_SECONDS = 60.0
+RENDER_RATE = 22_050
+MAX_SECONDS = 36_000.0
+TICKS = 480
+
+
+def is_symbolic(path: Path) -> bool:
+    """By the first bytes for MIDI, whatever its name, by the suffix for notation."""
+    if path.suffix.lower() in NOTATION_SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(12)
+    except OSError:
+        return path.suffix.lower() in MIDI_SUFFIXES
+    if head[:4] == b"MThd" or (head[:4] == b"RIFF" and head[8:] == b"RMID"):
+        return True
+    return path.suffix.lower() in MIDI_SUFFIXES and head[:4] not in (b"RIFF", b"fLaC", b"OggS")
+
+
+def read_symbolic(path: Path) -> Score:
+    """Raises MidiReadError with the reason, or that there is no note in it."""
+    score = read_notation(path) if path.suffix.lower() in NOTATION_SUFFIXES else read_midi(path)
+    if not score.num_notes:
+        raise MidiReadError(f"{path.name}: no note in the file")
+    score = prepare_score(score)
+    if score.duration_seconds > MAX_SECONDS:
+        raise MidiReadError(
+            f"{path.name}: lasts {score.duration_seconds / 3600:.0f} hours, "
+            f"more than the limit of {MAX_SECONDS / 3600:.0f}"
+        )
+    return score
+
+
+def stretch(score: Score, seconds: float = STRETCH_SECONDS) -> Score:
+    """``seconds`` from the middle of a score; one that is shorter stays as it is."""
+    total = score.duration_seconds
+    if total <= seconds:
+        return score
+    first, last = (total - seconds) / 2, (total + seconds) / 2
+    ticks = np.array([t.tick for t in score.tempos])
+    pace = np.array([60.0 / (t.qpm * score.ticks_per_quarter) for t in score.tempos])
+    base = np.concatenate(([0.0], np.cumsum(np.diff(ticks) * pace[:-1])))
+
+    def at(tick: NDArray[np.int64]) -> NDArray[np.float64]:
+        index = np.searchsorted(ticks, tick, side="right") - 1
+        return np.asarray(base[index] + (tick - ticks[index]) * pace[index])
+
+    tracks = []
+    for track in score.tracks:
+        notes = track.notes
+        onset, end = at(notes["onset_tick"]), at(notes["onset_tick"] + notes["duration_ticks"])
+        keep = (onset >= first) & (onset < last)
+        if not keep.any():
+            continue
+        cut = notes[keep].copy()  # a quarter is half a second at 120 qpm: seconds become ticks
+        cut["onset_tick"] = np.rint((onset[keep] - first) * 2 * TICKS)
+        cut["duration_ticks"] = np.maximum(np.rint((np.minimum(end, last) - onset)[keep] * 2 * TICKS), 1)
+        tracks.append(Track(note_array(cut), track.program, track.is_drum, track.role, track.name))
+    if not tracks:  # a rest of a minute in the middle
+        return score
+    return Score(tuple(tracks), (Tempo(0, 120.0),), ticks_per_quarter=TICKS)
+
+
+def render_draft(score: Score, renderer: Renderer) -> Audio:
+    return renderer.render(score, RENDER_RATE, "draft")
+
+
+@lru_cache(maxsize=1)
+def _profiles() -> NDArray[np.float64]:
+    """Of 444 lead sheets whose key is written they name 88 %, Krumhansl and Kessler's 71 %. Half a second to import."""
+    from music21.analysis.discrete import TemperleyKostkaPayne
+
+    weights: Any = TemperleyKostkaPayne()  # type: ignore[no-untyped-call]
+    return key_profiles(weights.getWeights("major"), weights.getWeights("minor"))
+
+
+def score_rhythm(score: Score) -> Rhythm:
+    """Tempo (quarters a minute), meter and key of the notes."""
+    meters = score.time_signatures
+    ends = [*(m.tick for m in meters[1:]), max(score.end_tick, meters[-1].tick + 1)]
+    longest = max(range(len(meters)), key=lambda i: ends[i] - meters[i].tick)
+    meter = (meters[longest].numerator, meters[longest].denominator)
+    said = score.key_signatures
+    if said and (said[0].tonic, said[0].mode) != (
+        0,
+        "major",
+    ):  # programs write C major when nobody chose a key
+        key: tuple[int, str] | None = (said[0].tonic, said[0].mode)
+    else:
+        weights = np.zeros(12)
+        for track in score.tracks:
+            if not track.is_drum:
+                np.add.at(weights, track.notes["pitch"] % 12, track.notes["duration_ticks"])
+        key = estimate_key(weights, _profiles())
+    return Rhythm(round(dominant_qpm(score), 1), meter, key)

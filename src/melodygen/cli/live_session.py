@@ -1,0 +1,130 @@
+"""What ``live`` and ``play`` share: opening ports, ending well on signals, the line that shows where it is."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from melodygen.live.hotplug import PortWatch
+    from melodygen.live.player import Player
+    from melodygen.live.ports import Output, Port
+    from melodygen.live.session import Session
+
+VIRTUAL_NAME = "melodygen"
+LINE_SECONDS = 0.2
+
+
+@contextmanager
+def open_outputs(
+    ports: list[str], virtual: str | None, channels: dict[str, int]
+) -> Iterator[tuple[Output, list[Port]]]:
+    """The port that was asked for, or several: ``drums=NAME`` sends a role to a port of its own. They are guarded,
+    and closed in the end with all that is added to the list."""
+    from melodygen.errors import UsageError
+    from melodygen.live.guard import Guard
+    from melodygen.live.ports import PortOutput, RoutedOutput
+    from melodygen.music.score import ROLES
+
+    main: list[str] = []
+    by_role: dict[str, str] = {}
+    for port in ports:
+        role, is_routed, name = port.partition("=")
+        if is_routed and role in ROLES:
+            by_role[role] = name
+        else:
+            main.append(port)
+    if len(main) + (virtual is not None) != 1:
+        raise UsageError(
+            "say where the music goes: --port NAME (see 'melodygen ports') or --virtual; "
+            "more ports only as --port ROLE=NAME"
+        )
+    opened: list[Port] = []
+    guard = None
+    try:
+        output = PortOutput(main[0]) if main else PortOutput(virtual or VIRTUAL_NAME, virtual=True)
+        opened.append(output)
+        routes: dict[int, Output] = {}
+        for role, name in by_role.items():
+            routed = PortOutput(name)
+            opened.append(routed)
+            routes[channels[role]] = routed
+        guard = Guard([p.name for p in opened if not p.is_virtual])
+        yield RoutedOutput(output, routes) if routes else output, opened
+    finally:
+        for open_port in opened:
+            open_port.close()
+        if guard is not None:
+            guard.close()
+
+
+def watch_ports(
+    ports: Sequence[Port], session: Session, player: Player, say: Callable[[str], None]
+) -> PortWatch:
+    """Say when a port goes and comes; when it is back it is silenced first, for what it may still sound."""
+    from melodygen.live.hotplug import PortWatch
+
+    def changed(port: Port, there: bool) -> None:
+        if port.is_output:
+            session.call(player.silence if there else player.cut)
+        say(f"port {port.name!r} is back" if there else f"port {port.name!r} is gone: waiting for it")
+
+    return PortWatch(ports, changed)
+
+
+@contextmanager
+def signals_stop(session: Session) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and a closed terminal stop the session instead of raising somewhere in it."""
+    wanted = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, n)]
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        session.stop()
+
+    before = {number: signal.signal(number, stop) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Line:
+    """A line at the bottom of the terminal that is rewritten; sayings go above it. Silent when ``quiet``."""
+
+    def __init__(self, show: Callable[[], str], quiet: bool) -> None:
+        self._show, self._quiet = show, quiet
+        self._is_terminal = sys.stderr.isatty()
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="melodygen-line", daemon=True)
+
+    def say(self, text: str) -> None:
+        if self._quiet:
+            return
+        with self._lock:
+            print(f"\r\033[K{text}" if self._is_terminal else text, file=sys.stderr, flush=True)
+
+    def say_all(self, texts: list[str]) -> None:
+        for text in texts:
+            self.say(text)
+
+    def __enter__(self) -> Line:
+        if self._is_terminal and not self._quiet:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=1)
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    def _run(self) -> None:
+        while not self._ending.wait(LINE_SECONDS):
+            with self._lock:
+                print(f"\r\033[K{self._show()}", end="", file=sys.stderr, flush=True)

@@ -1,1 +1,0 @@
-"""From folders of music to training examples: scan, roles, arrangement, shards, examples."""

@@ -1,0 +1,1 @@
+"""From folders of music to training examples: scan, shards, dataset, arrangement, views."""

@@ -1,0 +1,146 @@
+"""Views of a piece that its source does not hold: comping for block chords, drums from human takes.
+
+Lead sheets and transcribed solos write their harmony as one held block a chord symbol. Nobody plays that, and a
+model that learns it writes music that stands still. ``CompingPlayer`` plays the same symbols in the manner of the
+style, voice-led, so that what is learned is chord symbol -> playable comping. Patterns are common practice, written
+for this project.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from melodygen.music.harmony import CHORD_QUALITIES
+from melodygen.tokens.grid import GridNote
+from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, DURATION_INDEX
+
+# patterns of one 4/4 bar: (position, duration) in twelfths of a quarter; swung off-beats fall on 8
+_SWING_44 = (
+    ((0, 18), (20, 6)),
+    ((0, 6), (20, 16)),
+    ((8, 6), (32, 6)),
+    ((12, 10), (32, 14)),
+    ((20, 20),),
+    ((0, 12), (32, 12)),
+    ((8, 12), (24, 8), (44, 4)),
+    ((0, 36),),
+    ((12, 6), (36, 6)),
+    ((20, 4), (32, 14)),
+    ((0, 20), (20, 26)),
+    ((32, 16),),
+)
+_STRAIGHT_44 = (
+    ((0, 24), (24, 24)),
+    ((0, 12), (12, 12), (24, 12), (36, 12)),
+    ((0, 18), (18, 18), (36, 12)),
+    ((0, 6), (6, 6), (12, 6), (18, 6), (24, 6), (30, 6), (36, 6), (42, 6)),
+    ((0, 36), (36, 12)),
+    ((0, 18), (18, 30)),
+)
+_SHUFFLE_44 = (
+    ((0, 8), (8, 4), (12, 8), (20, 4), (24, 8), (32, 4), (36, 8), (44, 4)),
+    ((12, 6), (36, 6)),
+    ((0, 12), (12, 12), (24, 12), (36, 12)),
+    ((8, 4), (20, 4), (32, 4), (44, 4)),
+    ((0, 20), (20, 16)),
+)
+_RAG_44 = (((12, 10), (36, 10)), ((12, 6), (36, 6)), ((6, 6), (12, 10), (30, 6), (36, 10)))
+_WALTZ_34 = (((12, 10), (24, 10)), ((12, 12), (24, 12)), ((0, 36),), ((0, 12), (12, 12), (24, 12)))
+_SWING_34 = (((12, 6), (20, 12)), ((0, 18), (20, 12)), ((8, 16),), ((12, 10), (24, 10)), ((0, 30),))
+_COMPOUND_68 = (((6, 5), (12, 5), (24, 5), (30, 5)), ((12, 6), (30, 6)), ((0, 18), (18, 18)))
+
+
+def comping_patterns(style: str, meter: tuple[int, int]) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """Patterns that suit, or none where the meter has no common one."""
+    if meter in ((4, 4), (2, 2)):
+        if style == "jazz":
+            return _SWING_44
+        if style == "blues":
+            return _SHUFFLE_44 + _SWING_44[:4]
+        if style == "ragtime":
+            return _RAG_44
+        return _STRAIGHT_44
+    if meter == (3, 4):
+        return _SWING_34 if style in ("jazz", "blues") else _WALTZ_34
+    if meter == (6, 8):
+        return _COMPOUND_68
+    if meter == (2, 4):
+        return (((0, 12), (12, 12)), ((6, 6), (18, 6)), ((0, 24),))
+    return ()
+
+
+def voice_chord(root: int, quality: int, previous: tuple[int, ...] | None, rootless: bool) -> tuple[int, ...]:
+    """Three or four MIDI numbers between 48 and 74 that move least from ``previous``."""
+    intervals = CHORD_QUALITIES[CHORD_QUALITY_NAMES[quality]]
+    if rootless and len(intervals) > 3:
+        intervals = intervals[1:]
+    classes = [(root + i) % 12 for i in intervals[:4]]
+    best: tuple[float, tuple[int, ...]] | None = None
+    for turn in range(len(classes)):
+        for base in (48, 52, 55):
+            notes: list[int] = []
+            low = base
+            for pitch_class in classes[turn:] + classes[:turn]:
+                pitch = low + (pitch_class - low) % 12
+                notes.append(pitch)
+                low = pitch + 1
+            if notes[-1] > 75:
+                continue
+            centre = abs(float(np.mean(notes)) - 61.0) * 0.5
+            move = 0.0
+            if previous:
+                move = sum(min(abs(n - p) for p in previous) for n in notes) / len(notes)
+            cost = centre * (0.3 if previous else 1.0) + move
+            if best is None or cost < best[0]:
+                best = (cost, tuple(notes))
+    assert best is not None
+    return best[1]
+
+
+class CompingPlayer:
+    """Plays chord symbols bar after bar; keeps voicing and pattern family so that a window sounds like one player."""
+
+    def __init__(self, style: str, rng: np.random.Generator) -> None:
+        self._style = style
+        self._rng = rng
+        self._voicing: tuple[int, ...] | None = None
+        self._chord: tuple[int, int] | None = None
+        self._favourites: dict[tuple[int, int], list[int]] = {}
+        self._rootless = style in ("jazz", "blues") and bool(rng.random() < 0.6)
+        self._velocity = int(rng.integers(1, 4))
+
+    def bar(self, meter: tuple[int, int], chords: tuple[tuple[int, int, int], ...]) -> tuple[GridNote, ...]:
+        """Comping for one bar from its chord changes (position, root, quality); the chord in force is remembered."""
+        patterns = comping_patterns(self._style, meter)
+        if not patterns:
+            return ()
+        if meter not in self._favourites:
+            count = min(len(patterns), 3)
+            self._favourites[meter] = [
+                int(i) for i in self._rng.choice(len(patterns), size=count, replace=False)
+            ]
+        favourites = self._favourites[meter]
+        pattern = patterns[favourites[min(len(favourites) - 1, int(self._rng.geometric(0.6)) - 1)]]
+        changes = list(chords)
+        notes: list[GridNote] = []
+        bar_end = meter[0] * 48 // meter[1]
+        hits = list(pattern)
+        for at, root, _ in changes:
+            # a change that no hit plays before the next change is played on the spot
+            following = min((c[0] for c in changes if c[0] > at), default=bar_end)
+            if root >= 0 and not any(at <= p < following for p, _ in hits):
+                hits.append((at, min(12, following - at)))
+        for position, duration in sorted(hits):
+            for at, root, quality in changes:
+                # off-beats anticipate: a hit up to a swung eighth early belongs to the next chord
+                if at <= position:
+                    self._chord = (root, quality) if root >= 0 else None
+            if self._chord is None:
+                continue
+            self._voicing = voice_chord(*self._chord, self._voicing, self._rootless)
+            following = min((c[0] for c in changes if c[0] > position), default=bar_end)
+            length = DURATION_INDEX[max(1, min(duration, following - position))]
+            notes += [(position, self._velocity, length, p) for p in self._voicing]
+        for _, root, quality in changes:
+            self._chord = (root, quality) if root >= 0 else None
+        return tuple(sorted(notes))

@@ -1,0 +1,167 @@
+"""What comes in: notes by position, where a phrase of the player ends, and what it says as a Score.
+
+Positions are in quarters of the host's transport. Going back or jumping drops what is half heard.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from melodygen.live.transport import NOTE_OFF, NOTE_ON, MidiBytes, Transport
+from melodygen.music.harmony import estimate_key
+from melodygen.music.score import Score, Tempo, TimeSignature, Track, note_array
+
+TICKS_PER_QUARTER = 480
+GRID_TICKS = TICKS_PER_QUARTER // 12
+MAX_BARS = 8
+MAX_NOTES = 2_000
+DRAFT_REST_QUARTERS = 0.125
+"""After so short a rest an answer is begun on trial: it is thrown away if the player goes on."""
+EARLY_QUARTERS = 2.0
+EARLY_NOTES = 3
+"""While the player plays on, an answer to what there is so far is written this often: better than none in time."""
+
+
+@dataclass(frozen=True)
+class InputNote:
+    onset: float
+    end: float
+    pitch: int
+    velocity: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """A phrase of the player's, or what there is of it so far. ``number`` tells one from the next."""
+
+    number: int
+    notes: tuple[InputNote, ...]
+
+    @property
+    def end(self) -> float:
+        return max(n.end for n in self.notes)
+
+    def _first_bar(self, transport: Transport) -> float:
+        bar = transport.bar_quarters
+        passed = math.floor((self.notes[0].onset - transport.bar_start_quarters + 1e-6) / bar)
+        return transport.bar_start_quarters + passed * bar
+
+    def num_bars(self, bar_quarters: float) -> int:
+        """How long an answer of the same length is."""
+        length = self.end - self.notes[0].onset
+        return min(max(1, round(length / bar_quarters + 0.25)), MAX_BARS)
+
+    def key(self) -> tuple[int, str] | None:
+        """None for fewer than five different pitches: too little to go by."""
+        weights = np.zeros(12)
+        for note in self.notes:
+            weights[note.pitch % 12] += note.end - note.onset
+        return estimate_key(weights) if np.count_nonzero(weights) >= 5 else None
+
+    def score(self, transport: Transport) -> Score:
+        return notes_to_score(self.notes, self._first_bar(transport), transport)
+
+
+def notes_to_score(notes: tuple[InputNote, ...], start: float, transport: Transport) -> Score:
+    """The notes as a melody on the grid of twelfths, ``start`` at tick 0."""
+
+    def tick(quarters: float) -> int:
+        return max(0, round((quarters - start) * TICKS_PER_QUARTER / GRID_TICKS)) * GRID_TICKS
+
+    rows = {}
+    for n in notes:
+        onset = tick(n.onset)
+        rows[onset, n.pitch] = (onset, max(GRID_TICKS, tick(n.end) - onset), n.pitch, n.velocity)
+    melody = Track(note_array(rows.values()), role="melody", name="melody")
+    return Score(
+        (melody,),
+        (Tempo(0, transport.qpm),),
+        (TimeSignature(0, *transport.meter),),
+        ticks_per_quarter=TICKS_PER_QUARTER,
+    )
+
+
+class MidiInput:
+    """Fed with every incoming message and asked once a block."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[int, int], tuple[float, int]] = {}
+        self._notes: list[InputNote] = []
+        self._recent: list[InputNote] = []
+        self._position = -math.inf
+        self._number = 1
+        self._drafted = 0
+        """How many notes the last draft held."""
+        self._drafted_at = -math.inf
+        self._finish = False
+
+    @property
+    def is_playing(self) -> bool:
+        return bool(self._held or self._notes)
+
+    def hear(self, position: float, message: MidiBytes) -> None:
+        if position < self._position - 0.01:
+            self._held.clear()
+            self._notes.clear()
+            self._recent.clear()
+        self._position = position
+        status, channel = message[0] & 0xF0, message[0] & 0x0F
+        if status not in (NOTE_ON, NOTE_OFF):
+            return
+        key = (channel, message[1])
+        begun = self._held.pop(key, None)
+        if begun is not None:
+            note = InputNote(begun[0], max(position, begun[0] + 0.01), message[1], begun[1])
+            for notes in (self._notes, self._recent):
+                notes.append(note)
+                del notes[:-MAX_NOTES]
+        if status == NOTE_ON and message[2] > 0:
+            self._held[key] = (position, message[2])
+
+    def drop_call(self) -> None:
+        """What was played is not a call: nobody is to answer."""
+        self._notes.clear()
+        self._number += 1
+        self._drafted, self._drafted_at, self._finish = 0, -math.inf, False
+
+    def finish(self) -> None:
+        """The call is over now, without waiting for a rest."""
+        self._finish = bool(self._notes)
+
+    def draft(self, position: float) -> Call | None:
+        """A call that may be over, once for each time it has grown; while it grows, what there is, now and then."""
+        if len(self._notes) <= self._drafted:
+            return None
+        rests = not self._held and position >= self._notes[-1].end + DRAFT_REST_QUARTERS
+        begun = max(self._drafted_at, self._notes[0].onset)
+        early = len(self._notes) >= EARLY_NOTES and position >= begun + EARLY_QUARTERS
+        if not (rests or early or self._finish):
+            return None
+        self._drafted, self._drafted_at = len(self._notes), position
+        return self._call()
+
+    def ended(self, position: float, rest_quarters: float) -> Call | None:
+        """The call, once, when nothing has sounded for ``rest_quarters``."""
+        if not self._drafted or len(self._notes) != self._drafted or (self._held and not self._finish):
+            return None
+        if position < self._notes[-1].end + rest_quarters and not self._finish:
+            return None
+        call = self._call()
+        self.drop_call()
+        return call
+
+    def heard_bars(self, transport: Transport, bars: int) -> Score | None:
+        """The last whole ``bars`` bars of what came in; None if nothing did."""
+        bar = transport.bar_quarters
+        passed = math.floor((transport.position_quarters - transport.bar_start_quarters + 0.5) / bar)
+        end = transport.bar_start_quarters + passed * bar
+        start = end - bars * bar
+        self._recent = [n for n in self._recent if n.end > start]
+        notes = tuple(n for n in self._recent if start - 0.1 <= n.onset < end)
+        return notes_to_score(notes, start, transport) if notes else None
+
+    def _call(self) -> Call:
+        return Call(self._number, tuple(sorted(self._notes, key=lambda n: n.onset)))

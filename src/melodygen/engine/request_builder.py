@@ -1,0 +1,130 @@
+"""Orders for the writer, from the parameters, the transport and the music so far."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from melodygen.engine.midi_input import Call, MidiInput
+from melodygen.engine.parameters import Parameters
+from melodygen.engine.phrase import Phrase, joined
+from melodygen.engine.writer import PhraseRequest
+from melodygen.generation.parsing import MAX_QPM, MIN_QPM, parse_key
+from melodygen.live.transport import Transport
+from melodygen.request import Request
+
+OPENING_BARS = 1
+"""So little is written when something has to begin now; the rest is written while it plays."""
+
+
+class RequestBuilder:
+    """``version`` counts the states of the parameters: what was ordered for an earlier one no longer fits."""
+
+    def __init__(self, parameters: Parameters, listener: MidiInput) -> None:
+        self._parameters = parameters
+        self._listener = listener
+        self.version = 0
+        self.count = 0
+
+    def next(self, transport: Transport, last: Phrase | None) -> PhraseRequest:
+        """The phrase after ``last``."""
+        return self._dressed(self._accompanying(self._request(transport, last), transport), "next")
+
+    def opening(self, transport: Transport, last: Phrase | None) -> PhraseRequest:
+        """The beginning of a phrase, to be had at once."""
+        request = self._request(transport, last)
+        request = replace(request, bars=min(request.bars, OPENING_BARS))
+        return self._quick(self._accompanying(request, transport), "opening")
+
+    def spare(self, transport: Transport, last: Phrase | None, style: str) -> PhraseRequest:
+        """A phrase to keep for a change to ``style``."""
+        request = replace(self._request(transport, last), style=style, prompt=None)
+        return self._dressed(request, "spare")
+
+    def variation(self, phrase: Phrase) -> PhraseRequest:
+        """The same phrase with its melody, or its second half, written anew."""
+        roles = tuple(t.role for t in phrase.score.tracks if len(t))
+        bars = phrase.request.bars
+        request = replace(phrase.request, prompt=None, given=phrase.score)
+        if "melody" in roles and len(roles) > 1:
+            request = replace(request, given_roles=tuple(r for r in roles if r != "melody"), tracks=roles)
+        else:
+            request = replace(request, fill=(bars // 2, bars - bars // 2))
+        return self._dressed(request, "vary")
+
+    def answer(self, call: Call, transport: Transport, last: Phrase | None) -> PhraseRequest:
+        """An answer as long as the call, or its opening where openings are wanted."""
+        request = self._request(transport, last)
+        bars = call.num_bars(transport.bar_quarters)
+        key = call.key() or request.key
+        request = replace(request, bars=bars, prompt=call.score(transport), key=key, goes_on=False)
+        if not self._parameters["opening"]:
+            return self._dressed(request, f"answer{call.number}")
+        request = replace(request, bars=min(bars, OPENING_BARS), goes_on=bars > OPENING_BARS)
+        return self._quick(request, f"answer{call.number}")
+
+    def rest_of_answer(self, call: Call, opening: Phrase, transport: Transport) -> PhraseRequest | None:
+        """What follows the opening of an answer; None if that was all."""
+        bars = call.num_bars(transport.bar_quarters) - opening.request.bars
+        if bars <= 0:
+            return None
+        assert opening.request.prompt is not None
+        prompt = joined(opening.request.prompt, opening.score)
+        return self._dressed(replace(opening.request, bars=bars, prompt=prompt, goes_on=False), "more")
+
+    def _request(self, transport: Transport, last: Phrase | None) -> Request:
+        p = self._parameters
+        key, style, tracks = p["key"], str(p["style"]), p["tracks"]
+        assert isinstance(tracks, tuple)
+        joins = (
+            p["linked"] and last is not None and last.request.style == style and last.meter == transport.meter
+        )
+        return Request(
+            style=style,
+            bars=round(p.number("bars_per_phrase")),
+            qpm=min(max(transport.qpm, MIN_QPM), MAX_QPM),
+            meter=transport.meter,
+            key=parse_key(key) if isinstance(key, str) else _key_of(last),
+            tracks=tracks,
+            prompt=last.score if joins and last is not None else None,
+            goes_on=True,
+        )
+
+    def _accompanying(self, request: Request, transport: Transport) -> Request:
+        """Written around what the player played last, where that is asked for."""
+        if self._parameters["mode"] != "accompany":
+            return request
+        given = self._listener.heard_bars(transport, request.bars)
+        if given is None:
+            return request
+        others = tuple(r for r in request.tracks if r != "melody") or ("bass", "drums")
+        return replace(request, given=given, given_roles=("melody",), tracks=("melody", *others), prompt=None)
+
+    def _quick(self, request: Request, purpose: str) -> PhraseRequest:
+        return replace(self._dressed(request, purpose), candidates=1, max_rounds=1, quick=True)
+
+    def _dressed(self, request: Request, purpose: str) -> PhraseRequest:
+        """An order for a request, with what the parameters say about how it is written."""
+        p = self._parameters
+        density = p["density"]
+        request = replace(
+            request,
+            density=density if isinstance(density, float) else None,
+            temperature=p.number("temperature"),
+            top_p=p.number("top_p"),
+        )
+        self.count += 1
+        seed = int(np.random.SeedSequence([round(p.number("seed")), self.count]).generate_state(1)[0])
+        return PhraseRequest(
+            request, seed, round(p.number("candidates")), p.number("min_style"), round(p.number("max_rounds")),
+            purpose, self.version,
+        )  # fmt: skip
+
+
+def _key_of(phrase: Phrase | None) -> tuple[int, str] | None:
+    """A new style stays in the key of what was played."""
+    if phrase is None or not phrase.score.key_signatures:
+        return None
+    key = phrase.score.key_signatures[0]
+    return key.tonic, key.mode

@@ -1,0 +1,117 @@
+"""The table of ``melodygen evaluate classifier``: a checkpoint as it is, and baselines trained on the same tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from melodygen.errors import CorpusError
+from melodygen.evaluation.baselines import NAMES, cross_validated
+from melodygen.evaluation.folds import grouped_folds, grouped_interval
+from melodygen.evaluation.labelled import ClassifiedItem
+from melodygen.evaluation.metrics import Report, report, softmax
+
+WITHOUT_PROBABILITIES = ("SVM", "MFCC + SVM")
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """``interval`` is a bootstrap over artists; ``is_probability`` is false for hard decisions."""
+
+    report: Report
+    interval: tuple[float, float]
+    is_probability: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    told: str
+    reports: dict[str, Row]
+    unknown: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "told": self.told,
+            "labels_unknown_to_the_classifier": list(self.unknown),
+            "results": {name: _to_dict(row) for name, row in self.reports.items()},
+        }
+
+
+def _to_dict(row: Row) -> dict[str, Any]:
+    found = row.report
+    there = [i for i, n in enumerate(found.confusion.sum(axis=1)) if n]
+    return {
+        "tracks": found.num_items,
+        "accuracy": round(found.accuracy, 4),
+        "interval": [round(v, 4) for v in row.interval],
+        "balanced_accuracy": round(found.balanced_accuracy, 4),
+        "macro_precision": round(float(np.mean([found.precision[i] for i in there])), 4),
+        "macro_recall": round(float(np.mean([found.recall[i] for i in there])), 4),
+        "macro_f1": round(found.macro_f1, 4),
+        "calibration_error": round(found.calibration_error, 4) if row.is_probability else None,
+        "labels": {
+            found.labels[i]: {
+                "tracks": int(found.confusion[i].sum()), "precision": round(float(found.precision[i]), 4),
+                "recall": round(float(found.recall[i]), 4), "f1": round(float(found.f1[i]), 4),
+                "heard_as": {found.labels[j]: int(n) for j, n in enumerate(found.confusion[i]) if n},
+            }
+            for i in there
+        },
+    }  # fmt: skip
+
+
+def evaluate_labelled(
+    heard: Sequence[ClassifiedItem],
+    baselines: bool,
+    folds: int,
+    seed: int,
+    progress: Callable[[str, float], None] | None = None,
+) -> Evaluation:
+    """Raises CorpusError for fewer than two labels, or artists than folds when baselines are wanted."""
+    names = sorted({h.item.label for h in heard})
+    if len(names) < 2:
+        raise CorpusError(f"all tracks are labelled {names[0]!r}; at least two labels are needed")
+    groups = [h.item.group for h in heard]
+    reports: dict[str, Row] = {}
+    for judge in sorted({id(h.judge): h.judge for h in heard}.values(), key=lambda j: j.classifier_id):
+        mine = [h for h in heard if h.judge is judge and h.item.label in judge.labels]
+        if not mine:
+            continue
+        targets = np.array([judge.labels.index(h.item.label) for h in mine], dtype=np.int64)
+        logits = np.stack([h.logits.mean(axis=0) for h in mine]) / judge.temperature
+        inside = np.isin(judge.labels, names)
+        owners = [h.item.group for h in mine]
+        for told, values in (("", logits), (", among these labels", np.where(inside, logits, -1e9))):
+            found = report(softmax(values), targets, judge.labels)
+            right = values.argmax(axis=1) == targets
+            reports[judge.classifier_id + told] = Row(found, grouped_interval(right, owners), True)
+    known = {label for h in heard for label in h.judge.labels}
+    unknown = tuple(n for n in names if n not in known)
+    if baselines:
+        if len(set(groups)) < folds:
+            raise CorpusError(
+                f"{len(set(groups))} artists cannot be dealt to {folds} folds; give fewer --folds"
+            )
+        targets = np.array([names.index(h.item.label) for h in heard], dtype=np.int64)
+        fold = grouped_folds(groups, targets, folds, seed)
+        for number, name in enumerate(NAMES):
+            if progress is not None:
+                progress(name, number / len(NAMES))
+            probabilities = cross_validated(name, heard, targets, fold, len(names), seed)
+            right = probabilities.argmax(axis=1) == targets
+            row = Row(
+                report(probabilities, targets, names),
+                grouped_interval(right, groups),
+                name not in WITHOUT_PROBABILITIES,
+            )
+            reports[f"{name} (cross-validated)"] = row
+    told = f"{len(heard)} tracks of {len(names)} labels and {len(set(groups))} artists or titles"
+    if unknown:
+        told += f"; the classifier does not know {', '.join(unknown)}: it is not asked about those"
+    return Evaluation(told, reports, unknown)
+
+
+__all__ = ["Evaluation", "Row", "evaluate_labelled"]

@@ -1,0 +1,272 @@
+"""The loop: write a batch, render it, hear it with the CNN, keep the best or write again.
+
+Sees only contracts and saves nothing. The loop *selects* with the classifier, so the classifier's opinion of
+what was selected is biased upward; ``Composition.unselected_mean_probability`` is its opinion of everything
+that was written, and stands beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.audio.buffer import Audio
+from melodygen.contracts import Draft, Generator, Renderer, StyleClassifier
+from melodygen.errors import ClassifierError, MelodygenError
+from melodygen.generation.parsing import check_loop, check_request, check_style
+from melodygen.generation.quality import craft
+from melodygen.music.score import Score
+from melodygen.registry import nearest
+from melodygen.request import Request
+from melodygen.styles.scores import StyleScores
+
+ProgressCallback = Callable[[str, float], None]
+"""Called with what is being done and how much of it is done, 0.0 to 1.0."""
+
+MIN_FILLED_BARS = 0.5
+MAX_WORN_BARS = 8
+"""A melody that says one pitch for longer has nothing to say; and runs of it stand in the training data."""
+SILENCE_PEAK = 1e-4
+"""-80 dBFS: what stays below is not heard."""
+CRAFT_STEP = 0.05
+"""Less tells no piece from another."""
+DRAFT_SAMPLE_RATE = 22_050
+"""Enough for the classifier, and a third of the time of 44.1 kHz."""
+MAX_WAITING_SAMPLES = 12_000_000
+"""Recordings that wait for the classifier together: some 50 MB, nine minutes."""
+
+
+@dataclass(frozen=True)
+class CandidateRecord:
+    """One piece the generator wrote. ``flaw`` says why it cannot be chosen whatever its style; else empty.
+    ``style_probability`` is that of the style asked for, 0 for silence. ``round`` counts from 1.
+    ``craft`` (0-1) says how well made it is apart from its style: see :mod:`melodygen.generation.quality`."""
+
+    seed: int
+    round: int
+    style_probability: float
+    log_prob_per_token: float
+    flaw: str = ""
+    craft: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Composition:
+    """The chosen piece and how it was found.
+
+    ``accepted``  the chosen candidate reached ``min_style``.
+    ``unselected_mean_probability``  mean style probability of all candidates written, before any was chosen.
+    """
+
+    request: Request
+    seed: int
+    score: Score
+    chosen: CandidateRecord
+    style_scores: StyleScores
+    candidates: tuple[CandidateRecord, ...]
+    min_style: float
+    seconds: float
+    model_id: str
+    classifier_id: str
+
+    @property
+    def style_probability(self) -> float:
+        return self.chosen.style_probability
+
+    @property
+    def accepted(self) -> bool:
+        return self.style_probability >= self.min_style
+
+    @property
+    def rounds(self) -> int:
+        return self.candidates[-1].round
+
+    @property
+    def num_turned_down(self) -> int:
+        """Candidates below the threshold or flawed."""
+        return sum(bool(c.flaw) or c.style_probability < self.min_style for c in self.candidates)
+
+    @property
+    def unselected_mean_probability(self) -> float:
+        return float(np.mean([c.style_probability for c in self.candidates]))
+
+
+@dataclass(frozen=True, eq=False)
+class _ScoredDraft:
+    draft: Draft
+    record: CandidateRecord
+    style_scores: StyleScores | None
+
+    def rank(self, min_style: float) -> tuple[bool, float, int, float]:
+        """Style up to the threshold, then craft, then style: of those that sound like the style the better made is
+        kept, of those as well made the one that sounds most like it."""
+        record = self.record
+        style = record.style_probability
+        return (not record.flaw, min(style, min_style), round(record.craft / CRAFT_STEP), style)
+
+
+def compose(
+    request: Request,
+    generator: Generator,
+    renderer: Renderer,
+    classifier: StyleClassifier,
+    *,
+    seed: int,
+    candidates: int = 8,
+    min_style: float = 0.7,
+    max_rounds: int = 3,
+    progress: ProgressCallback | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    should_stop: Callable[[], bool] | None = None,
+) -> Composition:
+    """Write ``candidates`` pieces a round until one reaches ``min_style`` or ``max_rounds`` are over.
+
+    Chosen is, of those without a flaw: where some reach ``min_style``, the best made of them (``craft``, in steps),
+    and of those as well made the one with the highest style probability; where none does, that of all.
+    ``should_stop`` is asked between the steps; when it says so, the best so far is returned.
+    Raises UsageError for an impossible request, ClassifierError if the classifier does not know the style,
+    MelodygenError if nothing playable was written.
+    """
+    check_request(request)
+    check_loop(candidates, min_style, max_rounds)
+    check_style(request.style, generator.styles)
+    if request.style not in classifier.labels:
+        raise ClassifierError(
+            f"classifier {classifier.classifier_id} does not know {request.style!r}; "
+            f"{nearest(request.style, classifier.labels)}"
+        )
+    report = progress or _no_progress
+    stop = should_stop or _never
+    started = clock()
+    heard: list[_ScoredDraft] = []
+    best: _ScoredDraft | None = None
+    for number in range(1, max_rounds + 1):
+        if stop():
+            break
+        heard += _round(request, generator, renderer, classifier, seed, number, candidates, report, stop)
+        best = max(heard, key=lambda h: h.rank(min_style), default=None)
+        if best is not None and not best.record.flaw and best.record.style_probability >= min_style:
+            break
+    if best is None or best.record.flaw or best.style_scores is None:
+        flaws = sorted({h.record.flaw for h in heard}) or ["stopped before the first was written"]
+        raise MelodygenError(
+            f"none of {len(heard)} candidates can be played: {'; '.join(flaws)}; try another --seed or --model"
+        )
+    return Composition(
+        request=request,
+        seed=seed,
+        score=best.draft.score,
+        chosen=best.record,
+        style_scores=best.style_scores,
+        candidates=tuple(h.record for h in heard),
+        min_style=min_style,
+        seconds=clock() - started,
+        model_id=generator.model_id,
+        classifier_id=classifier.classifier_id,
+    )
+
+
+def candidate_seeds(seed: int, round_number: int, count: int) -> list[int]:
+    """Seeds of the candidates of one round; the first ones do not depend on ``count``."""
+    return [int(s) for s in np.random.SeedSequence([seed, round_number]).generate_state(count)]
+
+
+def piece_seeds(seed: int, count: int) -> list[int]:
+    """Seeds for ``count`` different pieces; the first is ``seed``, so a batch begins with the single piece."""
+    return [seed, *(int(s) for s in np.random.SeedSequence(seed).generate_state(count))][:count]
+
+
+def find_flaw(score: Score, request: Request) -> str:
+    """Why a piece cannot be offered whatever its style; empty if it can."""
+    if not score.num_notes:
+        return "no notes"
+    if "melody" in request.tracks:
+        melody = score.track_by_role("melody")
+        if melody is None or not len(melody):
+            return "the melody is empty"
+        worn = _worn_bars(score, melody.notes)
+        if worn > MAX_WORN_BARS and request.given is None:
+            return f"the melody says one note for {worn} bars"
+    bars = np.asarray(score.bar_ticks())
+    onsets = np.concatenate([track.notes["onset_tick"] for track in score.tracks])
+    num_filled = len(np.unique(np.searchsorted(bars, onsets, side="right")))
+    num_bars = max(len(bars) - 1, request.bars)
+    if num_filled < MIN_FILLED_BARS * num_bars:
+        return f"only {num_filled} of {num_bars} bars hold notes"
+    return ""
+
+
+def _worn_bars(score: Score, notes: NDArray[np.void]) -> int:
+    """Bars over which the longest run of one pitch begins its notes."""
+    turns = np.flatnonzero(np.diff(notes["pitch"]) != 0)
+    first, last = np.concatenate(([0], turns + 1)), np.concatenate((turns, [len(notes) - 1]))
+    bars = np.searchsorted(np.asarray(score.bar_ticks()), notes["onset_tick"], side="right")
+    return int((bars[last] - bars[first]).max()) + 1
+
+
+def _round(
+    request: Request,
+    generator: Generator,
+    renderer: Renderer,
+    classifier: StyleClassifier,
+    seed: int,
+    number: int,
+    count: int,
+    report: ProgressCallback,
+    stop: Callable[[], bool],
+) -> list[_ScoredDraft]:
+    """Write one batch and hear it. Empty if stopped before anything was heard."""
+    seeds = candidate_seeds(seed, number, count)
+    again = "" if number == 1 else f" (round {number})"
+    drafts = generator.generate(request, seeds, lambda done: report(f"writing{again}", done))
+    if stop():
+        return []
+    judged: list[StyleScores | None] = []
+    waiting: list[Audio | None] = []
+    for index, draft in enumerate(drafts):
+        waiting.append(_sound(draft.score, renderer))
+        report(f"listening{again}", (index + 1) / len(drafts))
+        last = index + 1 == len(drafts)
+        if last or sum(audio.samples.size for audio in waiting if audio is not None) > MAX_WAITING_SAMPLES:
+            judged += _classify(waiting, classifier)
+            waiting = []
+    heard = []
+    for draft, scores in zip(drafts, judged, strict=True):
+        flaw = find_flaw(draft.score, request) or ("silent when rendered" if scores is None else "")
+        record = CandidateRecord(
+            seed=draft.seed,
+            round=number,
+            style_probability=0.0 if scores is None else scores[request.style],
+            log_prob_per_token=draft.log_prob_per_token,
+            flaw=flaw,
+            craft=craft(draft.score),
+        )
+        heard.append(_ScoredDraft(draft, record, scores))
+    return heard
+
+
+def _sound(score: Score, renderer: Renderer) -> Audio | None:
+    """A quick render; None for silence, which no classifier should be asked about."""
+    if not score.num_notes:
+        return None
+    audio = renderer.render(score, DRAFT_SAMPLE_RATE, quality="draft")
+    return audio if audio.num_samples and float(np.abs(audio.samples).max()) > SILENCE_PEAK else None
+
+
+def _classify(recordings: Sequence[Audio | None], classifier: StyleClassifier) -> list[StyleScores | None]:
+    """One opinion for each recording, None for silence."""
+    audible = [audio for audio in recordings if audio is not None]
+    opinions = iter(classifier.classify(audible) if audible else [])
+    return [None if audio is None else next(opinions) for audio in recordings]
+
+
+def _no_progress(stage: str, done: float) -> None:
+    """Nobody watches."""
+
+
+def _never() -> bool:
+    return False

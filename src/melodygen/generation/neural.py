@@ -1,0 +1,144 @@
+"""The built-in generator: a sequence net, sampled under the grammar.
+
+A request becomes a header and, bar by bar, tokens that are forced (chords, given roles) or drawn. Prompts and the bars
+around an infill are context. All drafts of a call are written together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from melodygen.contracts import Draft
+from melodygen.errors import CheckpointError, UsageError
+from melodygen.generation.logit_bias import LogitBiasConfig
+from melodygen.generation.prompt import TokenPlan
+from melodygen.generation.sampling import SamplingOptions, write
+from melodygen.nets import checkpoint as checkpoints
+from melodygen.nets.decoder import TransformerDecoder, quickest_dtype
+from melodygen.nets.lstm import Lstm
+from melodygen.nets.prompt_spans import ChunkedPrompt
+from melodygen.nets.sequence_net import SequenceNet
+from melodygen.nets.transformer import Transformer
+from melodygen.request import Request
+from melodygen.styles.style import Style
+from melodygen.tokens.vocabulary import VOCABULARY
+
+NETS: dict[str, Callable[..., Any]] = {"transformer": Transformer, "lstm": Lstm}
+USUAL_SAMPLING = {"temperature": 0.9, "top_p": 0.95}
+"""Of a model that says nothing else (``sampling`` in its config)."""
+
+
+class NeuralGenerator:
+    """A Generator (see contracts) over a checkpoint folder."""
+
+    def __init__(
+        self, net: Any, styles: Mapping[str, Style], model_id: str, density_quantiles: Mapping[str, Sequence[float]],
+        leaning: Mapping[str, Mapping[str, float]] | None = None,
+        sampling: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:  # fmt: skip
+        self.net = _ready(net) if isinstance(net, Transformer) else net.eval()
+        self.model_id = model_id
+        self.style_info = dict(styles)
+        self.styles = tuple(styles)
+        self._density = dict(density_quantiles)
+        self._usual = {name: {**USUAL_SAMPLING, **(sampling or {}).get(name, {})} for name in styles}
+        self._leaning = {name: LogitBiasConfig.from_config(leaning or {}, name) for name in styles}
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> NeuralGenerator:
+        """Raises CheckpointError where the folder is not a generator of this vocabulary."""
+        folder = Path(folder)
+        config = checkpoints.read_config(folder, "generator")
+        if config.get("vocabulary_id") != VOCABULARY.vocabulary_id:
+            raise CheckpointError(
+                f"checkpoint {folder} speaks vocabulary {config.get('vocabulary_id')}; this melodygen speaks "
+                f"{VOCABULARY.vocabulary_id}: use the melodygen that wrote it, or train again"
+            )
+        try:
+            arguments = dict(config["net"])
+            net = NETS[arguments.pop("type")](VOCABULARY.size, **arguments)
+            styles = {s["name"]: style_from_json(s) for s in config["styles"]}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"checkpoint {folder}: config.json lacks or misstates {error}") from error
+        checkpoints.load_weights(folder, net)
+        model_id = f"{folder.resolve().name}@{checkpoints.weights_sha256(folder)[:12]}"
+        habits = (config.get(kind, {}) for kind in ("density_quantiles", "leaning", "sampling"))
+        return cls(net, styles, model_id, *habits)
+
+    def generate(
+        self,
+        request: Request,
+        seeds: Sequence[int],
+        progress: Callable[[float], None] | None = None,
+    ) -> list[Draft]:
+        """Drafts for all seeds, in their order.
+
+        With ``prompt`` a draft holds the bars that follow it; with ``given`` the given roles (all of them where none
+        are named) and those written, at least as many bars as the given piece has; with ``fill`` the whole piece, its
+        gap filled. Given music stays as it is on the grid of the tokens (twelfths of a quarter), its meter with it.
+        Raises UsageError for what the net cannot say.
+        """
+        if request.style not in self.style_info:
+            raise UsageError(
+                f"style {request.style!r} is not known to this model; known: {', '.join(self.styles)}"
+            )
+        plan = self._plan(request)
+        streams = [plan.stream(seed) for seed in seeds]
+        total = max(1, len(streams) * plan.num_bars)
+        told = -1.0
+
+        def on_step() -> None:
+            nonlocal told
+            done = sum(len(s.bars) for s in streams) / total
+            if progress is not None and done - told >= 0.02:
+                told = done
+                progress(min(1.0, done))
+
+        usual = self._usual[request.style]
+        options = SamplingOptions(
+            usual["temperature"] if request.temperature is None else request.temperature,
+            request.top_k,
+            usual["top_p"] if request.top_p is None else request.top_p,
+        )
+        write(self.net, streams, options, self.net.context, on_step)
+        if progress is not None:
+            progress(1.0)
+        drafts = []
+        for seed, stream in zip(seeds, streams, strict=True):
+            score = plan.score(stream)
+            count = len(stream.log_probs)
+            drafts.append(Draft(score, seed, float(np.mean(stream.log_probs)) if count else 0.0, count))
+        return drafts
+
+    def _plan(self, request: Request) -> TokenPlan:
+        style = self.style_info[request.style]
+        slot, leaning = self.styles.index(request.style), self._leaning[request.style]
+        return TokenPlan(request, style, slot, self._density, self.net.context, leaning)
+
+
+def _ready(net: Transformer) -> SequenceNet:
+    dtype = quickest_dtype()
+    writer = TransformerDecoder(net, dtype)
+    return ChunkedPrompt(writer) if dtype == torch.bfloat16 else writer
+
+
+def style_to_json(style: Style) -> dict[str, Any]:
+    return {**asdict(style), "meter": list(style.meter), "tracks": list(style.tracks)}
+
+
+def style_from_json(record: Mapping[str, Any]) -> Style:
+    values = dict(record)
+    values["meter"] = tuple(values["meter"])
+    values["tracks"] = tuple(values["tracks"])
+    return Style(**values)
+
+
+def load_generator(spec: str = "") -> NeuralGenerator:
+    """A generator by the name or the folder of a checkpoint; empty for the shipped one."""
+    return NeuralGenerator.from_folder(checkpoints.resolve(spec, checkpoints.DEFAULT_GENERATOR))

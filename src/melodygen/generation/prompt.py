@@ -1,0 +1,365 @@
+"""A request in tokens: header, context, forced tokens, and how to read what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from melodygen.analysis.chords import harmonise
+from melodygen.analysis.roles import assign_roles
+from melodygen.data.scan import mend_meters
+from melodygen.errors import MelodygenError, UsageError
+from melodygen.generation.logit_bias import LogitBias, LogitBiasConfig
+from melodygen.generation.stream import PieceStream
+from melodygen.music.harmony import parse_chord
+from melodygen.music.instruments import is_single_line, note_range
+from melodygen.music.score import Score
+from melodygen.request import Request
+from melodygen.styles.style import Style
+from melodygen.tokens.codec import (
+    Header,
+    decode,
+    encode_bar,
+    encode_chords,
+    encode_header,
+    encode_segment,
+    tempo_band,
+)
+from melodygen.tokens.grammar import Grammar, Limits
+from melodygen.tokens.grid import (
+    GRID_ROLES,
+    GridBar,
+    Piece,
+    estimate_piece_key,
+    fitting_duration,
+    meter_positions,
+    piece_to_score,
+    score_to_piece,
+)
+from melodygen.tokens.vocabulary import (
+    CHORD_QUALITY_NAMES,
+    DENSITIES,
+    DURATIONS,
+    FILL,
+    GAP,
+    METERS,
+    VOCABULARY,
+)
+
+PROMPT_SHARE = 0.46
+"""How much of the net's context a prompt, or what surrounds a gap, may take."""
+USUAL_SIGNATURES = (0, 5, 10, 3, 7, 2, 9, 8, 4)
+"""Major tonics whose key signature (up to four sharps or flats) a key is drawn with when none is asked for."""
+USUAL_MODE_SHARE = 0.8
+BARS_BEHIND = 8
+"""What the net is told is still to come where the music goes on."""
+
+
+class TokenPlan:
+    """What all drafts of a request share. Raises UsageError for what tokens cannot say."""
+
+    def __init__(
+        self, request: Request, style: Style, slot: int, density: Mapping[str, Sequence[float]], capacity: int,
+        leaning: LogitBiasConfig,
+    ) -> None:  # fmt: skip
+        self.request = request
+        self.style = style
+        self._capacity, self._leaning = capacity, leaning
+        self.programs = dict(style.programs)
+        self._given: Piece | None = None
+        self._prompt: Piece | None = None
+        self._fill = request.fill
+        self.num_bars = request.bars
+        tracks = list(request.tracks)
+        kept: set[str] = set()
+        if self._fill is not None and request.given is None:
+            raise UsageError("fill needs the piece whose bars are written anew (given)")
+        if request.given is not None:
+            self._given = _grid(request.given, "the given piece", self.programs)
+            kept = set(request.given_roles)
+            if self._fill is not None:
+                first, count = self._fill
+                there = max(len(self._given.bars), len(request.given.bar_ticks()) - 1)
+                if first < 0 or count < 1 or first + count > there:
+                    raise UsageError(
+                        f"bars {first + 1} to {first + count} cannot be filled: the piece has {there}"
+                    )
+                self._given = _padded(self._given, first + count)
+                self.num_bars = count
+                tracks = [r for r in GRID_ROLES if r in self._given.roles]
+            else:
+                kept = kept or set(self._given.roles)
+                self._given = _padded(self._given, request.bars)
+                self.num_bars = len(self._given.bars)
+                tracks = [r for r in GRID_ROLES if r in kept] + [t for t in tracks if t not in kept]
+            absent = sorted(kept - set(self._given.roles))
+            if absent:
+                there_are = ", ".join(self._given.roles)
+                raise UsageError(f"the given piece has no {absent[0]} that can be kept; it has {there_are}")
+        if request.prompt is not None:
+            self._prompt = _grid(request.prompt, "the prompt", None)
+        source = self._given or self._prompt
+        meter = (self._given.bars[0].meter if self._given else None) or request.meter
+        meter = meter or (self._prompt.bars[0].meter if self._prompt else style.meter)
+        if meter not in METERS:
+            known = ", ".join(f"{a}/{b}" for a, b in METERS)
+            raise UsageError(f"meter {meter[0]}/{meter[1]} is not one this model writes; it writes {known}")
+        self.qpm = request.qpm or (source.qpm if source else None) or style.qpm
+        self._meters = self._meters_to_write(meter)
+        chords = self._given_chords(request)
+        roles = tuple(tracks)
+        pitched = [r for r in roles if r != "drums"]
+        if chords is not None or (len(pitched) > 1 and self._given is None) or self._has_chords(source):
+            roles = ("chordline", *roles)
+        if chords is not None or (kept and "chordline" in roles):
+            kept.add("chordline")  # what is kept is forced before anything is drawn, and chords come first
+        roles = tuple(sorted(roles, key=lambda r: (r != "chordline", r not in kept, roles.index(r))))
+        self._kept = frozenset(kept)
+        self.header = Header(
+            slot, meter, tempo_band(self.qpm), request.key, self._density_level(density),
+            self._prompt is None, True, roles,
+        )  # fmt: skip
+        ranges = {r: note_range(r, self.programs.get(r, 0)) for r in roles if r not in ("drums", "chordline")}
+        single = {r: 1 for r in roles if is_single_line(r, self.programs.get(r, 0))}
+        self._single = frozenset(single)
+        self.limits = Limits(ranges, False, single, self._kept)
+        encode_header(self.header)  # refuses what a header cannot say, before anything is written
+        self._context, self._first_left, self._stop_at = self._build_context()
+        self._forced = self._build_forced(chords)
+
+    @staticmethod
+    def _has_chords(piece: Piece | None) -> bool:
+        return piece is not None and any(b.chords for b in piece.bars)
+
+    def _density_level(self, quantiles: Mapping[str, Sequence[float]]) -> int | None:
+        if self.request.density is None:
+            return None
+        table = quantiles.get(self.style.name)
+        if not table:
+            return round(self.request.density * (DENSITIES - 1))
+        at = self.request.density * (len(table) - 1)
+        return int(np.clip(round(float(np.interp(at, range(len(table)), table))), 0, DENSITIES - 1))
+
+    def _given_chords(self, request: Request) -> list[tuple[tuple[int, int, int], ...]] | None:
+        """Chord changes for each bar to write; the line begins again when it is shorter."""
+        if not request.chords:
+            return None
+        bars: list[tuple[tuple[int, int, int], ...]] = []
+        for bar, meter in enumerate(self._meters):
+            labels = request.chords[bar % len(request.chords)]
+            size = meter_positions(meter)
+            changes: list[tuple[int, int, int]] = []
+            for index, label in enumerate(labels):
+                parsed = parse_chord(label)
+                at = index * size // len(labels)
+                at -= at % 6
+                if changes and changes[-1][0] >= at:
+                    raise UsageError(f"{len(labels)} chords do not fit into one bar of {meter[0]}/{meter[1]}")
+                changes.append(
+                    (at, -1, 0) if parsed is None else (at, parsed[0], CHORD_QUALITY_NAMES.index(parsed[1]))
+                )
+            bars.append(tuple(changes))
+        return bars
+
+    def _meters_to_write(self, meter: tuple[int, int]) -> list[tuple[int, int]]:
+        """The meter of each bar to write: the given piece's, else the one asked for, else as the prompt ends."""
+        if self._given is not None:
+            first = self._fill[0] if self._fill is not None else 0
+            return [b.meter for b in self._given.bars[first : first + self.num_bars]]
+        if self._prompt is not None and self.request.meter is None:
+            meter = self._prompt.bars[-1].meter
+        return [meter] * self.num_bars
+
+    @property
+    def _meter_before(self) -> tuple[int, int] | None:
+        """The meter in force before the first bar to write."""
+        if self._fill is not None and self._given is not None and self._fill[0]:
+            return self._given.bars[self._fill[0] - 1].meter
+        return self._prompt.bars[-1].meter if self._prompt is not None else self.header.meter
+
+    def _build_context(self) -> tuple[list[int], int, int]:
+        """(context tokens, bars left at the first bar to write, bars left at which to stop)."""
+        room = PROMPT_SHARE * self._capacity
+        meter = self.header.meter
+        if self._fill is not None and self._given is not None:
+            first, count = self._fill
+            bars, total = self._given.bars, len(self._given.bars)
+            left = self._coded(bars[:first], total, meter, 0.6 * room, keep_last=True)
+            right = self._coded(
+                bars[first + count :], total - first - count, self._meter_before, 0.4 * room, False
+            )
+            return [*left, GAP, *right, FILL], total - first, total - first - count
+        behind = BARS_BEHIND if self.request.goes_on else 0
+        if self._prompt is not None:
+            kept = self._prompt.bars[-16:]
+            context = self._coded(kept, self.num_bars + behind + len(kept), meter, room, keep_last=True)
+            return context, self.num_bars + behind, behind
+        return [], self.num_bars + behind, behind
+
+    def _coded(
+        self, bars: Sequence[GridBar], bars_left: int, meter: tuple[int, int] | None, room: float, keep_last: bool
+    ) -> list[int]:  # fmt: skip
+        """Tokens of as many bars as there is room for, from the end or the beginning; ``bars_left`` is the countdown
+        of the first of ``bars``."""
+        numbered = [(bar, bars_left - i) for i, bar in enumerate(bars)]
+        kept: list[tuple[GridBar, int]] = []
+        used = 0
+        for bar, left in reversed(numbered) if keep_last else numbered:
+            used += 1 + len(encode_bar(bar, left, self.header.roles, bar.meter))
+            if used > room:
+                break
+            kept.append((bar, left))
+        ids: list[int] = []
+        for bar, left in reversed(kept) if keep_last else kept:
+            ids += encode_bar(bar, left, self.header.roles, meter)
+            meter = bar.meter
+        return ids
+
+    def _build_forced(self, chords: list[tuple[tuple[int, int, int], ...]] | None) -> list[list[int]]:
+        """For each bar to write what follows its bar token: the meter where it changes, and the kept roles."""
+        forced: list[list[int]] = []
+        first = self._fill[0] if self._fill is not None else 0
+        before = self._meter_before
+        for index, meter in enumerate(self._meters):
+            ids = [VOCABULARY.id("meter", 1 + METERS.index(meter))] if meter != before else []
+            before = meter
+            source = self._given.bars[first + index] if self._given is not None else GridBar(meter)
+            for role in self.header.roles:
+                if role == "chordline" and role in self._kept:
+                    ids += encode_chords(chords[index] if chords is not None else source.chords)
+                elif role in self._kept:
+                    ids += encode_segment(role, source.parts.get(role, ()))
+            forced.append(ids)
+        return forced
+
+    @property
+    def _comes_home(self) -> bool:
+        """Whether the last bar to write is the piece's last."""
+        return self._stop_at == 0
+
+    @property
+    def _home(self) -> tuple[int, str] | None:
+        """The key a piece comes home to where none is said: the last chord asked for, else that of the given music."""
+        for label in reversed(self.request.chords[-1] if self.request.chords else ()):
+            parsed = parse_chord(label)
+            if parsed is not None:
+                return parsed[0], "minor" if "min" in parsed[1] or "dim" in parsed[1] else "major"
+        source = self._given or self._prompt
+        return None if source is None else source.key
+
+    def _header_for(self, seed: int) -> Header:
+        """The header of one draft. Where no key is asked for or implied, one is drawn: a piece that knows its key
+        keeps to it and comes home."""
+        implied = self._given is not None or self._prompt is not None or self.request.chords is not None
+        if self.request.key is not None or implied or not set(self.header.roles) - {"drums"}:
+            return self.header
+        rng = np.random.default_rng([seed, 21])
+        other = "minor" if self.style.mode == "major" else "major"
+        mode = self.style.mode if rng.random() < USUAL_MODE_SHARE else other
+        signature = USUAL_SIGNATURES[int(rng.integers(len(USUAL_SIGNATURES)))]
+        tonic = signature if mode == "major" else (signature + 9) % 12
+        return replace(self.header, key=(tonic, mode))
+
+    def _leaner(self, header: Header, seed: int) -> LogitBias | None:
+        if self.request.raw:
+            return None
+        rng = np.random.default_rng([seed, 22])
+        return LogitBias(self._leaning, header.key or self._home, self._comes_home, rng)
+
+    def stream(self, seed: int) -> PieceStream:
+        header = self._header_for(seed)
+        grammar = Grammar(header, self._first_left, self.limits)
+        grammar.meter = self._meter_before
+        return PieceStream(
+            grammar,
+            np.random.default_rng([seed, 20]),
+            encode_header(header),
+            encode_header(replace(header, from_start=False)),
+            list(self._context),
+            self._forced,
+            self._stop_at,
+            self._capacity,
+            self._leaner(header, seed),
+        )
+
+    def score(self, stream: PieceStream) -> Score:
+        """The finished draft: only the new bars, or the given piece with its gap filled."""
+        head = encode_header(replace(self.header, meter=self._meter_before))
+        written = decode([*head, *(t for bar in stream.bars for t in bar)]).bars
+        bars, new = written, range(len(written))
+        key = stream.grammar.header.key
+        if self._fill is not None and self._given is not None:
+            first, count = self._fill
+            bars = (*self._given.bars[:first], *written, *self._given.bars[first + count :])
+            new = range(first, first + count)
+            key = key or self._given.key
+        bars = finish(bars, self._single, new, self._kept, ring=self._comes_home and not self.request.raw)
+        piece = Piece(bars, self.qpm, key or estimate_piece_key(bars))
+        return piece_to_score(harmonise(piece), self.programs, title=self.style.name)
+
+
+def _grid(score: Score, what: str, programs: dict[str, int] | None) -> Piece:
+    """A user's score on the grid, with roles; chords estimated where it has none. The instruments of its roles are put
+    into ``programs``."""
+    pitched = [t for t in score.tracks if not t.is_drum and len(t)]
+    named = {t.role for t in pitched} - {"other"}
+    prepared = mend_meters(score if named or not pitched else assign_roles(score))
+    try:
+        piece = harmonise(score_to_piece(prepared))
+    except MelodygenError as error:
+        raise UsageError(f"{what} cannot be used: {error}") from error
+    for track in prepared.tracks if programs is not None else ():
+        if not track.is_drum and len(track) and programs is not None:
+            programs[track.role] = track.program
+    return piece
+
+
+def _padded(piece: Piece, bars: int) -> Piece:
+    """At least ``bars`` bars: silent ones follow in the last meter."""
+    silent = GridBar(piece.bars[-1].meter)
+    return replace(piece, bars=(*piece.bars, *[silent] * (bars - len(piece.bars))))
+
+
+def finish(
+    bars: Sequence[GridBar], single: frozenset[str], new: range, kept: frozenset[str], ring: bool = False
+) -> tuple[GridBar, ...]:
+    """Written notes (bars ``new``, roles not ``kept``) end with the piece; those of a single-line voice end where its
+    next begins. ``ring``: the last notes of each role, where they are struck in the last bar, sound to its end."""
+    starts = np.cumsum([0, *(b.num_positions for b in bars)]).tolist()
+    end = starts[-1]
+    result = list(bars)
+    for role in set(GRID_ROLES) - {"drums"} - kept:
+        following = end
+        for index in range(len(bars) - 1, -1, -1):
+            notes = bars[index].parts.get(role)
+            if not notes:
+                continue
+            if index in new:
+                fixed = []
+                room_until = following
+                for at, velocity, duration, pitch in reversed(notes):  # sorted by position
+                    onset = starts[index] + at
+                    if role in single and onset < following:
+                        room_until, following = following, onset
+                    until = room_until if role in single else end
+                    fixed.append((at, velocity, fitting_duration(duration, until - onset), pitch))
+                fixed.sort(key=lambda n: (n[0], n[2], n[3]))
+                result[index] = replace(result[index], parts={**result[index].parts, role: tuple(fixed)})
+            following = starts[index] + notes[0][0]
+    if ring and len(bars) - 1 in new:
+        result[-1] = _ringing(result[-1], set(result[-1].parts) - {"drums"} - kept)
+    return tuple(result)
+
+
+def _ringing(bar: GridBar, roles: set[str]) -> GridBar:
+    parts = dict(bar.parts)
+    for role in roles:
+        last = max(n[0] for n in parts[role])
+        to_the_end = fitting_duration(len(DURATIONS) - 1, bar.num_positions - last)
+        held = [
+            (at, band, to_the_end if at == last else length, pitch) for at, band, length, pitch in parts[role]
+        ]
+        parts[role] = tuple(sorted(held, key=lambda n: (n[0], n[2], n[3])))
+    return replace(bar, parts=parts)

@@ -1,0 +1,245 @@
+"""Write token streams: logits -> token under temperature, top-k, top-p and the grammar's mask, a batch at a time.
+
+Each stream has its own random generator, so what it draws does not depend on the draws of the others. Streams are
+written in groups of ``GROUP``, as many groups at once as there are cores: the groups, and with them every bit of what
+is computed, are the same on any number of cores.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from melodygen.nets.sequence_net import SequenceNet
+
+GROUP = 4
+"""Streams that share a step. More would share the reading of the weights, but leave cores idle."""
+
+
+class Stream(Protocol):
+    """One sequence in the making: says what may come next, takes what was chosen."""
+
+    rng: np.random.Generator
+    done: bool
+
+    def prefix(self) -> list[int]:
+        """The context so far, short enough for the net; the stream is at its end."""
+        ...
+
+    def forced(self) -> int | None:
+        """A token that must come next whatever the net says, or None."""
+        ...
+
+    def allowed(self) -> NDArray[np.bool_]: ...
+
+    def lean(self) -> NDArray[np.float64] | None:
+        """Nats to add to the logits before a token is drawn, or None."""
+        ...
+
+    def take(self, token: int, log_prob: float | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """``top_k`` 0 is all; ``top_p`` 1.0 is all."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+
+@dataclass
+class Stepper:
+    """A net with its cache: feed prefixes of unequal length, then one token a row at a time."""
+
+    net: SequenceNet
+    capacity: int
+    _state: Any = None
+    _at: int = 0
+    _starts: Tensor | None = field(default=None)
+
+    def start(self, prefixes: Sequence[Sequence[int]]) -> Tensor:
+        """Logits (B, V) after the prefixes."""
+        lengths = [len(p) for p in prefixes]
+        longest = max(lengths)
+        if longest > self.capacity:
+            raise ValueError(f"a prefix of {longest} tokens does not fit into a cache of {self.capacity}")
+        self._at = longest
+        if all(list(p) == list(prefixes[0]) for p in prefixes):
+            # one row is enough: the others are copies
+            state = self.net.new_state(1, longest)
+            logits = self.net.step(torch.tensor([list(prefixes[0])]), state, 0)
+            self._state = self.net.merge_states([state] * len(prefixes), lengths, self.capacity)
+            self._starts = None
+            return logits.expand(len(prefixes), -1)
+        states, rows = [], []
+        for prefix in prefixes:
+            state = self.net.new_state(1, len(prefix))
+            rows.append(self.net.step(torch.tensor([list(prefix)]), state, 0))
+            states.append(state)
+        self._state = self.net.merge_states(states, lengths, self.capacity)
+        self._starts = torch.tensor([longest - n for n in lengths]) if min(lengths) < longest else None
+        return torch.cat(rows)
+
+    @property
+    def is_full(self) -> bool:
+        return self._at >= self.capacity
+
+    def keep(self, rows: list[int]) -> None:
+        """Go on with some of the rows only."""
+        self._state = self.net.keep_rows(self._state, rows)
+        if self._starts is not None:
+            self._starts = self._starts[rows]
+
+    def feed(self, tokens: Sequence[int]) -> Tensor:
+        logits = self.net.step(torch.tensor(tokens)[:, None], self._state, self._at, self._starts)
+        self._at += 1
+        return logits
+
+
+def choose(
+    logits: NDArray[np.float64],
+    allowed: NDArray[np.bool_],
+    options: SamplingOptions,
+    rng: np.random.Generator,
+    lean: NDArray[np.float64] | None = None,
+) -> tuple[int, float]:
+    """(token, log probability in nats under the mask at temperature 1). ``lean`` is added to the logits for the draw,
+    and is no part of the probability."""
+    tokens = allowed.nonzero()[0]
+    if not len(tokens):
+        raise ValueError("the grammar allows no token here")
+    if len(tokens) == 1:
+        return int(tokens[0]), 0.0
+    plain = logits[tokens]
+    plain -= plain.max()
+    scaled = plain if lean is None else plain + lean[tokens]
+    if options.temperature != 1.0:
+        scaled = scaled / options.temperature
+    order = (-scaled).argsort(kind="stable")
+    weights = np.exp(scaled[order] - scaled[order[0]])
+    total = weights.cumsum()
+    keep = len(order)
+    if options.top_k:
+        keep = min(keep, options.top_k)
+    if options.top_p < 1.0:
+        keep = min(keep, int(total.searchsorted(options.top_p * total[-1])) + 1)
+    index = order[min(int(total.searchsorted(rng.random() * total[keep - 1], side="right")), keep - 1)]
+    return int(tokens[index]), float(plain[index]) - math.log(float(np.exp(plain).sum()))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch on one thread inside the block: sampling is many small operations; on a busy machine more threads spin."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def write(
+    net: SequenceNet,
+    streams: Sequence[Stream],
+    options: SamplingOptions,
+    capacity: int,
+    on_step: Callable[[], None] | None = None,
+) -> None:
+    """Run all streams to their end. ``on_step`` is called now and then, in the thread that called.
+
+    An exception in any group, Ctrl-C too, stops all of them and is raised here.
+    """
+    waiting = deque([s for s in streams[i : i + GROUP] if not s.done] for i in range(0, len(streams), GROUP))
+    lock, stop = threading.Lock(), threading.Event()
+    failures: list[BaseException] = []
+
+    def work(tell: Callable[[], None]) -> None:
+        try:
+            with torch.inference_mode():
+                while not stop.is_set():
+                    with lock:
+                        group = waiting.popleft() if waiting else None
+                    if group is None:
+                        return
+                    _write_group(net, group, options, capacity, tell, stop)
+        except BaseException as error:
+            failures.append(error)
+            stop.set()
+
+    with one_thread():
+        helpers = [
+            threading.Thread(target=work, args=(_tell_nobody,))
+            for _ in range(min(len(waiting), _cores()) - 1)
+        ]
+        try:
+            for helper in helpers:
+                helper.start()
+            work(on_step or _tell_nobody)
+            for helper in helpers:
+                helper.join()
+        except BaseException:
+            stop.set()
+            raise
+    if failures:
+        raise failures[0]
+
+
+def _cores() -> int:
+    """Those this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _tell_nobody() -> None:
+    return
+
+
+def _write_group(
+    net: SequenceNet,
+    streams: list[Stream],
+    options: SamplingOptions,
+    capacity: int,
+    on_step: Callable[[], None],
+    stop: threading.Event,
+) -> None:
+    """One batch to its end. A stream that is done leaves it; when the cache is full, each goes on from its own
+    shortened prefix."""
+    while streams:
+        stepper = Stepper(net, capacity)
+        logits = stepper.start([s.prefix() for s in streams])
+        while not stop.is_set():
+            table = logits.double().numpy()
+            tokens = []
+            for row, stream in enumerate(streams):
+                token = stream.forced()
+                log_prob = None
+                if token is None:
+                    token, log_prob = choose(table[row], stream.allowed(), options, stream.rng, stream.lean())
+                stream.take(token, log_prob)
+                tokens.append(token)
+            on_step()
+            running = [row for row, stream in enumerate(streams) if not stream.done]
+            if len(running) < len(streams):
+                streams = [streams[row] for row in running]
+                tokens = [tokens[row] for row in running]
+                if streams and not stepper.is_full:
+                    stepper.keep(running)
+            if not streams or stepper.is_full:
+                break
+            logits = stepper.feed(tokens)
+        if stop.is_set():
+            return
+
+
+__all__ = ["SamplingOptions", "SequenceNet", "Stepper", "Stream", "choose", "write"]

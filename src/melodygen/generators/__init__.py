@@ -1,1 +1,0 @@
-"""Generators: what writes music."""

@@ -1,0 +1,1 @@
+"""Music as immutable data: scores, harmony, instruments, units. No input or output."""

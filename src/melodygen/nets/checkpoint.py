@@ -1,0 +1,149 @@
+"""Checkpoint folders: ``config.json``, ``model.safetensors`` and ``README.md`` (the model card).
+
+No pickle anywhere. ``config.json`` holds ``format_version``, ``kind`` (generator or classifier), ``name``, ``summary``,
+the ``net`` (type and flat arguments), what the ids or outputs mean, and ``provenance``. Loading is strict: names and
+shapes must fit, and an unknown version or vocabulary is refused with its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from melodygen.errors import CheckpointError
+from melodygen.resources import models_dir
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FORMAT_VERSION = 1
+DEFAULT_GENERATOR = "melodygen-transformer"
+DEFAULT_CLASSIFIER = "style-cnn"
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """``sha256`` of the weights; ``summary`` one line."""
+
+    name: str
+    kind: str
+    path: Path
+    sha256: str
+    summary: str
+
+
+def weights_sha256(folder: Path) -> str:
+    try:
+        with (folder / WEIGHTS).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {folder}: {WEIGHTS} cannot be read: {error.strerror}") from error
+
+
+def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
+    """``config.json``, checked for version and kind."""
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {folder}: {CONFIG} cannot be read: {error}") from error
+    if not isinstance(config, dict) or config.get("kind") not in ("generator", "classifier"):
+        raise CheckpointError(f"checkpoint {folder}: {CONFIG} is not melodygen's (no kind)")
+    if config.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"checkpoint {folder} has format version {config.get('format_version')}; "
+            f"this melodygen reads version {FORMAT_VERSION}: use the melodygen that wrote it, or train again"
+        )
+    if kind is not None and config["kind"] != kind:
+        raise CheckpointError(f"checkpoint {folder} is a {config['kind']}, not a {kind}")
+    return config
+
+
+def save_checkpoint(
+    folder: Path, net: nn.Module, config: Mapping[str, Any], card: str, half: bool = True
+) -> None:
+    """Write a checkpoint folder; weights in float16 where ``half``. Each file appears whole; the config comes last."""
+    import torch
+    from safetensors.torch import save
+
+    from melodygen.atomic import atomic_path
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        k: (v.detach().to(torch.float16) if half and v.is_floating_point() else v.detach())
+        .contiguous()
+        .clone()
+        for k, v in net.state_dict().items()
+    }
+    with atomic_path(folder / WEIGHTS, overwrite=True) as temporary:
+        temporary.write_bytes(save(tensors))  # safetensors' own file would be readable by its owner only
+    with atomic_path(folder / CARD, overwrite=True) as temporary:
+        temporary.write_text(card, encoding="utf-8")
+    record = {"format_version": FORMAT_VERSION, **config}
+    with atomic_path(folder / CONFIG, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def load_weights(folder: Path, net: nn.Module) -> None:
+    """Load strictly, as float32; raises CheckpointError for anything that does not fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(str(folder / WEIGHTS))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {folder}: {WEIGHTS} is missing or broken: {error}") from error
+    try:
+        net.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, strict=True
+        )
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"checkpoint {folder}: the weights do not fit the net: {reason}") from error
+
+
+def resolve(spec: str, default: str) -> Path:
+    """The folder of a checkpoint: a path that exists, else a name below the models folder."""
+    if spec:
+        path = Path(spec)
+        if (path / CONFIG).is_file():
+            return path
+        if path.is_absolute() or len(path.parts) > 1:
+            raise CheckpointError(f"{spec} is no checkpoint folder: it has no {CONFIG}")
+    folder = models_dir() / (spec or default)
+    if not (folder / CONFIG).is_file():
+        known = ", ".join(i.name for i in list_checkpoints()) or "none"
+        raise CheckpointError(
+            f"no checkpoint is called {spec or default!r}; known: {known}; or give a folder"
+        )
+    return folder
+
+
+def list_checkpoints() -> list[CheckpointInfo]:
+    """Those below the models folder, by name; broken ones are left out."""
+    found = []
+    root = models_dir()
+    for folder in sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []:
+        if not (folder / CONFIG).is_file():
+            continue
+        try:
+            config = read_config(folder)
+            found.append(
+                CheckpointInfo(
+                    folder.name,
+                    config["kind"],
+                    folder,
+                    weights_sha256(folder),
+                    str(config.get("summary", "")),
+                )
+            )
+        except CheckpointError:
+            continue
+    return found

@@ -1,0 +1,173 @@
+"""What a Transformer has in mind while it writes: keys and values of every slot, and how one query looks at them.
+
+Late in a piece most of what a step reads is the cache; so it is kept in the form that the processor reads quickest.
+
+Letters: L layers, B batch, T steps, S slots, H heads, E width of a head.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SPAN = 64
+"""Slots are attended to in whole spans, those not filled yet with weight 0: for each new shape of a product oneDNN
+makes and keeps a kernel (half a megabyte), and a length that grows step by step is a new shape each time."""
+
+
+class Cache(ABC):
+    """Keys and values as (L, B, H, S, E), whatever they are kept as."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self._keys, self._values = keys, values
+        self._at = self._after = self._span = 0
+        self._unused: Tensor | None = None
+
+    @classmethod
+    @abstractmethod
+    def of(cls, keys: Tensor, values: Tensor) -> Self:
+        """The cache that keeps these; both (L, B, H, S, E), S in whole spans."""
+
+    @abstractmethod
+    def slots(self) -> tuple[Tensor, Tensor]:
+        """Keys and values, both (L, B, H, S, E)."""
+
+    @classmethod
+    def empty(cls, layers: int, batch: int, heads: int, capacity: int, head: int, dtype: torch.dtype) -> Self:
+        size = (layers, batch, heads, -(-capacity // SPAN) * SPAN, head)
+        return cls.of(torch.zeros(size, dtype=dtype), torch.zeros(size, dtype=dtype))
+
+    @classmethod
+    def merged(cls, caches: Sequence[Cache], lengths: Sequence[int], capacity: int) -> Self:
+        """One cache from caches of one row each: row r fills the slots before ``max(lengths)``."""
+        parts = [cache.slots() for cache in caches]
+        layers, _, heads, _, head = parts[0][0].shape
+        new = torch.zeros(
+            2, layers, len(caches), heads, -(-capacity // SPAN) * SPAN, head, dtype=parts[0][0].dtype
+        )
+        longest = max(lengths)
+        for row, (part, length) in enumerate(zip(parts, lengths, strict=True)):
+            for kind in range(2):
+                new[kind, :, row, :, longest - length : longest] = part[kind][:, 0, :, :length]
+        return cls.of(new[0], new[1])
+
+    def rows(self, rows: list[int]) -> Self:
+        """The cache of some of the rows."""
+        return type(self)(self._keys[:, rows], self._values[:, rows])
+
+    def begin(self, at: int, steps: int, starts: Tensor | None) -> None:
+        """What follows goes into slots ``at`` .. ``at + steps``; row b sees none before ``starts[b]``."""
+        self._at, self._after = at, at + steps
+        self._span = -(-self._after // SPAN) * SPAN
+        self._unused = None if starts is None else torch.arange(self._span)[None] < starts[:, None]
+
+    def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """What each query finds once its keys and values are put in; all (B, T, H, E). More than one step needs an
+        empty cache and rows of equal length: all there is to see comes with it."""
+        query, keys, values = (part.transpose(1, 2).to(self._values.dtype) for part in (query, keys, values))
+        self._put(layer, keys, values)
+        return functional.scaled_dot_product_attention(
+            query, keys, values, is_causal=True, scale=1.0
+        ).transpose(1, 2)
+
+    @abstractmethod
+    def _put(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        """The slots of a first pass, (B, H, T, E)."""
+
+
+class PlainCache(Cache):
+    """As it is, in float32 or bfloat16: torch's own attention for a float32 query, two batched products for a bfloat16
+    one, each several times as fast as the other there."""
+
+    @classmethod
+    def of(cls, keys: Tensor, values: Tensor) -> Self:
+        return cls(keys, values)
+
+    def slots(self) -> tuple[Tensor, Tensor]:
+        return self._keys, self._values
+
+    def _put(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        self._keys[layer, :, :, : self._after] = keys
+        self._values[layer, :, :, : self._after] = values
+
+    def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        if query.shape[1] > 1:
+            return super().attend(layer, query, keys, values)
+        batch, _, heads, head = query.shape
+        all_keys, all_values = self._keys[layer], self._values[layer]
+        all_keys[:, :, self._at], all_values[:, :, self._at] = keys[:, 0], values[:, 0]
+        if all_keys.dtype == torch.float32:
+            seen = None if self._unused is None else ~self._unused[:, None, None, : self._after]
+            return functional.scaled_dot_product_attention(
+                query.transpose(1, 2), all_keys[:, :, : self._after], all_values[:, :, : self._after],
+                attn_mask=seen, scale=1.0,
+            )  # fmt: skip
+        rows = batch * heads
+        query = query.to(all_keys.dtype).reshape(rows, head, 1)
+        scores = (
+            torch.bmm(all_keys.flatten(0, 1)[:, : self._span], query).float().view(batch, heads, self._span)
+        )
+        scores[:, :, self._after :] = -torch.inf
+        if self._unused is not None:
+            scores.masked_fill_(self._unused[:, None], -torch.inf)
+        weights = torch.softmax(scores, dim=-1).to(all_keys.dtype)
+        return torch.bmm(weights.view(rows, 1, self._span), all_values.flatten(0, 1)[:, : self._span])
+
+
+class TiledCache(Cache):
+    """In float16, keys in tiles: (L, B, H, S / SPAN, E, SPAN).
+
+    Both products of one query are then weighted sums of short rows: scores are a tile's rows weighted by the query,
+    what is found are the values weighted by the scores. ``torch.embedding_bag`` sums float16 rows in float32; for
+    processors without float16 arithmetic it takes a quarter of the time that products of float32 take.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        super().__init__(keys, values)
+        self._key_tables = [part.view(-1, SPAN) for part in keys]
+        self._value_tables = [part.view(-1, part.shape[-1]) for part in values]
+        self._key_slots: list[Tensor] = []
+        self._value_slots: list[Tensor] = []
+        self._key_bags = self._value_bags = (torch.empty(0), torch.empty(0))
+
+    @classmethod
+    def of(cls, keys: Tensor, values: Tensor) -> Self:
+        layers, batch, heads, slots, head = keys.shape
+        tiled = keys.half().reshape(layers, batch, heads, slots // SPAN, SPAN, head).transpose(4, 5)
+        return cls(tiled.contiguous(), values.half().contiguous())
+
+    def slots(self) -> tuple[Tensor, Tensor]:
+        return self._keys.transpose(4, 5).flatten(3, 4), self._values
+
+    def begin(self, at: int, steps: int, starts: Tensor | None) -> None:
+        super().begin(at, steps, starts)
+        if steps > 1:
+            return
+        _, batch, heads, tiles, head, _ = self._keys.shape
+        tile, slot = divmod(at, SPAN)
+        self._key_slots = list(self._keys[:, :, :, tile, :, slot].unbind())
+        self._value_slots = list(self._values[:, :, :, at].unbind())
+        rows, used = torch.arange(batch * heads)[:, None], tile + 1
+        if len(self._key_bags[1]) != batch * heads * used:
+            first = (rows * tiles + torch.arange(used)).view(-1, 1) * head
+            self._key_bags = (first + torch.arange(head)).view(-1), torch.arange(len(first)) * head
+        seen = (rows * tiles * SPAN + torch.arange(self._after)).view(-1)
+        self._value_bags = seen, rows.view(-1) * self._after
+
+    def views(self) -> tuple[list[Tensor] | Tensor, ...]:
+        """Of all layers, for ``halfstep.write_one``: where the new keys and values go, tables to sum, their rows and
+        where each sum begins, unused slots."""
+        unused = torch.empty(0, dtype=torch.bool) if self._unused is None else self._unused
+        tables = self._key_tables, self._value_tables
+        return self._key_slots, self._value_slots, *tables, *self._key_bags, *self._value_bags, unused
+
+    def _put(self, layer: int, keys: Tensor, values: Tensor) -> None:
+        self._values[layer, :, :, : self._after] = values
+        for first in range(0, self._after, SPAN):
+            part = keys[:, :, first : first + SPAN].transpose(2, 3)
+            self._keys[layer, :, :, first // SPAN, :, : part.shape[3]] = part

@@ -1,1 +1,0 @@
-"""Existing tracks: decode, render, hear, say what style they are in, or that they are not music."""

@@ -1,0 +1,150 @@
+"""Renders through the system's FluidSynth library, where there is one (by ctypes, version 2 or later).
+
+The library's own reverb and chorus stay off: the mix is finished by :mod:`melodygen.rendering.mastering`, as
+for every renderer. One channel a track, so a score may have any number of them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+from pathlib import Path
+
+import numpy as np
+
+from melodygen.audio.buffer import Audio
+from melodygen.errors import RenderError
+from melodygen.music.score import Score
+from melodygen.rendering import mastering
+from melodygen.rendering.mixing import (
+    ROLE_SEND,
+    Mix,
+    Samples,
+    check_length,
+    check_quality,
+    played_notes,
+    track_pans,
+)
+from melodygen.rendering.soundfont_path import find_soundfont
+
+DRUM_CHANNEL_TYPE = 1
+ROLE_VOLUME = {"melody": 112, "bass": 104, "chords": 84, "drums": 92, "other": 88}
+"""Controller 7 of each role."""
+FAILED = -1
+
+
+def _load_library() -> ctypes.CDLL:
+    name = ctypes.util.find_library("fluidsynth") or ctypes.util.find_library("libfluidsynth-3")
+    if name is None:
+        raise RenderError(
+            "FluidSynth's library is not installed (Debian: libfluidsynth3); use the renderer 'sampler' instead"
+        )
+    try:
+        library = ctypes.CDLL(name)
+        library.fluid_synth_set_channel_type.restype = ctypes.c_int
+    except (OSError, AttributeError) as error:
+        raise RenderError(
+            f"FluidSynth's library {name} cannot be used: {error}; use the renderer 'sampler'"
+        ) from error
+    pointer = ctypes.c_void_p
+    library.new_fluid_settings.restype = pointer
+    library.new_fluid_synth.restype = pointer
+    library.new_fluid_synth.argtypes = [pointer]
+    library.fluid_settings_setnum.argtypes = [pointer, ctypes.c_char_p, ctypes.c_double]
+    library.fluid_settings_setint.argtypes = [pointer, ctypes.c_char_p, ctypes.c_int]
+    library.fluid_synth_sfload.argtypes = [pointer, ctypes.c_char_p, ctypes.c_int]
+    for function, count in (
+        ("set_channel_type", 2),
+        ("bank_select", 2),
+        ("program_change", 2),
+        ("cc", 3),
+        ("noteon", 3),
+        ("noteoff", 2),
+    ):
+        getattr(library, f"fluid_synth_{function}").argtypes = [pointer, *[ctypes.c_int] * count]
+    library.fluid_synth_write_float.argtypes = [
+        *(pointer, ctypes.c_int),
+        *(pointer, ctypes.c_int, ctypes.c_int),
+        *(pointer, ctypes.c_int, ctypes.c_int),
+    ]
+    library.delete_fluid_synth.argtypes = [pointer]
+    library.delete_fluid_settings.argtypes = [pointer]
+    library.fluid_set_log_function.argtypes = [ctypes.c_int, pointer, pointer]
+    for level in range(5):  # what it has to say goes to stderr otherwise
+        library.fluid_set_log_function(level, None, None)
+    return library
+
+
+class FluidSynthRenderer:
+    """Renders with libfluidsynth. Raises RenderError when the library or the soundfont is missing or broken."""
+
+    def __init__(self, soundfont: Path | None = None) -> None:
+        self._library = _load_library()
+        self._path = find_soundfont(soundfont)
+        self.renderer_id = f"fluidsynth:{self._path.stem}"
+
+    def render(self, score: Score, sample_rate: int = 44_100, quality: str = "full") -> Audio:
+        """See :class:`melodygen.contracts.Renderer`. Sample rates are FluidSynth's: 8 to 96 kHz."""
+        check_quality(quality)
+        check_length(score)
+        if not 8_000 <= sample_rate <= 96_000:
+            raise RenderError(f"FluidSynth renders at 8000 to 96000 Hz, not at {sample_rate}")
+        length = round((score.duration_seconds + mastering.tail_seconds(quality)) * sample_rate)
+        library = self._library
+        settings = library.new_fluid_settings()
+        synth = None
+        try:
+            channels = max(16, -(-len(score.tracks) // 16) * 16)
+            library.fluid_settings_setnum(settings, b"synth.sample-rate", float(sample_rate))
+            library.fluid_settings_setint(settings, b"synth.midi-channels", channels)
+            library.fluid_settings_setint(settings, b"synth.polyphony", 1024)
+            library.fluid_settings_setint(settings, b"synth.dynamic-sample-loading", 1)
+            for effect in (b"synth.reverb.active", b"synth.chorus.active"):
+                library.fluid_settings_setint(settings, effect, 0)
+            synth = library.new_fluid_synth(settings)
+            if not synth or library.fluid_synth_sfload(synth, str(self._path).encode(), 1) == FAILED:
+                raise RenderError(
+                    f"FluidSynth cannot read the soundfont {self._path}; name another with --soundfont"
+                )
+            stereo = self._play(synth, score, sample_rate, length)
+        finally:
+            if synth:
+                library.delete_fluid_synth(synth)
+            library.delete_fluid_settings(settings)
+        if quality == "draft":
+            mono = stereo.mean(axis=0, keepdims=True, dtype=np.float32)
+            return mastering.master(Mix(mono, None), sample_rate, quality)
+        send = stereo.mean(axis=0, dtype=np.float32) * np.float32(ROLE_SEND["melody"])
+        return mastering.master(Mix(stereo, send), sample_rate, quality)
+
+    def _play(self, synth: ctypes.c_void_p, score: Score, sample_rate: int, length: int) -> Samples:
+        library = self._library
+        events: list[tuple[int, int, int, int, int]] = []
+        for channel, (track, pan) in enumerate(zip(score.tracks, track_pans(score), strict=True)):
+            library.fluid_synth_set_channel_type(synth, channel, DRUM_CHANNEL_TYPE if track.is_drum else 0)
+            library.fluid_synth_bank_select(synth, channel, 128 if track.is_drum else 0)
+            library.fluid_synth_program_change(synth, channel, track.program)
+            role = "drums" if track.is_drum else track.role
+            library.fluid_synth_cc(synth, channel, 7, ROLE_VOLUME[role])
+            library.fluid_synth_cc(synth, channel, 10, round(64 + 63 * pan))
+            notes = played_notes(score, track, sample_rate)
+            columns = (notes.onset, notes.held, notes.pitch, notes.velocity)
+            for onset, held, pitch, velocity in zip(*(c.tolist() for c in columns), strict=True):
+                events.append((onset, 1, channel, pitch, velocity))
+                events.append((onset + held, 0, channel, pitch, 0))
+        out = np.zeros((2, length), dtype=np.float32)
+        position = 0
+        for when, is_on, channel, pitch, velocity in sorted(events):
+            self._write(synth, out, position, min(when, length))
+            position = min(when, length)
+            if is_on:
+                library.fluid_synth_noteon(synth, channel, pitch, velocity)
+            else:
+                library.fluid_synth_noteoff(synth, channel, pitch)
+        self._write(synth, out, position, length)
+        return out
+
+    def _write(self, synth: ctypes.c_void_p, out: Samples, start: int, stop: int) -> None:
+        if stop > start:
+            left, right = (ctypes.c_void_p(out[side, start:].ctypes.data) for side in range(2))
+            self._library.fluid_synth_write_float(synth, stop - start, left, 0, 1, right, 0, 1)

@@ -1,0 +1,151 @@
+"""The last step: reverb, loudness, peak limit and the fade of the tail.
+
+``full``: stereo, -16 LUFS, no sample above -1 dBFS. ``draft``: mono and dry at an RMS of -20 dBFS.
+Arrays are float32, shape (channels, num_samples).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.ndimage import minimum_filter1d, uniform_filter1d
+from scipy.signal import butter, fftconvolve, sosfilt
+
+from melodygen.audio.buffer import Audio
+from melodygen.audio.loudness import integrated_loudness
+from melodygen.rendering.mixing import Mix, Samples
+
+TARGET_LUFS = -16.0
+CEILING_DBFS = -1.5
+"""Of the limiter; the promise is -1 dBFS, and what lies between samples needs the rest."""
+DRAFT_RMS_DBFS = -20.0
+TAIL_SECONDS = {"full": 3.0, "draft": 0.5}
+FADE_SECONDS = {"full": 1.2, "draft": 0.2}
+REVERB_DB = -13.0
+REVERB_SECONDS = 2.2
+LIMITER_BLOCK = 32
+LIMITER_PIECE = LIMITER_BLOCK * 8192
+LOOKAHEAD_SECONDS = 0.004
+RELEASE_SECONDS = 0.4
+"""From silence to full gain; after a peak 3 dB too high, a third of it."""
+
+
+def tail_seconds(quality: str) -> float:
+    """How long the sound goes on behind the last note."""
+    return TAIL_SECONDS[quality]
+
+
+@lru_cache(maxsize=4)
+def impulse_response(sample_rate: int) -> Samples:
+    """(2, n): a small hall made of seeded noise. Low bands ring longer than high ones, lows under 180 Hz are
+    left dry, the energy of each side is 1."""
+    rng = np.random.default_rng(16)
+    t = np.arange(round(REVERB_SECONDS * sample_rate)) / sample_rate
+    total = np.zeros((2, len(t)))
+    for low, high, rt60 in ((180, 500, 1.7), (500, 2000, 1.5), (2000, 5000, 1.05), (5000, 9000, 0.6)):
+        top = min(high, 0.45 * sample_rate)
+        if low >= top:
+            continue
+        band = butter(2, (low, top), "bandpass", fs=sample_rate, output="sos")
+        noise = sosfilt(band, rng.standard_normal((2, len(t))))
+        weight = 1.0 if low < 2000 else 0.7
+        total += weight * noise / noise.std() * np.exp(-6.9 * t / rt60)
+    total *= np.clip(t / 0.02, 0.0, 1.0)  # a soft start: the early reflections below are its edge
+    delay = round(0.018 * sample_rate)
+    total = np.concatenate([np.zeros((2, delay)), total], axis=1)
+    total /= np.sqrt((total**2).sum(axis=1, keepdims=True))
+    for side in range(2):
+        for seconds in rng.uniform(0.009, 0.06, size=7):
+            total[side, round(seconds * sample_rate)] += (
+                rng.choice((-1.0, 1.0)) * 0.16 * np.exp(-seconds / 0.04)
+            )
+    total /= np.sqrt((total**2).sum(axis=1, keepdims=True))
+    response: Samples = total.astype(np.float32)
+    response.flags.writeable = False
+    return response
+
+
+def add_reverb(dry: Samples, send: Samples, sample_rate: int) -> None:
+    """Add the hall's answer to ``send`` (n,) to ``dry`` (2, n) in place, piece by piece."""
+    response = impulse_response(sample_rate)
+    step = 1 << 19
+    gain = np.float32(10 ** (REVERB_DB / 20))
+    for start in range(0, len(send), step):
+        piece = send[start : start + step]
+        for side in range(2):
+            wet = fftconvolve(piece, response[side])[: dry.shape[1] - start]
+            dry[side, start : start + len(wet)] += gain * wet.astype(np.float32)
+
+
+def limit(samples: Samples, ceiling: float, sample_rate: int, gain: float = 1.0) -> Samples:
+    """``samples`` times ``gain`` with every peak at or under ``ceiling`` (linear): the level falls before a peak
+    and rises slowly after it, alike in all channels. Works in pieces, so that only the result takes memory."""
+    num = samples.shape[1]
+    limited = np.empty_like(samples)
+    if num == 0:
+        return limited
+    count = -(-num // LIMITER_BLOCK)
+    starts = range(0, num, LIMITER_PIECE)
+    highest = [
+        np.maximum.reduceat(np.abs(piece).max(axis=0), np.arange(0, piece.shape[1], LIMITER_BLOCK))
+        for piece in (samples[:, start : start + LIMITER_PIECE] for start in starts)
+    ]
+    wanted = np.minimum(1.0, ceiling / np.maximum(np.concatenate(highest) * gain, 1e-9)).astype(np.float64)
+    rate = sample_rate / LIMITER_BLOCK
+    ahead = max(1, round(LOOKAHEAD_SECONDS * rate))
+    held = minimum_filter1d(wanted, size=2 * ahead + 3)
+    rise = np.arange(count) / (RELEASE_SECONDS * rate)  # a straight way back up from the lowest gain so far
+    smooth = rise + np.minimum.accumulate(held - rise)
+    smooth = np.minimum(uniform_filter1d(smooth, size=2 * ahead + 1), wanted)
+    # Gains stand at block edges; each edge takes the smaller of its two blocks, so no block is exceeded.
+    edges = np.minimum(np.concatenate(([smooth[0]], smooth)), np.concatenate((smooth, [smooth[-1]])))
+    for start in starts:
+        piece = samples[:, start : start + LIMITER_PIECE]
+        place = (start + np.arange(piece.shape[1])) / LIMITER_BLOCK
+        curve = np.interp(place, np.arange(count + 1), edges) * gain
+        np.multiply(piece, curve.astype(np.float32), out=limited[:, start : start + LIMITER_PIECE])
+    return limited
+
+
+def _fade(samples: Samples, seconds: float, sample_rate: int) -> None:
+    num = min(round(seconds * sample_rate), samples.shape[1])
+    if num:
+        samples[:, -num:] *= (0.5 + 0.5 * np.cos(np.linspace(0, np.pi, num))).astype(np.float32)
+
+
+def master(mixed: Mix, sample_rate: int, quality: str) -> Audio:
+    """The finished recording. Silence stays silence."""
+    samples = mixed.dry
+    if mixed.send is not None:
+        add_reverb(samples, mixed.send, sample_rate)
+    _fade(samples, FADE_SECONDS[quality], sample_rate)
+    finished = _levelled(samples) if quality == "draft" else to_loudness(samples, sample_rate)
+    finished.flags.writeable = False  # Audio need not copy it
+    return Audio(finished, sample_rate)
+
+
+def _levelled(samples: Samples) -> Samples:
+    rms = float(np.sqrt(np.mean(np.square(samples), dtype=np.float64))) if samples.size else 0.0
+    if rms < 1e-7:
+        return samples
+    peak = float(np.abs(samples).max())
+    return samples * np.float32(min(10 ** (DRAFT_RMS_DBFS / 20) / rms, 10 ** (CEILING_DBFS / 20) / peak))
+
+
+def to_loudness(samples: Samples, sample_rate: int, target_lufs: float = TARGET_LUFS) -> Samples:
+    """``samples`` at ``target_lufs`` under the ceiling. What the limiter takes is given back, up to 3 dB."""
+    loudness = integrated_loudness(samples, sample_rate)
+    if not np.isfinite(loudness):
+        return samples
+    ceiling = 10 ** (CEILING_DBFS / 20)
+    gain_db = target_lufs - loudness
+    most = gain_db + 3.0
+    limited = samples
+    for _ in range(3):
+        limited = limit(samples, ceiling, sample_rate, 10 ** (gain_db / 20))
+        missing = target_lufs - integrated_loudness(limited, sample_rate)
+        if abs(missing) < 0.2 or gain_db >= most:
+            break
+        gain_db = min(gain_db + missing, most)
+    return limited

@@ -1,0 +1,271 @@
+"""From a Score to a mix: when each note sounds, how loud each role is and where it stands.
+
+A renderer brings a :class:`VoiceBank`, which makes the sound of one key of one instrument once; every note that
+plays it is then a slice of that sound, scaled, with its release laid over. Arrays are float32, shape
+(channels, num_samples); positions and lengths are in samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.errors import RenderError
+from melodygen.music.score import Score, Track
+
+Samples = NDArray[np.float32]
+
+ROLE_LEVEL_DB = {"melody": 0.0, "bass": -1.0, "chords": -5.0, "drums": -4.0, "other": -6.0}
+"""Where the loudness (RMS while it plays) of each role is brought, relative to the melody's."""
+MAX_BALANCE_DB = 12.0
+HIT_SECONDS = 0.2
+"""What a drum is heard for, however short it is written."""
+ROLE_PAN = {"melody": 0.0, "bass": 0.0, "drums": 0.0}
+"""-1 left, 1 right; the other tracks take the places of ``SEATS`` in turn."""
+SEATS = (-0.3, 0.35, -0.5, 0.5, -0.15, 0.2)
+ROLE_SEND = {"melody": 1.0, "chords": 1.0, "bass": 0.25, "drums": 0.55, "other": 1.0}
+"""How much of each role goes into the reverb."""
+MAX_NOTE_SECONDS = 60.0
+"""Longer notes are struck again, so that one drone cannot take all memory."""
+MAX_SECONDS = 4 * 3600.0
+RELEASE_DB = 96.0
+CHOKE_SECONDS = 0.02
+QUALITIES = ("full", "draft")
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """The sound of one key held on: ``samples`` (1 or 2, n). From the note's end it falls by 96 dB in
+    ``release`` samples. A sound that is over before the note is simply shorter."""
+
+    samples: Samples
+    release: int
+
+
+class VoiceBank(Protocol):
+    """Makes voices. ``layer`` names what a note plays: equal layers sound alike but for their gain."""
+
+    def layer(self, track: Track, pitch: int, velocity: int) -> Hashable: ...
+
+    def choke_group(self, layer: Hashable) -> int:
+        """Notes of one group (not 0) cut each other off, as an open hi-hat and a closed one do."""
+        ...
+
+    def voice(self, layer: Hashable, num_held: int) -> Voice:
+        """At least ``num_held`` samples and the release after them, unless the sound is over before."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Mix:
+    """``dry`` (1 or 2, n) and, for the reverb, ``send`` (n,) or None."""
+
+    dry: Samples
+    send: Samples | None
+
+
+def check_quality(quality: str) -> None:
+    """Raise RenderError unless it is ``full`` or ``draft``."""
+    if quality not in QUALITIES:
+        raise RenderError(f"quality {quality!r} is unknown; use {' or '.join(QUALITIES)}")
+
+
+def check_length(score: Score) -> None:
+    """Raise RenderError for a score too long to hold in memory."""
+    if score.duration_seconds > MAX_SECONDS:
+        raise RenderError(
+            f"the score lasts {score.duration_seconds:.0f} s, more than {MAX_SECONDS:.0f} s; render it in parts"
+        )
+
+
+def ticks_to_seconds(score: Score, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``Score.tick_to_seconds`` for many ticks at once."""
+    starts = np.array([t.tick for t in score.tempos], dtype=np.int64)
+    pace = np.array([60.0 / (t.qpm * score.ticks_per_quarter) for t in score.tempos])
+    seconds = np.concatenate(([0.0], np.cumsum(np.diff(starts) * pace[:-1])))
+    index = np.searchsorted(starts, ticks, side="right") - 1
+    result: NDArray[np.float64] = seconds[index] + (ticks - starts[index]) * pace[index]
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    """The notes of a track as columns of one length, sorted by onset: samples, MIDI numbers 0-127."""
+
+    onset: NDArray[np.int64]
+    held: NDArray[np.int64]
+    pitch: NDArray[np.int64]
+    velocity: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.onset)
+
+
+def played_notes(score: Score, track: Track, sample_rate: int) -> Played:
+    """When each note sounds. A note struck while its own pitch sounds ends that one; of two struck
+    together the louder is played; a note longer than ``MAX_NOTE_SECONDS`` is struck again."""
+    notes = track.notes
+    onset_tick = notes["onset_tick"].astype(np.int64)
+    onset = np.rint(ticks_to_seconds(score, onset_tick) * sample_rate).astype(np.int64)
+    end = np.rint(ticks_to_seconds(score, onset_tick + notes["duration_ticks"]) * sample_rate).astype(
+        np.int64
+    )
+    pitch, velocity = notes["pitch"].astype(np.int64), notes["velocity"].astype(np.int64)
+    order = np.lexsort((-velocity, onset, pitch))
+    onset, end, pitch, velocity = onset[order], end[order], pitch[order], velocity[order]
+    if len(onset):
+        first = np.ones(len(onset), dtype=bool)
+        first[1:] = (pitch[1:] != pitch[:-1]) | (onset[1:] != onset[:-1])
+        end = np.maximum.reduceat(end, np.flatnonzero(first))
+        onset, pitch, velocity = onset[first], pitch[first], velocity[first]
+        again = pitch[1:] == pitch[:-1]
+        end[:-1][again] = np.minimum(end[:-1], onset[1:])[again]
+    held = np.maximum(end - onset, 1)
+    limit = int(MAX_NOTE_SECONDS * sample_rate)
+    pieces = (held + limit - 1) // limit
+    if (pieces > 1).any():
+        row = np.repeat(np.arange(len(held)), pieces)
+        part = np.arange(len(row)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+        onset, pitch, velocity = onset[row] + part * limit, pitch[row], velocity[row]
+        held = np.minimum(held[row] - part * limit, limit)
+    order = np.lexsort((pitch, onset))
+    return Played(onset[order], held[order], pitch[order], velocity[order])
+
+
+def track_pans(score: Score) -> list[float]:
+    """-1 (left) to 1 (right) for each track: melody, bass and drums in the middle, the rest around them. The left hand
+    of a piano that plays the melody stays at the piano."""
+    pans, seat = [], 0
+    melody = score.track_by_role("melody")
+    for track in score.tracks:
+        role = "drums" if track.is_drum else track.role
+        if role in ROLE_PAN or len(score.tracks) == 1:
+            pans.append(ROLE_PAN.get(role, 0.0))
+        elif melody is not None and track.program == melody.program:
+            pans.append(ROLE_PAN["melody"])
+        else:
+            pans.append(SEATS[seat % len(SEATS)])
+            seat += 1
+    return pans
+
+
+def _release_curve(num_samples: int, release: int) -> Samples:
+    exponent = np.arange(num_samples) * (-RELEASE_DB / 20 * np.log(10) / max(release, 1))
+    curve: Samples = np.exp(exponent).astype(np.float32)
+    return curve
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A track ready to be mixed: row i of every column is one note; ``stop`` is where a choke falls, or -1."""
+
+    notes: Played
+    voices: list[Voice]
+    gains: NDArray[np.float64]
+    stop: NDArray[np.int64]
+
+
+def _part(bank: VoiceBank, score: Score, track: Track, sample_rate: int) -> _Part:
+    notes = played_notes(score, track, sample_rate)
+    pairs = zip(notes.pitch.tolist(), notes.velocity.tolist(), strict=True)
+    layers = [bank.layer(track, pitch, velocity) for pitch, velocity in pairs]
+    longest: dict[Hashable, int] = {}
+    for layer, held in zip(layers, notes.held.tolist(), strict=True):
+        longest[layer] = max(longest.get(layer, 0), held)
+    made = {layer: bank.voice(layer, held) for layer, held in longest.items()}
+    stop = np.full(len(notes), -1, dtype=np.int64)
+    groups = [bank.choke_group(layer) for layer in layers]
+    following: dict[int, int] = {}
+    for i in range(len(notes) - 1, -1, -1):
+        if groups[i]:
+            onset = int(notes.onset[i])
+            stop[i] = following.get(groups[i], -1)
+            if stop[i] <= onset:
+                stop[i] = -1
+            following[groups[i]] = onset
+    return _Part(notes, [made[layer] for layer in layers], (notes.velocity / 127.0) ** 2, stop)
+
+
+def _level(part: _Part, least: int) -> float:
+    """RMS of the part while any of its notes is held, each for at least ``least`` samples; 0 for silence."""
+    held = np.maximum(part.notes.held, least)
+    energy = 0.0
+    for voice, num, gain in zip(part.voices, held.tolist(), part.gains.tolist(), strict=True):
+        for channel in voice.samples[:, :num]:
+            energy += gain * gain * float(np.dot(channel, channel)) / len(voice.samples)
+    if not len(held):
+        return 0.0
+    end = np.maximum.accumulate(part.notes.onset + held)
+    busy = np.maximum(end - np.maximum(part.notes.onset, np.concatenate(([0], end[:-1]))), 0).sum()
+    return float(np.sqrt(energy / max(int(busy), 1)))
+
+
+def balance(levels: list[float], score: Score) -> list[float]:
+    """A gain for each track that brings it to its role's level. Scores without roles keep theirs."""
+    roles = ["drums" if t.is_drum else t.role for t in score.tracks]
+    if all(t.role == "other" for t in score.tracks):
+        return [1.0] * len(roles)
+    sounding = [20 * np.log10(v) - ROLE_LEVEL_DB[r] for v, r in zip(levels, roles, strict=True) if v > 0]
+    middle = float(np.median(sounding)) if sounding else 0.0
+    return [
+        10 ** (np.clip(middle + ROLE_LEVEL_DB[r] - 20 * np.log10(v), -MAX_BALANCE_DB, MAX_BALANCE_DB) / 20)
+        if v > 0
+        else 1.0
+        for v, r in zip(levels, roles, strict=True)
+    ]
+
+
+def mix(score: Score, bank: VoiceBank, sample_rate: int, tail_seconds: float, stereo: bool) -> Mix:
+    """All notes of all tracks, ``round(score seconds + tail)`` samples long. Level is not yet set."""
+    check_length(score)
+    length = round((score.duration_seconds + tail_seconds) * sample_rate)
+    dry = np.zeros((2 if stereo else 1, length), dtype=np.float32)
+    send = np.zeros(length, dtype=np.float32) if stereo else None
+    parts = [_part(bank, score, track, sample_rate) for track in score.tracks]
+    hit = round(HIT_SECONDS * sample_rate)
+    levels = [_level(p, hit if t.is_drum else 1) for t, p in zip(score.tracks, parts, strict=True)]
+    gains = balance(levels, score)
+    for track, part, gain, pan in zip(score.tracks, parts, gains, track_pans(score), strict=True):
+        angle = (pan + 1) * np.pi / 4
+        sides = (float(np.cos(angle)) * 2**0.5, float(np.sin(angle)) * 2**0.5) if stereo else (1.0,)
+        wet = ROLE_SEND["drums" if track.is_drum else track.role]
+        _add(part, gain, sides, wet, dry, send, sample_rate)
+    return Mix(dry, send)
+
+
+def _add(
+    part: _Part,
+    track_gain: float,
+    sides: tuple[float, ...],
+    wet: float,
+    dry: Samples,
+    send: Samples | None,
+    sample_rate: int,
+) -> None:
+    length = dry.shape[1]
+    curves: dict[int, Samples] = {}
+    choke = round(CHOKE_SECONDS * sample_rate)
+    columns = (part.notes.onset, part.notes.held, part.gains, part.stop)
+    for voice, onset, held, gain, stop in zip(part.voices, *(c.tolist() for c in columns), strict=True):
+        sound = voice.samples[:, : max(length - onset, 0)]
+        total = min(sound.shape[1], held + voice.release)
+        if stop >= 0:
+            total = min(total, stop - onset + choke)
+        sound = sound[:, :total] * np.float32(gain * track_gain)
+        if total > held:
+            if voice.release not in curves:
+                curves[voice.release] = _release_curve(voice.release, voice.release)
+            sound[:, held:] *= curves[voice.release][: total - held]
+        if stop >= 0 and total > stop - onset:
+            fade = total - (stop - onset)
+            sound[:, -fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
+        end = onset + total
+        for channel, side in enumerate(sides):
+            dry[channel, onset:end] += sound[min(channel, len(sound) - 1)] * np.float32(side)
+        if send is not None:
+            middle = sound[0] if len(sound) == 1 else 0.5 * (sound[0] + sound[1])
+            send[onset:end] += middle * np.float32(wet)

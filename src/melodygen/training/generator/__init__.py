@@ -1,0 +1,1 @@
+"""Training of the generator: from a folder of music to a checkpoint."""

@@ -1,0 +1,125 @@
+"""Nets as ONNX, written only when they compute what torch computes."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from melodygen.atomic import atomic_path
+from melodygen.classification.cnn import CnnClassifier
+from melodygen.errors import CheckpointError, PluginError
+from melodygen.generation.neural import NETS, NeuralGenerator
+from melodygen.nets import checkpoint as checkpoints
+from melodygen.nets.transformer import Transformer
+from melodygen.tokens.vocabulary import VOCABULARY
+
+LARGEST_DIFFERENCE = 1e-4
+OPSET = 17
+
+
+class _RmsNorm(nn.Module):
+    """RMS norm in operations that ONNX has."""
+
+    def __init__(self, norm: nn.RMSNorm) -> None:
+        super().__init__()
+        self.weight, self.eps = norm.weight, norm.eps or 1e-6
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(dim=-1, keepdim=True) + self.eps) * self.weight
+
+
+def _with_plain_norms(net: nn.Module) -> nn.Module:
+    copied = copy.deepcopy(net)
+    for module in list(copied.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.RMSNorm):
+                setattr(module, name, _RmsNorm(child))
+    return copied
+
+
+class _Traceable(nn.Module):
+    """A Transformer with its causal mask spelt out: tracing turns lengths into tensors."""
+
+    def __init__(self, net: Transformer) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, ids: Tensor) -> Tensor:
+        net, steps = self.net, ids.shape[1]
+        x = net.embedding(ids) * net.width**0.5
+        cos, sin = net.get_buffer("cos")[:steps], net.get_buffer("sin")[:steps]
+        mask = torch.ones(steps, steps, dtype=torch.bool).tril()
+        for block in net.blocks:
+            x = block(x, cos, sin, mask=mask)
+        return net.logits(x)
+
+
+def export_onnx(model: str, target: Path, overwrite: bool = False) -> dict[str, Any]:
+    """Write ``target``; both axes of a generator's ids and the batch of a classifier are free.
+
+    Raises PluginError without the ``onnx`` extra, CheckpointError where the result differs from torch by more than
+    1e-4.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+    except ImportError as error:
+        raise PluginError("export needs the packages: pip install 'melodygen[onnx]'") from error
+    folder = checkpoints.resolve(model, checkpoints.DEFAULT_GENERATOR)
+    kind = checkpoints.read_config(folder)["kind"]
+    rng = np.random.default_rng(1)
+    net: nn.Module
+    if kind == "generator":
+        NeuralGenerator.from_folder(
+            folder
+        )  # checks vocabulary and config; it may hold the net in another precision
+        arguments = dict(checkpoints.read_config(folder)["net"])
+        net = NETS[arguments.pop("type")](VOCABULARY.size, **arguments)
+        checkpoints.load_weights(folder, net)
+        name, axes = "ids", {0: "batch", 1: "steps"}
+        inputs = [
+            torch.from_numpy(rng.integers(0, VOCABULARY.size, shape)) for shape in ((2, 24), (1, 1), (3, 130))
+        ]
+    else:
+        judge = CnnClassifier.from_folder(folder)
+        net = judge._net
+        name, axes = "levels", {0: "batch"}
+        shape = (judge.front_end.num_bands, judge.front_end.num_frames)
+        inputs = [torch.from_numpy(rng.normal(size=(n, *shape)).astype(np.float32)) for n in (2, 1, 5)]
+    net = net.eval()
+    plain = _with_plain_norms(net)
+    traced = _Traceable(plain).eval() if isinstance(plain, Transformer) else plain
+    with atomic_path(target, overwrite) as temporary:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                traced, (inputs[0],), str(temporary), input_names=[name], output_names=["logits"], opset_version=OPSET,
+                dynamic_axes={name: axes, "logits": axes}, dynamo=False,
+            )  # fmt: skip
+        session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
+        difference = 0.0
+        for tensor in inputs:
+            with torch.inference_mode():
+                expected = net(tensor).numpy()
+            found = session.run(["logits"], {name: tensor.numpy()})[0]
+            difference = max(difference, float(np.abs(found - expected).max()))
+        if not difference <= LARGEST_DIFFERENCE:
+            raise CheckpointError(
+                f"{model} as ONNX differs from torch by {difference:.1e} (at most {LARGEST_DIFFERENCE:.0e} is "
+                "allowed); nothing was written"
+            )
+        size = temporary.stat().st_size
+    return {
+        "model": model,
+        "out": str(target),
+        "kind": kind,
+        "difference": difference,
+        "bytes": size,
+        "opset": OPSET,
+    }

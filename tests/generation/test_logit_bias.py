@@ -1,0 +1,131 @@
+"""Leaning: pushed hard, each lean does what it says; raw, none of them does anything."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny_generator import bars_of, make
+
+from melodygen.contracts import Draft
+from melodygen.evaluation.statistics import chord_tone_share, ending
+from melodygen.generation import logit_bias as leaning
+from melodygen.generation.logit_bias import LogitBias, LogitBiasConfig
+from melodygen.generation.quality import CYMBALS
+from melodygen.request import Request
+from melodygen.tokens.codec import Header, encode_header
+from melodygen.tokens.grammar import Grammar
+from melodygen.tokens.grid import score_to_piece
+
+SONG = Request("polka", 16, meter=(4, 4), key=(3, "minor"), tracks=("melody", "chords", "bass"))
+NONE = LogitBiasConfig(0.0, 0.0, 0.0)
+
+
+def written(lean: LogitBiasConfig, request: Request = SONG) -> list[Draft]:
+    generator = make()
+    generator._leaning = {"polka": lean}
+    return generator.generate(request, range(1, 7))
+
+
+def test_strong_beats_are_on_the_chord() -> None:
+    request = replace(SONG, chords=(("C:maj", "F:min"), ("G:7",)))
+    plain, leaning_ = (
+        [chord_tone_share(score_to_piece(d.score)) for d in written(replace(NONE, chord=chord), request)]
+        for chord in (0.0, 60.0)
+    )
+    assert np.nanmean(plain) < 0.8
+    assert set(np.array(leaning_)[~np.isnan(leaning_)]) == {1.0}
+
+
+def test_the_last_bar_comes_home_and_rings() -> None:
+    for draft in written(replace(NONE, home=80.0)):
+        piece = score_to_piece(draft.score)
+        assert piece.bars[-1].chords[-1][1] == 3
+        last = piece.bars[-1].parts
+        assert {n[3] % 12 for n in last["bass"]} == {3}
+        assert {n[3] % 12 for n in last["melody"]} <= {3, 6, 10}
+        assert len({n[0] for n in last["melody"]}) == 1  # one thing is said, and held
+        assert ending(piece)["cut notes"] == 0.0
+        for role in ("melody", "bass"):
+            track = draft.score.track_by_role(role)
+            assert track is not None
+            end = track.notes[-1]["onset_tick"] + track.notes[-1]["duration_ticks"]
+            assert 16 * 1920 - 440 <= end <= 16 * 1920  # to the end, as nearly as durations can say
+
+
+def test_home_is_the_last_chord_where_chords_are_asked_for() -> None:
+    request = replace(SONG, key=None, chords=(("C:maj",),) * 15 + (("D:7", "A:min"),))
+    for draft in written(replace(NONE, home=80.0), request):
+        assert {n[3] % 12 for n in bars_of(draft)[-1].parts["bass"]} == {9}
+
+
+def test_phrases_return(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaning, "RETURN_NATS", 80.0)
+    for draft in written(replace(NONE, back=1.0)):
+        bars = bars_of(draft)
+        assert [b.parts for b in bars[4:8]] == [b.parts for b in bars[:4]]
+        assert bars[8] in bars[:8]
+    assert all(bars_of(d)[4] != bars_of(d)[0] for d in written(NONE))
+
+
+def test_a_bar_that_varied_is_left_alone() -> None:
+    header = Header(meter=(4, 4), roles=("melody",))
+    grammar, leaner = (
+        Grammar(header, 16),
+        LogitBias(LogitBiasConfig(0, 1.0, 0), None, True, np.random.default_rng(0)),
+    )
+    rng = np.random.default_rng(1)
+    leans: list[bool] = []
+    while not grammar.ended:
+        token = int(rng.choice(np.flatnonzero(grammar.allowed())))
+        added = leaner.lean(grammar)
+        leans.append(added is not None and bool(added.any()))
+        grammar.advance(token)
+        leaner.take(token, grammar)
+    assert any(leans)  # at the beginnings of bars
+    assert sum(leans) < len(leans) / 2
+    assert len(encode_header(header)) < len(leans)
+
+
+def test_raw_music_leans_nowhere() -> None:
+    raw = replace(SONG, raw=True)
+    hard, none = written(LogitBiasConfig(60.0, 1.0, 80.0), raw), written(NONE, raw)
+    assert [d.score for d in hard] == [d.score for d in none]
+    assert [d.score for d in written(LogitBiasConfig(60.0, 1.0, 80.0))] != [d.score for d in none]
+
+
+def test_a_tune_does_not_say_one_note_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    def longest(draft: Draft) -> int:
+        track = draft.score.track_by_role("melody")
+        assert track is not None
+        pitches = track.notes["pitch"]
+        turns = np.flatnonzero(np.diff(pitches) != 0)
+        return int(np.diff(np.concatenate(([-1], turns, [len(pitches) - 1]))).max())
+
+    monkeypatch.setattr(leaning, "TIRED_AFTER", 0)
+    monkeypatch.setattr(leaning, "TIRED_NATS", -80.0)  # in love with its last note
+    assert min(longest(d) for d in written(NONE)) > 8
+    monkeypatch.setattr(leaning, "TIRED_AFTER", 1)
+    monkeypatch.setattr(leaning, "TIRED_NATS", 80.0)
+    monkeypatch.setattr(leaning, "TIRED_MOST", 80.0)
+    assert max(longest(d) for d in written(NONE)) <= 2
+
+
+def test_chords_are_struck_and_cymbals_keep_time() -> None:
+    request = replace(SONG, tracks=("melody", "chords", "drums"))
+    hard, none = (written(lean, request) for lean in (replace(NONE, comping=80.0, cymbals=80.0), NONE))
+
+    def held(draft: Draft) -> int:
+        track = draft.score.track_by_role("chords")
+        assert track is not None
+        return int((track.notes["duration_ticks"] >= 0.74 * 1920).sum())
+
+    def cymbals(drafts: list[Draft]) -> float:
+        """Their share of all strokes."""
+        keys = np.concatenate([t.notes["pitch"] for d in drafts for t in d.score.tracks if t.is_drum])
+        return float(np.isin(keys, CYMBALS).mean())
+
+    assert sum(map(held, none)) > 0 and sum(map(held, hard)) <= 6 * 6, "in the last bar they may ring"
+    assert cymbals(none) < 0.6
+    assert cymbals(hard) > 0.75
