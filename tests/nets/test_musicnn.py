@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from melodygen.nets.checkpoint import load_weights
 from melodygen.audio.musicnn_mel import SAMPLE_RATE, WINDOW_SAMPLES, log_mel, mel_filters
+from melodygen.nets.checkpoint import load_weights
 from melodygen.nets.musicnn import Musicnn
 from melodygen.resources import models_dir
 
