@@ -1,1 +1,1 @@
-"""torch modules with flat arguments: no files, no config objects."""
+"""torch modules with flat arguments. They read no files (but ``checkpoint``) and take no config objects."""

@@ -1,8 +1,9 @@
 """Checkpoint folders: ``config.json``, ``model.safetensors`` and ``README.md`` (the model card).
 
-No pickle anywhere. ``config.json`` holds ``format_version``, ``kind`` (generator or classifier), ``name``, ``summary``,
-the ``net`` (type and flat arguments), what the ids or outputs mean, and ``provenance``. Loading is strict: names and
-shapes must fit, and an unknown version or vocabulary is refused with its name.
+No file is a pickle. ``config.json`` holds ``format_version``, ``kind`` (generator or classifier), ``name``,
+``summary``, the ``net`` (type and flat arguments), what the ids or outputs mean, and ``provenance``. Loading
+is strict: names and shapes must fit, and an unknown version or vocabulary is refused with its name.
+docs/formats.md lists all fields.
 """
 
 from __future__ import annotations
@@ -28,7 +29,15 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """``sha256`` of the weights; ``summary`` one line."""
+    """A checkpoint as ``melodygen models`` lists it.
+
+    Attributes:
+        name: name of the folder.
+        kind: ``generator`` or ``classifier``.
+        path: the folder.
+        sha256: hash of the weights file.
+        summary: one line from the config.
+    """
 
     name: str
     kind: str
@@ -38,6 +47,9 @@ class CheckpointInfo:
 
 
 def weights_sha256(folder: Path) -> str:
+    """Return the SHA-256 of a checkpoint's weights in hexadecimal. Raises CheckpointError when they cannot be
+    read.
+    """
     try:
         with (folder / WEIGHTS).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -46,7 +58,15 @@ def weights_sha256(folder: Path) -> str:
 
 
 def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
-    """``config.json``, checked for version and kind."""
+    """Return ``config.json`` of a checkpoint, checked for format version and kind.
+
+    Args:
+        folder: the checkpoint folder.
+        kind: ``generator`` or ``classifier`` if only that kind is accepted.
+
+    Raises:
+        CheckpointError: the folder is no checkpoint, or of another version or kind.
+    """
     path = folder / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -69,7 +89,15 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
 def save_checkpoint(
     folder: Path, net: nn.Module, config: Mapping[str, Any], card: str, half: bool = True
 ) -> None:
-    """Write a checkpoint folder; weights in float16 where ``half``. Each file appears whole; the config comes last."""
+    """Write a checkpoint folder. Each file appears whole; the config is written last.
+
+    Args:
+        folder: the folder to write; it is made when missing.
+        net: the net whose ``state_dict`` is saved.
+        config: fields of ``config.json`` beside the format version.
+        card: text of the model card.
+        half: save the weights as float16.
+    """
     import torch
     from safetensors.torch import save
 
@@ -92,7 +120,11 @@ def save_checkpoint(
 
 
 def load_weights(folder: Path, net: nn.Module) -> None:
-    """Load strictly, as float32; raises CheckpointError for anything that does not fit."""
+    """Load a checkpoint's weights into a net, strictly and as float32.
+
+    Raises:
+        CheckpointError: the file is missing or broken, or names or shapes do not fit the net.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -110,7 +142,15 @@ def load_weights(folder: Path, net: nn.Module) -> None:
 
 
 def resolve(spec: str, default: str) -> Path:
-    """The folder of a checkpoint: a path that exists, else a name below the models folder."""
+    """Return the folder of a checkpoint.
+
+    Args:
+        spec: a path to a checkpoint folder, or a name below the models folder; empty for ``default``.
+        default: the name used when ``spec`` is empty.
+
+    Raises:
+        CheckpointError: no checkpoint has this path or name.
+    """
     if spec:
         path = Path(spec)
         if (path / CONFIG).is_file():
@@ -127,7 +167,7 @@ def resolve(spec: str, default: str) -> Path:
 
 
 def list_checkpoints() -> list[CheckpointInfo]:
-    """Those below the models folder, by name; broken ones are left out."""
+    """Return the checkpoints below the models folder, by name; broken ones are left out."""
     found = []
     root = models_dir()
     for folder in sorted(p for p in root.iterdir() if p.is_dir()) if root.is_dir() else []:

@@ -1,8 +1,10 @@
-"""A small residual CNN over log-mel windows.
+"""A small residual CNN over windows of log-mel bands.
 
-Letters: B batch, C channels, F bands, T frames. Pre-activation-free residual blocks (He et al. 2015) with batch norm,
-then, because bands are not interchangeable as frames are, bands are folded into channels, a temporal convolution
-hears a second and more at once, and mean and maximum over time are read by a linear layer.
+Residual blocks after He et al. 2015, with batch norm. Bands are not interchangeable as frames are, so the net
+then folds bands into channels, a temporal convolution covers a second and more, and a linear layer reads mean
+and maximum over time.
+
+Letters: B batch, C channels, F bands, T frames.
 """
 
 from __future__ import annotations
@@ -14,12 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 RATES = 62
-"""Cycles a window, from 1, at which ``detail`` measures how the sound moves: up to 6 Hz in ten seconds."""
+"""Number of modulation rates, in cycles per window from 1, that ``detail`` measures: up to 6 Hz in ten
+seconds.
+"""
 BAND_GROUPS = 5
+"""Number of groups of bands whose modulation is measured."""
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around a shortcut; ``stride`` (bands, frames)."""
+    """Two 3x3 convolutions beside a shortcut; ``stride`` is (bands, frames). (B, inputs, F, T) -> (B,
+    outputs, F', T').
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: tuple[int, int]) -> None:
         super().__init__()
@@ -32,6 +39,7 @@ class Residual(nn.Module):
         self.shortcut_norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the output of the block for x (B, inputs, F, T)."""
         y = functional.relu(self.first_norm(self.first(x)))
         y = self.second_norm(self.second(y))
         x = functional.avg_pool2d(x, self.stride, ceil_mode=True) if self.stride != (1, 1) else x
@@ -39,7 +47,9 @@ class Residual(nn.Module):
 
 
 class Context(nn.Module):
-    """A dilated temporal convolution beside a shortcut; it begins as the shortcut alone."""
+    """A dilated temporal convolution beside a shortcut, (B, C, T) -> (B, C, T); at first it passes its input
+    through.
+    """
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
@@ -48,12 +58,16 @@ class Context(nn.Module):
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the output of the block for x (B, C, T)."""
         return functional.relu(x + self.norm(self.convolution(x)))
 
 
 def rhythm(x: Tensor) -> Tensor:
-    """(B, C, F, T) -> (B, RATES): how strongly groups of bands move at each rate, in all channels together. A jig and a
-    reel of the same notes differ here."""
+    """Return how strongly groups of bands move at each rate, summed over channels: (B, C, F, T) -> (B,
+    RATES).
+
+    This tells a jig from a reel of the same notes.
+    """
     frames = x.shape[3]
     groups = functional.adaptive_avg_pool2d(x, (BAND_GROUPS, frames))
     groups = groups - groups.mean(dim=3, keepdim=True)
@@ -64,8 +78,18 @@ def rhythm(x: Tensor) -> Tensor:
 
 
 class StyleCnn(nn.Module):
-    """(B, F, T) of scaled log-mel -> logits (B, classes). ``context``: dilated convolutions that follow; ``detail``:
-    the last layer also reads what lies deeper, for styles that the net did not learn to tell apart."""
+    """The style classifier net: scaled log-mel (B, F, T) -> logits (B, classes).
+
+    Args:
+        num_classes: number of styles.
+        num_bands: number of mel bands F.
+        widths: channels of the entry convolution and of the three residual blocks.
+        hidden: channels of the temporal convolutions.
+        dropout: probability 0-1 before the last layer.
+        context: number of dilated temporal convolutions.
+        detail: the last layer also reads the layer before the context and the modulation rates, for styles
+            that the net was not trained to tell apart.
+    """
 
     def __init__(
         self,
@@ -94,7 +118,9 @@ class StyleCnn(nn.Module):
         self.head = nn.Linear(2 * hidden + (3 * hidden + RATES if detail else 0), num_classes)
 
     def embed(self, x: Tensor, detail: bool | None = None) -> Tensor:
-        """(B, F, T) -> (B, E): what the net makes of a window before it names a style. ``detail`` overrules its own."""
+        """Return the embedding (B, E) of windows (B, F, T), which the last layer reads. ``detail`` overrules
+        the net's own.
+        """
         entry = functional.relu(self.entry_norm(self.entry(x.unsqueeze(1))))
         inner = functional.relu(self.temporal_norm(self.temporal(self.blocks(entry).flatten(1, 2))))
         y = self.context(inner)
@@ -104,5 +130,6 @@ class StyleCnn(nn.Module):
         return torch.cat(parts, dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (B, classes) of windows (B, F, T)."""
         logits: Tensor = self.head(self.dropout(self.embed(x)))
         return logits

@@ -1,9 +1,10 @@
-"""A trained Transformer made ready to write: the same function, token by token.
+"""A trained Transformer prepared for decoding token by token; it computes the same function.
 
-Norm weights and scales are folded into the matrices behind them, and pairs that rotate lie side by side (a rotation is
-then one complex product). Writing is bound by what is read at each step, so matrices and cache are kept in 16 bits
-where the processor takes them well: bfloat16 where it multiplies it natively, float16 with AVX2 (products sum in
-float32), else float32. The residual and the logits are float32 in any case.
+Norm weights and scales are folded into the matrices behind them, and the pairs that rotate lie side by side,
+so a rotation is one complex product. Memory traffic limits the speed of decoding. Matrices and cache are
+therefore kept in 16 bits where the processor handles them well: bfloat16 where it multiplies it natively,
+float16 with AVX2 (products are summed in float32), else float32. The residual and the logits are float32 in
+any case.
 
 Letters: B batch, T steps, V vocabulary, D width, H heads.
 """
@@ -24,11 +25,11 @@ from melodygen.nets.precision import has_bf16
 from melodygen.nets.transformer import Block, Transformer
 
 Product = Callable[[Tensor], Tensor]
-"""Rows times a matrix, from float32 to float32."""
+"""A function that multiplies rows by a matrix, from float32 to float32."""
 
 
 def quickest_dtype() -> torch.dtype:
-    """Of what is kept, on this processor."""
+    """Return the type of matrices and cache with which this processor decodes fastest."""
     if has_bf16():
         return torch.bfloat16
     probe = getattr(torch.cpu, "get_capabilities", None)  # torch 2.5 has no such question
@@ -40,7 +41,7 @@ def quickest_dtype() -> torch.dtype:
 
 
 class _Packed:
-    """A float16 matrix in FBGEMM's order."""
+    """A float16 matrix in the memory layout of FBGEMM."""
 
     def __init__(self, weight: Tensor) -> None:
         self.nothing = torch.zeros(len(weight))
@@ -73,13 +74,18 @@ class _Layer(NamedTuple):
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Rows of length 1: an RMS norm but for the scale, which the weights hold."""
+    """Return rows of length 1: an RMS norm without its scale, which the weights hold."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return x / norm
 
 
 class TransformerDecoder:
-    """A ``sampling.SequenceNet`` over the weights of a Transformer, which it copies."""
+    """A ``SequenceNet`` with a copy of the weights of a Transformer.
+
+    Args:
+        net: the trained net.
+        dtype: type of matrices and cache; None takes ``quickest_dtype()``.
+    """
 
     def __init__(self, net: Transformer, dtype: torch.dtype | None = None) -> None:
         dtype = dtype or quickest_dtype()
@@ -113,15 +119,16 @@ class TransformerDecoder:
             """Of queries and keys in each slot, (S, D)."""
 
     def new_state(self, batch: int, capacity: int) -> Cache:
-        """An empty cache for ``capacity`` steps."""
+        """Return an empty cache for ``batch`` rows of at most ``capacity`` tokens."""
         head = self.width // self.heads
         return self._cache.empty(len(self._layers), batch, self.heads, capacity, head, self._dtype)
 
     def step(self, ids: Tensor, state: Cache, at: int, starts: Tensor | None = None) -> Tensor:
-        """Logits (B, V) after feeding ids (B, T) into cache slots ``at`` .. ``at + T``; the cache is written in place.
+        """Feed ids (B, T) into cache slots ``at`` to ``at + T`` and return the logits (B, V) of the next
+        token.
 
-        ``starts`` (B,) is the first slot each row uses: rows of unequal length end in the same slot. T > 1 needs an
-        empty cache and rows of equal length.
+        The cache is written in place. ``starts`` (B,) is the first slot each row uses: rows of unequal length
+        end in the same slot. More than one step needs an empty cache and rows of equal length.
         """
         batch, steps = ids.shape
         heads, head = self.heads, self.width // self.heads
@@ -143,9 +150,11 @@ class TransformerDecoder:
         return self._head(_unit(x.view(batch, steps, self.width)[:, -1]))
 
     def merge_states(self, states: list[Cache], lengths: list[int], capacity: int) -> Cache:
-        """One cache from caches of one row each: row r fills the slots before ``max(lengths)``."""
+        """Return one cache made from caches of one row each: row r fills the slots before
+        ``max(lengths)``.
+        """
         return self._cache.merged(states, lengths, capacity)
 
     def keep_rows(self, state: Cache, rows: list[int]) -> Cache:
-        """The cache of some of the rows."""
+        """Return the cache of the given rows only."""
         return state.rows(rows)

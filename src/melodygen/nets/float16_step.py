@@ -1,8 +1,9 @@
-"""One step of a Transformer that writes in float16: all layers in one function, which torch runs without Python.
+"""One decoding step of a Transformer in float16: all layers in one function, which TorchScript runs without
+Python.
 
-Two groups of streams that are written side by side wait for each other at every operation that Python calls; inside a
-scripted function they do not, and a step takes two thirds of the time. Where torch cannot script (it means to stop) the
-same function runs as it stands and computes the same bits.
+When two groups of streams are written side by side, each operation that Python calls makes them wait for each
+other. A scripted function avoids that, and a step takes two thirds of the time. Where torch cannot script,
+the same function runs as plain Python and computes the same bits.
 
 Letters: B batch, D width, S slots, E width of a head.
 """
@@ -33,11 +34,30 @@ def write_one(
     unused: Tensor,
     heads: int,
 ) -> Tensor:
-    """What the layers make of one token a row, x (B, D), which is changed.
+    """Run all layers for one token of each row. ``x`` is changed in place.
 
-    ``packed``: four matrices a layer (query, key and value; attention out; MLP in; MLP out), with ``nothing`` to add to
-    their products. Keys are summed as SPAN slots of each dimension, values as E dimensions of each slot: see
-    caching.TiledCache. ``unused`` (B, S) or (0,): slots that a row must not see.
+    Keys are summed as SPAN slots of each dimension, values as E dimensions of each slot: see
+    ``kv_cache.TiledCache``, which supplies the tables, rows and bags.
+
+    Args:
+        x: (B, D) embeddings of the tokens.
+        turns: (B, D) complex rotations of queries and keys (rotary positions).
+        packed: four matrices a layer (query, key and value; attention out; MLP in; MLP out), packed by
+            FBGEMM.
+        nothing: a zero bias for each packed matrix, because FBGEMM requires one.
+        key_slots: of each layer, where the new keys go.
+        value_slots: of each layer, where the new values go.
+        key_tables: of each layer, the rows of the key cache.
+        value_tables: of each layer, the rows of the value cache.
+        key_rows: indices of the key rows to sum.
+        key_bags: index at which each sum of key rows begins.
+        value_rows: indices of the value rows to sum.
+        value_bags: index at which each sum of value rows begins.
+        unused: (B, S) True for slots that a row must not see, or (0,) when all rows see all slots.
+        heads: number of heads.
+
+    Returns:
+        (B, D) the output of the last layer.
     """
     batch, width = x.shape
     head = width // heads
@@ -73,7 +93,7 @@ def write_one(
 
 @cache
 def scripted() -> Callable[..., Tensor]:
-    """``write_one``, without Python where torch can."""
+    """Return ``write_one`` compiled by TorchScript, or ``write_one`` itself where torch cannot script it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:

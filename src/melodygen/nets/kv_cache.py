@@ -1,6 +1,8 @@
-"""What a Transformer has in mind while it writes: keys and values of every slot, and how one query looks at them.
+"""The key-value cache of a decoding Transformer: keys and values of every slot, and the attention of one
+query to them.
 
-Late in a piece most of what a step reads is the cache; so it is kept in the form that the processor reads quickest.
+Late in a piece a step reads mostly the cache, so the cache is kept in the form that the processor reads
+fastest.
 
 Letters: L layers, B batch, T steps, S slots, H heads, E width of a head.
 """
@@ -16,12 +18,15 @@ from torch import Tensor
 from torch.nn import functional
 
 SPAN = 64
-"""Slots are attended to in whole spans, those not filled yet with weight 0: for each new shape of a product oneDNN
-makes and keeps a kernel (half a megabyte), and a length that grows step by step is a new shape each time."""
+"""Attention covers whole spans of slots; slots not filled yet get weight 0.
+
+oneDNN makes and keeps a kernel (half a megabyte) for each new shape of a product, and a length that grows
+step by step would be a new shape each time.
+"""
 
 
 class Cache(ABC):
-    """Keys and values as (L, B, H, S, E), whatever they are kept as."""
+    """Keys and values (L, B, H, S, E); subclasses choose how they are stored."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         self._keys, self._values = keys, values
@@ -31,20 +36,25 @@ class Cache(ABC):
     @classmethod
     @abstractmethod
     def of(cls, keys: Tensor, values: Tensor) -> Self:
-        """The cache that keeps these; both (L, B, H, S, E), S in whole spans."""
+        """Return a cache with these keys and values, both (L, B, H, S, E); S is a multiple of SPAN."""
 
     @abstractmethod
     def slots(self) -> tuple[Tensor, Tensor]:
-        """Keys and values, both (L, B, H, S, E)."""
+        """Return keys and values, both (L, B, H, S, E)."""
 
     @classmethod
     def empty(cls, layers: int, batch: int, heads: int, capacity: int, head: int, dtype: torch.dtype) -> Self:
+        """Return a cache of zeros with ``capacity`` slots, rounded up to whole spans; ``head`` is the width
+        of a head.
+        """
         size = (layers, batch, heads, -(-capacity // SPAN) * SPAN, head)
         return cls.of(torch.zeros(size, dtype=dtype), torch.zeros(size, dtype=dtype))
 
     @classmethod
     def merged(cls, caches: Sequence[Cache], lengths: Sequence[int], capacity: int) -> Self:
-        """One cache from caches of one row each: row r fills the slots before ``max(lengths)``."""
+        """Return one cache made from caches of one row each: row r fills the slots before
+        ``max(lengths)``.
+        """
         parts = [cache.slots() for cache in caches]
         layers, _, heads, _, head = parts[0][0].shape
         new = torch.zeros(
@@ -57,18 +67,23 @@ class Cache(ABC):
         return cls.of(new[0], new[1])
 
     def rows(self, rows: list[int]) -> Self:
-        """The cache of some of the rows."""
+        """Return the cache of the given rows only."""
         return type(self)(self._keys[:, rows], self._values[:, rows])
 
     def begin(self, at: int, steps: int, starts: Tensor | None) -> None:
-        """What follows goes into slots ``at`` .. ``at + steps``; row b sees none before ``starts[b]``."""
+        """Prepare slots ``at`` to ``at + steps`` for the next pass; row b does not see the slots before
+        ``starts[b]``.
+        """
         self._at, self._after = at, at + steps
         self._span = -(-self._after // SPAN) * SPAN
         self._unused = None if starts is None else torch.arange(self._span)[None] < starts[:, None]
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """What each query finds once its keys and values are put in; all (B, T, H, E). More than one step needs an
-        empty cache and rows of equal length: all there is to see comes with it."""
+        """Store keys and values in the prepared slots and return what each query finds; all are (B, T, H, E).
+
+        More than one step needs an empty cache and rows of equal length, because then a query sees only what
+        comes with it.
+        """
         query, keys, values = (part.transpose(1, 2).to(self._values.dtype) for part in (query, keys, values))
         self._put(layer, keys, values)
         return functional.scaled_dot_product_attention(
@@ -77,18 +92,23 @@ class Cache(ABC):
 
     @abstractmethod
     def _put(self, layer: int, keys: Tensor, values: Tensor) -> None:
-        """The slots of a first pass, (B, H, T, E)."""
+        """Store the keys and values (B, H, T, E) of a first pass."""
 
 
 class PlainCache(Cache):
-    """As it is, in float32 or bfloat16: torch's own attention for a float32 query, two batched products for a bfloat16
-    one, each several times as fast as the other there."""
+    """A cache in float32 or bfloat16 that stores keys and values as they are.
+
+    A float32 query uses torch's own attention, a bfloat16 query two batched products: for its type each is
+    several times as fast as the other.
+    """
 
     @classmethod
     def of(cls, keys: Tensor, values: Tensor) -> Self:
+        """Return a cache with these keys and values."""
         return cls(keys, values)
 
     def slots(self) -> tuple[Tensor, Tensor]:
+        """Return keys and values, both (L, B, H, S, E)."""
         return self._keys, self._values
 
     def _put(self, layer: int, keys: Tensor, values: Tensor) -> None:
@@ -96,6 +116,7 @@ class PlainCache(Cache):
         self._values[layer, :, :, : self._after] = values
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Store keys and values and return what each query finds; see ``Cache.attend``."""
         if query.shape[1] > 1:
             return super().attend(layer, query, keys, values)
         batch, _, heads, head = query.shape
@@ -120,11 +141,11 @@ class PlainCache(Cache):
 
 
 class TiledCache(Cache):
-    """In float16, keys in tiles: (L, B, H, S / SPAN, E, SPAN).
+    """A cache in float16 with the keys in tiles: (L, B, H, S / SPAN, E, SPAN).
 
-    Both products of one query are then weighted sums of short rows: scores are a tile's rows weighted by the query,
-    what is found are the values weighted by the scores. ``torch.embedding_bag`` sums float16 rows in float32; for
-    processors without float16 arithmetic it takes a quarter of the time that products of float32 take.
+    Both products of one query are then weighted sums of short rows: the scores are a tile's rows weighted by
+    the query, and the result is the values weighted by the scores. ``torch.embedding_bag`` sums float16 rows
+    in float32; on processors without float16 arithmetic it takes a quarter of the time of float32 products.
     """
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
@@ -137,14 +158,17 @@ class TiledCache(Cache):
 
     @classmethod
     def of(cls, keys: Tensor, values: Tensor) -> Self:
+        """Return a cache with these keys and values, tiled and in float16."""
         layers, batch, heads, slots, head = keys.shape
         tiled = keys.half().reshape(layers, batch, heads, slots // SPAN, SPAN, head).transpose(4, 5)
         return cls(tiled.contiguous(), values.half().contiguous())
 
     def slots(self) -> tuple[Tensor, Tensor]:
+        """Return keys and values, both (L, B, H, S, E)."""
         return self._keys.transpose(4, 5).flatten(3, 4), self._values
 
     def begin(self, at: int, steps: int, starts: Tensor | None) -> None:
+        """Prepare the next pass; for a single step also compute which rows of the tables are summed."""
         super().begin(at, steps, starts)
         if steps > 1:
             return
@@ -160,8 +184,11 @@ class TiledCache(Cache):
         self._value_bags = seen, rows.view(-1) * self._after
 
     def views(self) -> tuple[list[Tensor] | Tensor, ...]:
-        """Of all layers, for ``halfstep.write_one``: where the new keys and values go, tables to sum, their rows and
-        where each sum begins, unused slots."""
+        """Return the arguments of ``float16_step.write_one`` for all layers.
+
+        These are the places of the new keys and values, the tables to sum, their rows, the beginning of each
+        sum, and the unused slots.
+        """
         unused = torch.empty(0, dtype=torch.bool) if self._unused is None else self._unused
         tables = self._key_tables, self._value_tables
         return self._key_slots, self._value_slots, *tables, *self._key_bags, *self._value_bags, unused

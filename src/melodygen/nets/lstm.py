@@ -1,4 +1,7 @@
-"""An LSTM language model with the interface of the Transformer. B batch, T steps, V vocabulary."""
+"""An LSTM language model with the interface of the Transformer.
+
+Letters: B batch, T steps, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,17 @@ LstmState = list[Tensor]
 
 
 class Lstm(nn.Module):
-    """ids (B, T) -> logits (B, T, V); tied embeddings through a projection."""
+    """LSTM language model: ids (B, T) -> logits (B, T, V). The embedding is also the output matrix, through a
+    projection.
+
+    Args:
+        vocabulary_size: number of token ids.
+        width: width of the embedding.
+        hidden: width of the LSTM.
+        layers: number of LSTM layers.
+        dropout: probability 0-1, between layers and around them.
+        context: largest number of tokens in a training window.
+    """
 
     def __init__(
         self, vocabulary_size: int, width: int = 256, hidden: int = 640, layers: int = 2, dropout: float = 0.0,
@@ -36,24 +49,27 @@ class Lstm(nn.Module):
         return functional.linear(hidden, self.embedding.weight), state
 
     def forward(self, ids: Tensor) -> Tensor:
+        """Return the logits (B, T, V) of ids (B, T)."""
         return self._run(ids, None)[0]
 
     def new_state(self, batch: int, capacity: int) -> LstmState:
-        """Zero hidden and cell state; ``capacity`` is the Transformer's and not needed here."""
+        """Return zero hidden and cell state. An LSTM needs no ``capacity``; the Transformer does."""
         zeros = self.embedding.weight.new_zeros(self.layers, batch, self.hidden)
         return [zeros, zeros.clone()]
 
     def step(self, ids: Tensor, state: LstmState, at: int, starts: Tensor | None = None) -> Tensor:
-        """Logits (B, V) after feeding ids (B, T); the state is replaced in place. ``at`` and ``starts`` are the
-        Transformer's: an LSTM keeps no slots."""
+        """Feed ids (B, T) and return the logits (B, V) of the next token; the state is replaced in place.
+
+        ``at`` and ``starts`` belong to the Transformer: an LSTM keeps no positions.
+        """
         logits, (hidden, cell) = self._run(ids, (state[0], state[1]))
         state[0], state[1] = hidden, cell
         return logits[:, -1]
 
     def merge_states(self, states: list[LstmState], lengths: list[int], capacity: int) -> LstmState:
-        """One state from states of one row each."""
+        """Return one state made from states of one row each."""
         return [torch.cat([s[part] for s in states], dim=1) for part in range(2)]
 
     def keep_rows(self, state: LstmState, rows: list[int]) -> LstmState:
-        """The state of some of the rows."""
+        """Return the state of the given rows only."""
         return [part[:, rows] for part in state]

@@ -1,4 +1,4 @@
-"""Which numbers a device multiplies quickest."""
+"""Which number type a device multiplies fastest."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import torch
 
 
 def has_bf16(device: torch.device | str = "cpu") -> bool:
-    """Whether the device multiplies bfloat16 natively. Where it only emulates it (a processor without AVX-512 BF16, a
-    GPU older than Ampere) float32 is up to a hundred times faster; on MPS it gains too little to give up digits."""
+    """Return whether the device multiplies bfloat16 natively.
+
+    Where a device only emulates it (a processor without AVX-512 BF16, a GPU older than Ampere) float32 is up
+    to a hundred times faster. On MPS bfloat16 gains too little to give up digits, so the answer is False
+    there.
+    """
     kind = torch.device(device).type
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))

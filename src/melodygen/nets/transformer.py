@@ -1,9 +1,9 @@
 """A decoder-only Transformer: pre-norm, rotary positions, RMS norm, squared-ReLU MLP, tied embeddings.
 
-This is the net as it is trained; :mod:`melodygen.nets.decoder` runs it token by token.
+This is the net as it is trained; ``melodygen.nets.decoder`` runs it token by token. Rotary positions after Su
+et al. 2021; squared ReLU after So et al. 2021 (Primer).
 
-Letters: B batch, T steps, V vocabulary, D width, H heads. Rotary positions after Su et al. 2021; squared ReLU after
-So et al. 2021 (Primer).
+Letters: B batch, T steps, V vocabulary, D width, H heads.
 """
 
 from __future__ import annotations
@@ -14,25 +14,29 @@ from torch.nn import functional
 
 
 def rotary_table(length: int, width: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
-    """cos and sin, each (length, width / 2)."""
+    """Return cosine and sine of the rotary angles, each (length, width / 2). ``base`` sets the longest
+    wavelength.
+    """
     frequency = base ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)
     angle = torch.outer(torch.arange(length, dtype=torch.float32), frequency)
     return angle.cos(), angle.sin()
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate pairs of (B, H, T, width); cos and sin (T, width / 2) or (B, 1, T, width / 2)."""
+    """Rotate the pairs of x (B, H, T, width); ``cos`` and ``sin`` are (T, width / 2) or (B, 1, T, width /
+    2).
+    """
     half = x.shape[-1] // 2
     a, b = x[..., :half], x[..., half:]
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, drop: float = 0.0, span: int = 256) -> Tensor:
-    """Causal attention of (B, H, T, width), as torch's own.
+    """Return causal attention of q, k, v (B, H, T, width), the same function as torch's own.
 
-    In bfloat16 on a CPU torch's flash kernel takes more than half of a training step, most of it on the way back;
-    plain products over what lies before each ``span`` of queries take two thirds of its time. Scores are rounded to
-    bfloat16 there, where the kernel keeps them in float32.
+    In bfloat16 on a CPU, torch's flash kernel takes more than half of a training step, most of it in the
+    backward pass. Plain products over what lies before each ``span`` of queries take two thirds of its time.
+    They round scores to bfloat16, where the kernel keeps float32.
     """
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
         return functional.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=drop)
@@ -52,6 +56,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, drop: float = 0.0, span: int = 256) 
 
 
 class Block(nn.Module):
+    """One Transformer layer: attention and MLP, each behind an RMS norm and beside a shortcut."""
+
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
@@ -64,7 +70,11 @@ class Block(nn.Module):
         self.mlp_out = nn.Linear(4 * width, width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``mask`` (T, T): the causal mask spelt out, where lengths are traced."""
+        """Return the output (B, T, D) for x (B, T, D).
+
+        ``mask`` (T, T) is added to the scores instead of the causal rule; the ONNX export needs it, because
+        it traces lengths.
+        """
         batch, steps, width = x.shape
         q, k, v = (
             self.query_key_value(self.norm_attention(x))
@@ -85,7 +95,19 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """ids (B, T) -> logits (B, T, V)."""
+    """The language model: ids (B, T) -> logits (B, T, V).
+
+    Args:
+        vocabulary_size: number of token ids.
+        width: width D of the residual, a multiple of ``2 * heads``.
+        layers: number of layers.
+        heads: number of attention heads.
+        context: largest number of tokens in a training window.
+        dropout: probability 0-1 in attention and after each branch.
+
+    Raises:
+        ValueError: ``width`` does not fit ``heads``.
+    """
 
     def __init__(
         self,
@@ -111,6 +133,7 @@ class Transformer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """Initialise the weights: normal embeddings and inputs of branches, zero outputs of branches."""
         nn.init.normal_(self.embedding.weight, std=0.02)
         for block in self.blocks:
             assert isinstance(block, Block)
@@ -120,9 +143,11 @@ class Transformer(nn.Module):
                 nn.init.zeros_(linear.weight)  # each block begins as the identity
 
     def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits (B, T, V) of the last layer's output (B, T, D)."""
         return functional.linear(self.norm(hidden), self.embedding.weight)
 
     def forward(self, ids: Tensor) -> Tensor:
+        """Return the logits (B, T, V) of ids (B, T)."""
         steps = ids.shape[1]
         x = self.embedding(ids) * self.width**0.5
         cos, sin = self.get_buffer("cos")[:steps], self.get_buffer("sin")[:steps]

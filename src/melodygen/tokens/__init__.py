@@ -1,1 +1,1 @@
-"""Music as tokens: vocabulary, the metrical grid, encoding, decoding and the grammar of what may follow what."""
+"""Music as tokens: the vocabulary, the metrical grid, encoding, decoding and the grammar."""

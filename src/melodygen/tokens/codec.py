@@ -1,4 +1,6 @@
-"""Piece <-> token ids. ``decode(encode(piece)) == piece`` for every piece on the grid."""
+"""Encoding of a Piece into token ids and back: ``decode(encode(piece)) == piece`` for every piece on the
+grid.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,18 @@ _QUALITY = _V.offsets["chord_quality"]
 
 @dataclass(frozen=True)
 class Header:
-    """What is asked for, or known of, a piece. ``None`` is said as ``any``.
+    """What is asked for, or known, of a piece. ``None`` is written as ``any``.
 
-    ``style`` is a slot (0-47) whose name the checkpoint knows; ``roles`` come in each bar in this order, ``chordline``
-    (the chord symbols) first where it is present; ``from_start``/``to_end``: the piece's real beginning and end.
+    Attributes:
+        style: slot 0-47; the checkpoint knows the slot's style name.
+        meter: numerator and denominator, one of ``METERS``.
+        tempo: index of a tempo band, 0-23.
+        key: tonic 0-11 and mode (``major`` or ``minor``).
+        density: level 0-7.
+        from_start: the first bar is the real beginning of the piece.
+        to_end: the last bar is the real end of the piece.
+        roles: the roles in the order in which they come in each bar; ``chordline`` stands for the chord
+            symbols.
     """
 
     style: int | None = None
@@ -53,7 +63,11 @@ class Header:
 
 
 def encode_header(header: Header) -> list[int]:
-    """``bos`` .. ``header_end``."""
+    """Return the tokens from ``bos`` to ``header_end``.
+
+    Raises:
+        TokenError: a role comes twice, there is no role, or tokens cannot say the meter.
+    """
     if len(set(header.roles)) != len(header.roles) or not header.roles:
         raise TokenError(f"roles {header.roles}: each once, at least one of {', '.join(SEGMENT_ROLES)}")
     key = 0 if header.key is None else 1 + MODES.index(header.key[1]) * 12 + header.key[0]
@@ -74,7 +88,9 @@ def encode_header(header: Header) -> list[int]:
 
 
 def encode_segment(role: str, notes: Sequence[GridNote]) -> list[int]:
-    """Tokens of one role in one bar, the role token first; nothing when it is silent."""
+    """Return the tokens of one role in one bar, the role token first; an empty list when the role is
+    silent.
+    """
     if not notes:
         return []
     ids = [_ROLE + SEGMENT_ROLES.index(role)]
@@ -102,7 +118,7 @@ def encode_segment(role: str, notes: Sequence[GridNote]) -> list[int]:
 
 
 def encode_chords(chords: Sequence[tuple[int, int, int]]) -> list[int]:
-    """The chord line of one bar."""
+    """Return the tokens of the chord symbols of one bar; an empty list when there are none."""
     if not chords:
         return []
     ids = [_ROLE + SEGMENT_ROLES.index("chordline")]
@@ -115,13 +131,16 @@ def encode_chords(chords: Sequence[tuple[int, int, int]]) -> list[int]:
 
 
 def bar_token(bars_left: int) -> int:
-    """``bars_left`` counts this bar too: the last bar is 1."""
+    """Return the countdown token of a bar. ``bars_left`` counts this bar too: the last bar has 1."""
     return _V.id("bar", min(bars_left, MAX_COUNTDOWN + 1) - 1)
 
 
 def encode_bar(
     bar: GridBar, bars_left: int, roles: Sequence[str], meter_before: tuple[int, int] | None
 ) -> list[int]:
+    """Return the tokens of one bar: its countdown, its meter where that differs from ``meter_before``, and
+    its segments.
+    """
     ids = [bar_token(bars_left)]
     if bar.meter != meter_before:
         ids.append(_V.id("meter", 1 + METERS.index(bar.meter)))
@@ -137,8 +156,19 @@ def encode_bar(
 def encode(
     piece: Piece, header: Header, fill: tuple[int, int] | None = None, bars_after: int = 0, end: bool = True
 ) -> list[int]:
-    """The whole sequence. ``fill`` = (first, count) moves those bars behind ``fill``; ``bars_after`` is how many bars
-    follow that are not in ``piece`` (they only show in the countdown)."""
+    """Return the tokens of a whole sequence.
+
+    Args:
+        piece: music on the grid.
+        header: what the header says; its roles are the ones encoded.
+        fill: (first, count) moves these bars of the piece behind the ``fill`` token; None encodes the bars in
+            order.
+        bars_after: number of bars that follow the piece and are not in it; they only show in the countdown.
+        end: write the ``end`` token.
+
+    Raises:
+        TokenError: ``fill`` does not lie inside the piece, or the header cannot be encoded.
+    """
     if fill is not None and not (fill[1] >= 1 and fill[0] >= 0 and fill[0] + fill[1] <= len(piece.bars)):
         raise TokenError(f"fill {fill[0]}:{fill[1]} is not inside the {len(piece.bars)} bars there are")
     ids = encode_header(header)
@@ -166,7 +196,11 @@ def encode(
 
 
 def decode_header(ids: Sequence[int]) -> tuple[Header, int]:
-    """The header and the index of the first token after it."""
+    """Return the header and the index of the first token after it.
+
+    Raises:
+        TokenError: the sequence does not begin with a complete header.
+    """
     expected = ("style", "meter", "tempo", "key", "density", "span")
     if len(ids) < 9 or ids[0] != BOS:
         raise TokenError("position 0: a sequence begins with bos and a header")
@@ -196,9 +230,17 @@ def decode_header(ids: Sequence[int]) -> tuple[Header, int]:
 
 
 def decode(ids: Sequence[int], qpm: float | None = None) -> Piece:
-    """Token ids back to a Piece, infilled bars put in their place. A sequence may stop early; what is whole is kept.
+    """Return the Piece that token ids stand for, with infilled bars in their place.
 
-    Raises TokenError with position and token where the order is illegal.
+    A sequence may stop early; what is complete is kept.
+
+    Args:
+        ids: token ids, from ``bos``.
+        qpm: tempo in quarters per minute; None takes the header's tempo band, or 120 where the header leaves
+            it open.
+
+    Raises:
+        TokenError: the order of tokens is illegal; the message names position and token.
     """
     foreign = next((i for i, t in enumerate(ids) if not 0 <= t < _V.size), None)
     if foreign is not None:

@@ -1,7 +1,9 @@
-"""A piece on the grid as arrays: what reading a large folder works on, because an object for each note is too slow.
+"""A piece on the grid as arrays. Large folders are read this way, because an object for each note is too
+slow.
 
-``quantise`` makes it from a Score, ``encode`` makes tokens of it; ``grid.score_to_piece`` is the same in objects.
-N notes, sorted as tokens say them: by bar, role, position, duration (drums: none), pitch (drums: class).
+``quantise`` makes the arrays from a Score and ``encode`` makes tokens from them; ``grid.score_to_piece``
+gives the same music as objects. The N notes are sorted as tokens say them: by bar, role, position, duration
+(drums: none) and pitch (drums: class).
 """
 
 from __future__ import annotations
@@ -53,9 +55,19 @@ _TOKEN = {kind: VOCABULARY.offsets[kind] for kind in
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """``meters`` (bars,) index into METERS. Of each note (N,): ``bar``, ``role`` (index into SEGMENT_ROLES), ``at``
-    (position), ``band`` (velocity), ``duration`` (index into DURATIONS, 0 for drums), ``pitch`` (drums: class).
-    ``chords`` (C, 4): bar, position, root (-1 for none), quality.
+    """The arrays of one piece; every note column has shape (N,).
+
+    Attributes:
+        meters: (bars,) index of each bar's meter in METERS.
+        bar: index of the note's bar.
+        role: index of the note's role in SEGMENT_ROLES.
+        at: position in the bar, in twelfths of a quarter.
+        band: index of the velocity band.
+        duration: index into DURATIONS, 0 for drums.
+        pitch: MIDI number; for drums the index into DRUMS.
+        chords: (C, 4) bar, position, root (-1 for no chord), index of the quality.
+        qpm: tempo in quarters per minute.
+        key: tonic 0-11 and mode, or None.
     """
 
     meters: Ints
@@ -71,32 +83,37 @@ class Columns:
 
     @property
     def num_bars(self) -> int:
+        """Number of bars."""
         return len(self.meters)
 
     @cached_property
     def bar_starts(self) -> Ints:
-        """(bars + 1,) positions from the beginning; the last is the end."""
+        """(bars + 1,) start of every bar in twelfths of a quarter from the beginning; the last entry is the
+        end.
+        """
         return np.concatenate(([0], np.cumsum(_METER_SIZE[self.meters])))
 
     @cached_property
     def roles(self) -> tuple[str, ...]:
+        """The roles that have notes, in SEGMENT_ROLES order."""
         found = np.bincount(self.role, minlength=_ROLES)
         return tuple(r for r, n in zip(SEGMENT_ROLES, found.tolist(), strict=True) if n)
 
     @cached_property
     def pitch_classes(self) -> NDArray[np.float64]:
-        """(bars, 12) weights by duration, of pitched notes."""
+        """(bars, 12) total duration of each pitch class in each bar, pitched notes only."""
         pitched = self.role != DRUM_ROLE
         amount = np.minimum(_DURATIONS[self.duration[pitched]], 24)
         where = self.bar[pitched] * 12 + self.pitch[pitched] % 12
         return np.asarray(np.bincount(where, amount, self.num_bars * 12), dtype=np.float64).reshape(-1, 12)
 
     def estimated_key(self) -> tuple[int, str] | None:
+        """Return the (tonic, mode) that the pitch classes fit best, or None without pitched notes."""
         return estimate_key(self.pitch_classes.sum(axis=0))
 
 
 def quantise(score: Score, max_bars: int | None = None) -> Columns:
-    """See ``grid.score_to_piece``, which says what it does and raises."""
+    """Quantise a Score; ``grid.score_to_piece`` describes the rules, the arguments and the errors."""
     bar_ticks = score.bar_ticks()
     if len(bar_ticks) < 2:
         raise TokenError("no notes: nothing to put into bars")
@@ -158,7 +175,7 @@ def _meters(score: Score, starts: Ints) -> Ints:
 
 
 def _firsts(*keys: Ints) -> NDArray[np.bool_]:
-    """Where a run of equal keys begins."""
+    """Return a mask of the rows at which a run of equal keys begins."""
     first = np.ones(len(keys[0]), dtype=bool)
     if len(first):
         first[1:] = keys[0][1:] != keys[0][:-1]
@@ -168,8 +185,12 @@ def _firsts(*keys: Ints) -> NDArray[np.bool_]:
 
 
 def _canonical(bar: Ints, role: Ints, at: Ints, band: Ints, duration: Ints, pitch: Ints) -> tuple[Ints, ...]:
-    """Of two notes on one pitch at once the longer (drums: the louder) stays; polyphony is capped (a melody keeps its
-    top, a bass its bottom, the rest the outer voices); all notes of an onset have one velocity. Sorted by pitch."""
+    """Return the notes with duplicates removed, polyphony capped and one velocity for each onset, sorted by
+    pitch.
+
+    Of two notes with the same onset and pitch the longer (drums: the louder) stays. Where there are too many
+    notes, a melody keeps its highest, a bass its lowest, and the other roles keep their outer voices.
+    """
     onset = (bar * _ROLES + role) * 128 + at
     more = np.where(role == DRUM_ROLE, band, duration)
     order = np.argsort(((onset * 128 + pitch) << 6) | (63 - more), kind="stable")
@@ -193,7 +214,9 @@ def _canonical(bar: Ints, role: Ints, at: Ints, band: Ints, duration: Ints, pitc
 
 
 def _ended(notes: tuple[Ints, ...], meters: Ints) -> tuple[tuple[Ints, ...], Ints]:
-    """Notes cut where the last bar ends, in the order of tokens, and the bars up to the one the last note ends in."""
+    """Return the notes in token order, cut at the end of the last bar, and the meters up to the last note's
+    bar.
+    """
     bar, role, at, band, duration, pitch = notes
     starts = np.concatenate(([0], np.cumsum(_METER_SIZE[meters])))
     onset = starts[bar] + at
@@ -226,8 +249,13 @@ def _chords(score: Score, starts: list[int], scale: float, limits: list[int]) ->
 
 
 def encode(columns: Columns) -> tuple[NDArray[np.int16], NDArray[np.int32], NDArray[np.int16]]:
-    """(tokens one after another by bar and role, their number (bars, roles), notes (bars, roles)); the chord line is
-    the first role. The same tokens as ``codec.encode_segment`` and ``encode_chords``."""
+    """Return the tokens of all segments; they equal those of ``codec.encode_segment`` and
+    ``codec.encode_chords``.
+
+    Returns:
+        The tokens one after another, by bar and role (the chord symbols are the first role); the number of
+            tokens, (bars, roles); the number of notes, (bars, roles).
+    """
     none = np.zeros(len(columns.chords), np.int64)
     bar, at, root, quality = columns.chords.T
     of_chords = np.stack((bar * _ROLES, none, at, root, none, quality))
@@ -265,7 +293,16 @@ def from_rows(
     meters: Sequence[tuple[int, int]], notes: Sequence[tuple[int, int, int, int, int, int]],
     chords: Sequence[tuple[int, int, int, int]], qpm: float, key: tuple[int, str] | None,
 ) -> Columns:  # fmt: skip
-    """From notes in order as (bar, role, position, band, duration, pitch)."""
+    """Return Columns made from rows.
+
+    Args:
+        meters: meter of each bar.
+        notes: (bar, role, position, velocity band, duration, pitch) of each note, in order inside each
+            segment.
+        chords: (bar, position, root, quality) of each chord symbol.
+        qpm: tempo in quarters per minute.
+        key: tonic 0-11 and mode, or None.
+    """
     table = np.array(notes, dtype=np.int64).reshape(-1, 6)
     order = np.argsort(table[:, 0] * _ROLES + table[:, 1], kind="stable")
     bar, role, at, band, duration, pitch = (np.ascontiguousarray(c) for c in table[order].T)

@@ -1,7 +1,8 @@
-"""What may follow what: a state machine over tokens, and the mask a sampler obeys.
+"""The grammar of token sequences: a state machine, and the mask of allowed tokens for the sampler.
 
-Whatever is sampled under the mask decodes: bars count down to the end that was asked for, positions and pitches
-ascend inside their group, roles come in the header's order, each role keeps to its range.
+Every sequence that is sampled under the mask decodes: bars count down to the end that was asked for,
+positions and pitches ascend inside their group, roles come in the header's order, and each role keeps to its
+range.
 """
 
 from __future__ import annotations
@@ -40,16 +41,18 @@ _VALUE = _V.values
  _VELOCITY, _PITCH, _DRUM) = range(16)  # fmt: skip
 
 Mask = NDArray[np.bool_]
+"""Boolean array (vocabulary size,): True where a token is allowed."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """What the request rules out beyond the grammar.
 
-    ``ranges``      role -> (lowest, highest) MIDI number
-    ``allow_meter_change``  False keeps the meter that was asked for
-    ``polyphony``   role -> most notes at one onset
-    ``kept_roles``  roles that are given: their segments are forced, never drawn
+    Attributes:
+        ranges: (lowest, highest) MIDI number of each role; a missing role has 0-127.
+        allow_meter_change: False keeps the meter that was asked for.
+        polyphony: largest number of notes at one onset, by role.
+        kept_roles: roles that are given; the caller feeds their segments, and the mask never offers them.
     """
 
     ranges: Mapping[str, tuple[int, int]] | None = None
@@ -59,8 +62,11 @@ class Limits:
 
 
 class Grammar:
-    """The state after a prefix. ``bars_left`` is the countdown of the next bar; ``allowed()`` the mask for the next
-    token. It is never empty, for ranges of at least one pitch."""
+    """The state of the grammar after a prefix of tokens.
+
+    ``bars_left`` is the countdown of the next bar. The mask of ``allowed()`` is never empty, provided that
+    every range holds at least one pitch.
+    """
 
     def __init__(self, header: Header, bars: int, limits: Limits | None = None) -> None:
         self.header = header
@@ -80,7 +86,7 @@ class Grammar:
         self._role_ids = [_OFFSET["role"] + SEGMENT_ROLES.index(r) for r in header.roles]
 
     def advance(self, token: int) -> None:
-        """Take one token. Raises TokenError when the grammar does not allow it."""
+        """Feed one token. Raises TokenError when the token cannot stand here."""
         kind, value = _KIND[token], _VALUE[token]
         if kind == _BAR:
             if token != bar_token(self.bars_left) or self.ended:
@@ -118,34 +124,40 @@ class Grammar:
 
     @property
     def role(self) -> str:
-        """Whose segment is open; empty between bars and at the beginning of one."""
+        """The role whose segment is open; empty between bars and at the beginning of a bar."""
         return self.header.roles[self._role] if self._in_bar and self._role >= 0 else ""
 
     @property
     def position(self) -> int:
-        """In the segment that is open, in twelfths of a quarter; -1 before its first."""
+        """The position of the open group, in twelfths of a quarter; -1 before the first group of a
+        segment.
+        """
         return self._position
 
     @property
     def is_between_bars(self) -> bool:
-        """Whether a bar could end here, or none has begun."""
+        """Whether the bar could end here, or no bar has begun."""
         return self._state in ("bar", "note") or (
             self._state in ("bar_open", "meter") and self.meter is not None
         )
 
     def skip_gap(self, bars: int) -> None:
-        """Jump over ``bars`` bars that are replaced by ``gap``; the caller puts the token."""
+        """Count down over ``bars`` bars that the ``gap`` token stands for; the caller writes the token."""
         self.bars_left -= bars
         self._in_bar, self._role, self._state = False, -1, "bar"
 
     def begin_fill(self, bars_left: int, meter: tuple[int, int] | None) -> None:
-        """Go back to the gap: the next bar counts ``bars_left``."""
+        """Return to the gap: the next bar has the countdown ``bars_left`` and follows a bar of ``meter``."""
         self.bars_left, self.meter = bars_left, meter
         self._in_bar, self._role, self._state = False, -1, "bar"
 
     def allowed(self, last_bar_left: int = 0) -> Mask:
-        """Boolean mask over the vocabulary. ``last_bar_left``: the bar countdown at which to stop (0 = the piece's end,
-        infill stops earlier); there ``end`` is allowed instead of a bar."""
+        """Return the mask of the next token.
+
+        Args:
+            last_bar_left: the countdown at which ``end`` is allowed instead of a bar. 0 is the end of the
+                piece; infill stops earlier.
+        """
         mask = np.zeros(_SIZE, dtype=bool)
         state = self._state
         role = self.header.roles[self._role] if self._role >= 0 else ""
@@ -218,8 +230,17 @@ class Grammar:
 
 
 def check(ids: Sequence[int], header: Header, bars: int, start: int) -> None:
-    """Raise TokenError at the first token of ``ids[start:]`` that the grammar forbids. Infill is followed through: the
-    bars after the gap count on from it, and the gap is filled with as many bars as are missing."""
+    """Raise TokenError at the first token of ``ids[start:]`` that the grammar forbids.
+
+    The check follows an infill: the countdown of the bars after the gap goes on behind the gap, and the gap
+    is filled with exactly the bars that are missing.
+
+    Args:
+        ids: token ids.
+        header: the decoded header of the sequence.
+        bars: countdown of the first bar.
+        start: index of the first token after the header.
+    """
     grammar = Grammar(header, bars, Limits(allow_meter_change=True))
     gap: tuple[int, int, tuple[int, int] | None] | None = (
         None  # bars left before and after it, meter before it

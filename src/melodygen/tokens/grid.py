@@ -1,9 +1,9 @@
-"""A piece on the metrical grid: what tokens can say exactly.
+"""A piece on the metrical grid, which is exactly what tokens can say.
 
-Positions and durations are in twelfths of a quarter. ``score_to_piece`` quantises; ``piece_to_score`` is its
-inverse on what is already quantised, so quantising twice is quantising once:
-``score_to_piece(piece_to_score(p)) == p`` for every ``p`` that ``score_to_piece`` made. A piece of another origin comes
-back without the silent bars at its end (a Score ends with its last note), its notes cut where its last bar ends.
+Positions and durations are in twelfths of a quarter. ``score_to_piece`` quantises a Score; ``piece_to_score``
+is its inverse for music that is already quantised: ``score_to_piece(piece_to_score(p)) == p`` for every ``p``
+that ``score_to_piece`` made. A piece from elsewhere loses the silent bars at its end (a Score ends with its
+last note), and its notes are cut where its last bar ends.
 """
 
 from __future__ import annotations
@@ -31,13 +31,20 @@ PITCHED_ROLES = ("melody", "chords", "bass", "other")
 GRID_ROLES = ("melody", "chords", "bass", "drums", "other")
 
 GridNote = tuple[int, int, int, int]
-"""Pitched: (position, velocity band, duration index, pitch). Drums: (position, drum class, velocity band, 0)."""
+"""Pitched: (position, velocity band, duration index, pitch). Drums: (position, drum class, velocity band,
+0).
+"""
 
 
 @dataclass(frozen=True)
 class GridBar:
-    """One bar. ``parts`` maps a role to its notes in canonical order; ``chords`` are (position, root, quality index),
-    root -1 for ``N``."""
+    """One bar.
+
+    Attributes:
+        meter: numerator and denominator, one of ``METERS``.
+        parts: the notes of each role, in canonical order (position, duration, pitch).
+        chords: (position, root, quality index) of each chord symbol; root -1 stands for ``N`` (no chord).
+    """
 
     meter: tuple[int, int]
     parts: dict[str, tuple[GridNote, ...]] = field(default_factory=dict)
@@ -45,45 +52,61 @@ class GridBar:
 
     @property
     def num_positions(self) -> int:
+        """Length of the bar in twelfths of a quarter."""
         return meter_positions(self.meter)
 
 
 @dataclass(frozen=True)
 class Piece:
+    """A piece as bars on the grid, with its tempo (quarters per minute) and key (tonic 0-11, mode)."""
+
     bars: tuple[GridBar, ...]
     qpm: float = 120.0
     key: tuple[int, str] | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
+        """The roles that have notes, in GRID_ROLES order."""
         return tuple(r for r in GRID_ROLES if any(b.parts.get(r) for b in self.bars))
 
     def num_notes(self, roles: tuple[str, ...] = GRID_ROLES) -> int:
+        """Return the number of notes of the given roles."""
         return sum(len(b.parts.get(r, ())) for b in self.bars for r in roles)
 
 
 def meter_positions(meter: tuple[int, int]) -> int:
+    """Return the length of one bar of ``meter`` in twelfths of a quarter."""
     return meter[0] * 4 * POSITIONS_PER_QUARTER // meter[1]
 
 
 def strong_positions(meter: tuple[int, int]) -> tuple[int, ...]:
-    """The bar's beginning, and its middle where the meter divides in two: 0, 24 in 4/4; 0, 18 in 6/8; 0 in 3/4."""
+    """Return the strong positions of a bar: its beginning, and its middle where the meter divides in two.
+
+    Examples: (0, 24) in 4/4, (0, 18) in 6/8, (0,) in 3/4.
+    """
     halves = meter[0] in (4, 6, 8, 12) and meter != (6, 4)
     return (0, meter_positions(meter) // 2) if halves else (0,)
 
 
 def score_to_piece(score: Score, max_bars: int | None = None) -> Piece:
-    """Quantise a Score whose tracks carry roles. Bars of a meter that tokens cannot say are an error that names it.
+    """Quantise a Score whose tracks carry roles.
 
-    A note that rounds onto the bar line belongs to the next bar. A bar that a meter change cuts short is filled up
-    with silence: tokens have no short bars. The last bar is the one in which the last note ends; a note that quantising
-    would carry over its end stops there. Raises TokenError.
+    A note that rounds onto the bar line belongs to the next bar. A bar that a meter change cuts short is
+    filled up with silence, because tokens have no short bars. The last bar is the one in which the last note
+    ends; a note that quantising would carry over that end stops there.
+
+    Args:
+        score: music with at least one note.
+        max_bars: refuse a longer piece; None takes any length.
+
+    Raises:
+        TokenError: there are no notes, too many bars, or a meter that tokens cannot say.
     """
     return columns_to_piece(columns.quantise(score, max_bars))
 
 
 def columns_to_piece(table: columns.Columns) -> Piece:
-    """The same music in objects."""
+    """Return the music of a column table as a Piece."""
     parts: list[dict[str, list[GridNote]]] = [{} for _ in range(table.num_bars)]
     of_notes = (table.bar, table.role, table.at, table.band, table.duration, table.pitch)
     for bar, role, at, band, duration, pitch in zip(*(c.tolist() for c in of_notes), strict=True):
@@ -100,7 +123,7 @@ def columns_to_piece(table: columns.Columns) -> Piece:
 
 
 def piece_to_columns(piece: Piece) -> columns.Columns:
-    """The same music in arrays."""
+    """Return the music of a Piece as a column table."""
     notes = [
         (index, SEGMENT_ROLES.index(role), at, second, third, fourth) if role != "drums"
         else (index, columns.DRUM_ROLE, at, third, 0, second)
@@ -113,13 +136,16 @@ def piece_to_columns(piece: Piece) -> columns.Columns:
 
 
 def fitting_duration(duration: int, room: int) -> int:
-    """``duration`` (an index), or the index of the longest one that fits into ``room`` positions (at least 1)."""
+    """Return the index ``duration``, or the index of the longest duration that fits into ``room`` positions
+    (at least 1).
+    """
     if DURATIONS[duration] <= room:
         return duration
     return max(0, bisect_right(DURATIONS, room) - 1)
 
 
 def estimate_piece_key(bars: tuple[GridBar, ...]) -> tuple[int, str] | None:
+    """Return the (tonic, mode) that the pitch classes of the bars fit best, or None without pitched notes."""
     return piece_to_columns(Piece(bars)).estimated_key()
 
 
@@ -129,7 +155,17 @@ def piece_to_score(
     ticks_per_quarter: int = 480,
     title: str = "",
 ) -> Score:
-    """One track a role that is present, in GRID_ROLES order. ``programs`` maps a role to a General MIDI program."""
+    """Return the Score of a Piece, with one track for each role that has notes, in GRID_ROLES order.
+
+    Args:
+        piece: music on the grid.
+        programs: General MIDI program (0-127) of each role; a missing role gets 0.
+        ticks_per_quarter: resolution of the Score, a multiple of 12.
+        title: title of the Score.
+
+    Raises:
+        ScoreError: ``ticks_per_quarter`` is not a multiple of 12.
+    """
     unit = ticks_per_quarter // POSITIONS_PER_QUARTER
     if unit * POSITIONS_PER_QUARTER != ticks_per_quarter:
         raise ScoreError(

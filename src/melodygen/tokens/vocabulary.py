@@ -1,12 +1,13 @@
-"""One table of token kinds from which ids, encoder, decoder and grammar derive.
+"""The vocabulary: one table of token kinds, from which ids, encoder, decoder and grammar derive.
 
-A sequence is ``bos``, a header, ``header_end``, bars, ``end``. Each bar is a countdown token (``bar:1`` is the last
-one), a meter where it changes, then one segment a role in the header's order; a silent role has no segment. In a
-segment a position (12 to a quarter) opens a group; velocity and duration are said only where they change and hold
-to the end of the segment, so that a run of eighths costs two tokens a note. Drum tokens carry instrument and
-loudness at once.
+A sequence is ``bos``, a header, ``header_end``, bars, ``end``. Each bar begins with a countdown token
+(``bar:1`` is the last bar) and names its meter where the meter changes. One segment for each role follows, in
+the header's order; a silent role has no segment. Inside a segment a position token (12 to a quarter) opens a
+group of notes. Velocity and duration are written only where they change and hold to the end of the segment,
+so a run of eighths costs two tokens a note. A drum token holds instrument and velocity at once.
 
-Infill: the missing bars are replaced by ``gap``, and follow the whole piece after ``fill``.
+Infill: the token ``gap`` stands for the missing bars; after the whole piece comes ``fill``, then the missing
+bars.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 POSITIONS_PER_QUARTER = 12
 MAX_POSITIONS = 96
 MAX_COUNTDOWN = 32
-"""``bar:33`` stands for 33 bars left or more."""
+"""Largest exact countdown; the token ``bar:33`` stands for 33 bars left or more."""
 
 METERS = (
     (2, 4), (3, 4), (4, 4), (5, 4), (6, 4), (7, 4), (2, 2), (3, 2), (4, 2),
@@ -33,15 +34,20 @@ DURATIONS = (
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 18, 20, 21, 22, 24, 28, 30, 32, 33, 36,
     40, 42, 44, 45, 48, 54, 56, 60, 66, 72, 84, 96, 108, 120, 144, 168, 192,
 )  # fmt: skip
-"""In twelfths of a quarter."""
+"""The durations that tokens can say, in twelfths of a quarter."""
 VELOCITY_EDGES = (44, 64, 80, 98)
+"""Highest MIDI velocity of each velocity band but the last; ``VELOCITIES`` holds the velocity a band is
+played with.
+"""
 VELOCITIES = (36, 56, 74, 90, 110)
 DRUM_VELOCITY_EDGES = (55, 95)
 DRUM_VELOCITIES = (40, 78, 112)
 TEMPO_BANDS = tuple(round(36.0 * (290.0 / 36.0) ** (i / 23), 1) for i in range(24))
+"""Quarters per minute of the 24 tempo bands, evenly spaced on a log scale."""
 DENSITIES = 8
 MODES = ("major", "minor")
 STYLE_SLOTS = 48
+"""Number of style tokens; a checkpoint says which style name each slot has."""
 SEGMENT_ROLES = ("chordline", "melody", "chords", "bass", "drums", "other")
 CHORD_QUALITY_NAMES = (
     "maj", "min", "7", "min7", "maj7", "dim", "dim7", "hdim7", "aug", "aug7",
@@ -52,17 +58,22 @@ DRUMS: tuple[tuple[int, tuple[int, ...]], ...] = (
     (50, (48, 58)), (49, (57, 52, 55)), (51, (59,)), (53, ()), (54, ()), (56, ()), (70, (82, 69, 73, 74)),
     (62, (60, 63, 76, 77)), (64, (61, 65, 66, 75)),
 )  # fmt: skip
-"""(General MIDI key, keys that are heard as the same instrument)."""
+"""(General MIDI percussion key, other keys that count as the same instrument)."""
 MAX_POLYPHONY = {"melody": 4, "chords": 6, "bass": 2, "other": 4, "drums": len(DRUMS), "chordline": 1}
+"""Largest number of notes that start together, by role."""
 
 _SPANS = ("start-final", "start-open", "mid-final", "mid-open")
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Token kinds with their number of values; ids are dense, in table order. ``any`` is value 0 of a header kind."""
+    """The token kinds with their number of values; ids are dense, in table order.
+
+    Value 0 of a header kind (style, meter, tempo, key, density) means ``any``: the header leaves it open.
+    """
 
     def table(self) -> tuple[tuple[str, int], ...]:
+        """Return (kind, number of values) of every kind, in the order of the ids."""
         return (
             ("special", 6),
             ("style", 1 + STYLE_SLOTS),
@@ -84,6 +95,7 @@ class Vocabulary:
 
     @cached_property
     def offsets(self) -> dict[str, int]:
+        """First id of every kind."""
         offsets, at = {}, 0
         for kind, count in self.table():
             offsets[kind] = at
@@ -92,10 +104,12 @@ class Vocabulary:
 
     @cached_property
     def counts(self) -> dict[str, int]:
+        """Number of values of every kind."""
         return dict(self.table())
 
     @cached_property
     def size(self) -> int:
+        """Number of token ids."""
         return sum(count for _, count in self.table())
 
     @cached_property
@@ -110,7 +124,7 @@ class Vocabulary:
 
     @cached_property
     def vocabulary_id(self) -> str:
-        """Changes whenever an id changes its meaning."""
+        """Hash of 16 hexadecimal digits that changes whenever an id changes its meaning."""
         spec = [
             self.table(), METERS, DURATIONS, VELOCITY_EDGES, VELOCITIES, DRUM_VELOCITY_EDGES, TEMPO_BANDS,
             SEGMENT_ROLES, CHORD_QUALITY_NAMES, DRUMS, _SPANS, POSITIONS_PER_QUARTER,
@@ -118,14 +132,17 @@ class Vocabulary:
         return hashlib.sha256(json.dumps(spec).encode()).hexdigest()[:16]
 
     def id(self, kind: str, value: int) -> int:
+        """Return the id of ``value`` (from 0) of ``kind``. Raises IndexError for a value outside the kind."""
         if not 0 <= value < self.counts[kind]:
             raise IndexError(f"token {kind}:{value} does not exist (0-{self.counts[kind] - 1})")
         return self.offsets[kind] + value
 
     def slice(self, kind: str) -> slice:
+        """Return the slice of ids that belong to ``kind``."""
         return slice(self.offsets[kind], self.offsets[kind] + self.counts[kind])
 
     def name(self, token: int) -> str:
+        """Return the readable name of a token id, for example ``duration:12`` or ``role:bass``."""
         kind, value = self.kinds[token], self.values[token]
         if kind == "special":
             return ("pad", "bos", "header_end", "gap", "fill", "end")[value]
@@ -141,8 +158,11 @@ class Vocabulary:
 
     @cached_property
     def transpositions(self) -> NDArray[np.int16]:
-        """(24, size): row ``12 + s`` maps ids to ids transposed by ``s`` semitones, -12..11. Pitches are clipped by
-        octaves into 0-127; drums, positions and the rest stay."""
+        """Table (24, size): row ``12 + s`` maps every id to the id transposed by ``s`` semitones, s from -12
+        to 11.
+
+        Pitches that would leave 0-127 move by an octave back inside; drums, positions and other ids stay.
+        """
         rows = np.tile(np.arange(self.size, dtype=np.int16), (24, 1))
         for row, shift in enumerate(range(-12, 12)):
             for pitch in range(128):
@@ -162,7 +182,9 @@ PAD, BOS, HEADER_END, GAP, FILL, END = range(6)
 
 
 def duration_index(duration: int) -> int:
-    """Index of the nearest entry of DURATIONS; a tie goes to the shorter."""
+    """Return the index of the entry of DURATIONS nearest to ``duration`` (twelfths of a quarter); a tie goes
+    to the shorter.
+    """
     at = bisect_left(DURATIONS, duration)
     if at == 0:
         return 0
@@ -185,11 +207,11 @@ def _drum_classes() -> tuple[int, ...]:
 
 
 DRUM_CLASS = _drum_classes()
-"""General MIDI percussion key -> index into DRUMS, -1 for keys that are left out."""
+"""General MIDI percussion key -> index into DRUMS, or -1 for a key that tokens leave out."""
 
 
 def tempo_band(qpm: float) -> int:
-    """Index of the nearest tempo band on a log scale."""
+    """Return the index of the tempo band nearest to ``qpm`` on a log scale."""
     import math
 
     step = math.log(TEMPO_BANDS[-1] / TEMPO_BANDS[0]) / (len(TEMPO_BANDS) - 1)
@@ -197,7 +219,10 @@ def tempo_band(qpm: float) -> int:
 
 
 def density_level(notes_per_quarter_and_role: float) -> int:
-    """Eight levels, half an octave apart around one note a quarter in each pitched role."""
+    """Return the density level 0-7 of a mean number of notes per quarter and pitched role.
+
+    Levels are half an octave apart; level 3 is one note a quarter.
+    """
     import math
 
     return min(DENSITIES - 1, max(0, round(2.0 * math.log2(max(notes_per_quarter_and_role, 1e-3)) + 3.0)))
