@@ -70,10 +70,10 @@ class Block(nn.Module):
         self.mlp_out = nn.Linear(4 * width, width, bias=False)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the output (B, T, D) for x (B, T, D).
+        """Return the output (B, T, D) for x (B, T, D); ``cos`` and ``sin`` are rows of the rotary table.
 
-        ``mask`` (T, T) is added to the scores instead of the causal rule; the ONNX export needs it, because
-        it traces lengths.
+        ``mask`` (T, T), True where a query sees a key, replaces the causal rule. The ONNX export needs it,
+        because tracing turns lengths into tensors.
         """
         batch, steps, width = x.shape
         q, k, v = (

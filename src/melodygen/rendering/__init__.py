@@ -1,1 +1,1 @@
-"""Renderers turn a Score into Audio: ``sampler`` (default), ``fluidsynth``, ``additive``."""
+"""Renderers turn a Score into Audio: ``sampler`` (default), ``fluidsynth`` and ``additive``."""

@@ -1,7 +1,7 @@
-"""The renderer of last resort: sums of sines and noise, no soundfont and no library.
+"""The fallback renderer: sums of sines and noise, without a soundfont or a library.
 
-Instruments are told apart by their General MIDI family only. It makes every score audible; it is not the voice
-of the product.
+Instruments differ by their General MIDI family only. The renderer makes every score audible; the shipped
+sound is the sampler's.
 """
 
 from __future__ import annotations
@@ -24,8 +24,14 @@ HI_HATS = (42, 44, 46)
 
 @dataclass(frozen=True)
 class _Timbre:
-    """``partials`` amplitudes of 1, 2, 3 ... times the frequency; times in seconds. ``decay`` is the time to
-    fall by 60 dB at middle C, 0 for a sound that holds on."""
+    """The timbre of one instrument family.
+
+    Attributes:
+        partials: amplitudes of 1, 2, 3 ... times the frequency.
+        attack: seconds to full level.
+        decay: seconds to fall by 60 dB at middle C; 0 for a sound that does not decay.
+        release: seconds to fall by 96 dB after the note.
+    """
 
     partials: tuple[float, ...]
     attack: float
@@ -53,14 +59,16 @@ FAMILIES = (
     _Timbre((1.0, 0.2, 0.3, 0.0, 0.2), 0.001, 0.6, 0.3),  # percussive
     _Timbre((1.0, 0.7, 0.5, 0.4), 0.01, 1.0, 0.3),  # noises
 )
-"""One for each family of eight programs."""
+"""One timbre for each General MIDI family of eight programs."""
 
 Layer = tuple[int, bool, int]
 """Family, is_drum, pitch."""
 
 
 def _drum(key: int, rate: int) -> NDArray[np.float64]:
-    """A drum by General MIDI key: skins are falling sines, cymbals bright noise, the rest short clicks."""
+    """Return one drum by its General MIDI key: skins are falling sines, cymbals bright noise, the rest
+    clicks.
+    """
     rng = np.random.default_rng(key)
     if key in (35, 36) or key in (41, 43, 45, 47, 48, 50) or key in range(60, 69):
         low = 50.0 if key < 37 else 70.0 * 2 ** ((key - 41) / 12)
@@ -78,19 +86,22 @@ def _drum(key: int, rate: int) -> NDArray[np.float64]:
 
 
 class AdditiveBank:
-    """Voices of :data:`FAMILIES` at one sample rate; nothing is kept."""
+    """Voices of ``FAMILIES`` at one sample rate; nothing is cached."""
 
     def __init__(self, sample_rate: int) -> None:
         self._rate = sample_rate
 
     def layer(self, track: Track, pitch: int, velocity: int) -> Layer:
+        """Return (family, is_drum, pitch); velocity changes only the gain."""
         return (0 if track.is_drum else track.program // 8, track.is_drum, pitch)
 
     def choke_group(self, layer: Hashable) -> int:
+        """Return 1 for hi-hats, else 0."""
         assert isinstance(layer, tuple)
         return 1 if layer[1] and layer[2] in HI_HATS else 0
 
     def voice(self, layer: Hashable, num_held: int) -> Voice:
+        """Return the voice of a layer; see ``VoiceBank.voice``."""
         assert isinstance(layer, tuple)
         family, is_drum, pitch = layer
         if is_drum:
@@ -112,7 +123,7 @@ class AdditiveBank:
 
 
 class AdditiveRenderer:
-    """Renders without any asset. ``soundfont`` is taken and ignored, as all renderers are made alike."""
+    """Renders without any asset. ``soundfont`` is ignored; all renderers are made with this argument."""
 
     renderer_id = "additive"
 
@@ -120,7 +131,7 @@ class AdditiveRenderer:
         del soundfont
 
     def render(self, score: Score, sample_rate: int = 44_100, quality: str = "full") -> Audio:
-        """See :class:`melodygen.contracts.Renderer`."""
+        """Return the recording of a score; see ``melodygen.contracts.Renderer``."""
         check_quality(quality)
         tail = mastering.tail_seconds(quality)
         mixed = mix(score, AdditiveBank(sample_rate), sample_rate, tail, stereo=quality == "full")

@@ -1,4 +1,6 @@
-"""Which renderer plays when none is named: the sampler, and tones made by adding sines where no soundfont is found."""
+"""Which renderer plays when none is named: the sampler, or the additive renderer where no soundfont is
+found.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,16 @@ DEFAULT_RENDERER, FALLBACK_RENDERER = "sampler", "additive"
 
 
 def load_renderer(name: str | None = None, soundfont: Path | None = None) -> Renderer:
-    """A renderer by name; None is ``sampler``, or ``additive`` where no soundfont at all can be found.
+    """Return a renderer.
 
-    Raises RenderError for a soundfont that was named and cannot be used.
+    Args:
+        name: name of an installed renderer; None is ``sampler``, or ``additive`` where no soundfont can be
+            found.
+        soundfont: the file to play; None takes the first one found.
+
+    Raises:
+        RenderError: the named soundfont or renderer cannot be used.
+        PluginError: no renderer has this name.
     """
     try:
         return cast(Renderer, registry.load("renderers", name or DEFAULT_RENDERER)(soundfont))

@@ -1,7 +1,7 @@
-"""Renders through the system's FluidSynth library, where there is one (by ctypes, version 2 or later).
+"""A renderer that uses the system's FluidSynth library where it is installed (by ctypes, version 2 or later).
 
-The library's own reverb and chorus stay off: the mix is finished by :mod:`melodygen.rendering.mastering`, as
-for every renderer. One channel a track, so a score may have any number of them.
+The library's own reverb and chorus stay off: ``melodygen.rendering.mastering`` finishes the mix, as for every
+renderer. Each track has its own channel, so a score may have any number of tracks.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from melodygen.rendering.mixing import (
 from melodygen.rendering.soundfont_path import find_soundfont
 
 DRUM_CHANNEL_TYPE = 1
+"""FluidSynth's CHANNEL_TYPE_DRUM."""
 ROLE_VOLUME = {"melody": 112, "bass": 104, "chords": 84, "drums": 92, "other": 88}
-"""Controller 7 of each role."""
+"""MIDI controller 7 (volume) of each role."""
 FAILED = -1
+"""FluidSynth's return value for a call that failed (FLUID_FAILED)."""
 
 
 def _load_library() -> ctypes.CDLL:
@@ -76,7 +78,14 @@ def _load_library() -> ctypes.CDLL:
 
 
 class FluidSynthRenderer:
-    """Renders with libfluidsynth. Raises RenderError when the library or the soundfont is missing or broken."""
+    """Renders with libfluidsynth.
+
+    Args:
+        soundfont: the file to play; None takes the first one found.
+
+    Raises:
+        RenderError: the library or the soundfont is missing or broken.
+    """
 
     def __init__(self, soundfont: Path | None = None) -> None:
         self._library = _load_library()
@@ -84,7 +93,11 @@ class FluidSynthRenderer:
         self.renderer_id = f"fluidsynth:{self._path.stem}"
 
     def render(self, score: Score, sample_rate: int = 44_100, quality: str = "full") -> Audio:
-        """See :class:`melodygen.contracts.Renderer`. Sample rates are FluidSynth's: 8 to 96 kHz."""
+        """Return the recording of a score; see ``melodygen.contracts.Renderer``.
+
+        Raises:
+            RenderError: the sample rate is outside FluidSynth's 8000 to 96000 Hz, or the score is too long.
+        """
         check_quality(quality)
         check_length(score)
         if not 8_000 <= sample_rate <= 96_000:

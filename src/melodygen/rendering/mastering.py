@@ -1,7 +1,7 @@
-"""The last step: reverb, loudness, peak limit and the fade of the tail.
+"""The last step of rendering: reverb, loudness, peak limit and the fade of the tail.
 
-``full``: stereo, -16 LUFS, no sample above -1 dBFS. ``draft``: mono and dry at an RMS of -20 dBFS.
-Arrays are float32, shape (channels, num_samples).
+``full`` is stereo at -16 LUFS with no sample above -1 dBFS. ``draft`` is mono and dry at an RMS of -20 dBFS.
+Arrays are float32 of shape (channels, num_samples).
 """
 
 from __future__ import annotations
@@ -18,28 +18,34 @@ from melodygen.rendering.mixing import Mix, Samples
 
 TARGET_LUFS = -16.0
 CEILING_DBFS = -1.5
-"""Of the limiter; the promise is -1 dBFS, and what lies between samples needs the rest."""
+"""Ceiling of the limiter. The promise is -1 dBFS; peaks between samples need the remaining half dB."""
 DRAFT_RMS_DBFS = -20.0
 TAIL_SECONDS = {"full": 3.0, "draft": 0.5}
+"""Time after the last note, by quality."""
 FADE_SECONDS = {"full": 1.2, "draft": 0.2}
 REVERB_DB = -13.0
+"""Level of the reverb."""
 REVERB_SECONDS = 2.2
 LIMITER_BLOCK = 32
 LIMITER_PIECE = LIMITER_BLOCK * 8192
 LOOKAHEAD_SECONDS = 0.004
 RELEASE_SECONDS = 0.4
-"""From silence to full gain; after a peak 3 dB too high, a third of it."""
+"""Time in which the limiter's gain rises from silence to full; after a peak 3 dB too high it takes a third of
+it.
+"""
 
 
 def tail_seconds(quality: str) -> float:
-    """How long the sound goes on behind the last note."""
+    """Return how many seconds the recording goes on after the last note."""
     return TAIL_SECONDS[quality]
 
 
 @lru_cache(maxsize=4)
 def impulse_response(sample_rate: int) -> Samples:
-    """(2, n): a small hall made of seeded noise. Low bands ring longer than high ones, lows under 180 Hz are
-    left dry, the energy of each side is 1."""
+    """Return the impulse response (2, n) of a small hall, made of seeded noise.
+
+    Low bands ring longer than high ones, frequencies under 180 Hz stay dry, and the energy of each side is 1.
+    """
     rng = np.random.default_rng(16)
     t = np.arange(round(REVERB_SECONDS * sample_rate)) / sample_rate
     total = np.zeros((2, len(t)))
@@ -67,7 +73,7 @@ def impulse_response(sample_rate: int) -> Samples:
 
 
 def add_reverb(dry: Samples, send: Samples, sample_rate: int) -> None:
-    """Add the hall's answer to ``send`` (n,) to ``dry`` (2, n) in place, piece by piece."""
+    """Add the hall's response to ``send`` (n,) to ``dry`` (2, n), in place and piece by piece."""
     response = impulse_response(sample_rate)
     step = 1 << 19
     gain = np.float32(10 ** (REVERB_DB / 20))
@@ -79,8 +85,17 @@ def add_reverb(dry: Samples, send: Samples, sample_rate: int) -> None:
 
 
 def limit(samples: Samples, ceiling: float, sample_rate: int, gain: float = 1.0) -> Samples:
-    """``samples`` times ``gain`` with every peak at or under ``ceiling`` (linear): the level falls before a peak
-    and rises slowly after it, alike in all channels. Works in pieces, so that only the result takes memory."""
+    """Return ``samples`` times ``gain`` with every peak at or under ``ceiling``.
+
+    The level falls before a peak and rises slowly after it, equally in all channels. The work is done in
+    pieces, so that only the result takes memory.
+
+    Args:
+        samples: (channels, num_samples).
+        ceiling: largest absolute sample, linear.
+        sample_rate: in Hz.
+        gain: linear.
+    """
     num = samples.shape[1]
     limited = np.empty_like(samples)
     if num == 0:
@@ -115,7 +130,13 @@ def _fade(samples: Samples, seconds: float, sample_rate: int) -> None:
 
 
 def master(mixed: Mix, sample_rate: int, quality: str) -> Audio:
-    """The finished recording. Silence stays silence."""
+    """Return the finished recording. Silence stays silence.
+
+    Args:
+        mixed: the mix; its arrays are changed.
+        sample_rate: in Hz.
+        quality: ``full`` or ``draft``.
+    """
     samples = mixed.dry
     if mixed.send is not None:
         add_reverb(samples, mixed.send, sample_rate)
@@ -134,7 +155,9 @@ def _levelled(samples: Samples) -> Samples:
 
 
 def to_loudness(samples: Samples, sample_rate: int, target_lufs: float = TARGET_LUFS) -> Samples:
-    """``samples`` at ``target_lufs`` under the ceiling. What the limiter takes is given back, up to 3 dB."""
+    """Return ``samples`` at ``target_lufs`` under the ceiling. What the limiter takes is made up for, by 3 dB
+    at most.
+    """
     loudness = integrated_loudness(samples, sample_rate)
     if not np.isfinite(loudness):
         return samples

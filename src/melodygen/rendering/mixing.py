@@ -1,7 +1,8 @@
-"""From a Score to a mix: when each note sounds, how loud each role is and where it stands.
+"""From a Score to a mix: when each note sounds, how loud each role is, and where it stands in the stereo
+image.
 
-A renderer brings a :class:`VoiceBank`, which makes the sound of one key of one instrument once; every note that
-plays it is then a slice of that sound, scaled, with its release laid over. Arrays are float32, shape
+A renderer brings a ``VoiceBank``, which makes the sound of one key of one instrument once. Every note that
+plays that key is then a slice of the sound, scaled, with its release applied. Arrays are float32 of shape
 (channels, num_samples); positions and lengths are in samples.
 """
 
@@ -20,62 +21,80 @@ from melodygen.music.score import Score, Track
 Samples = NDArray[np.float32]
 
 ROLE_LEVEL_DB = {"melody": 0.0, "bass": -1.0, "chords": -5.0, "drums": -4.0, "other": -6.0}
-"""Where the loudness (RMS while it plays) of each role is brought, relative to the melody's."""
+"""Target loudness of each role relative to the melody: RMS while it plays, in dB."""
 MAX_BALANCE_DB = 12.0
+"""Largest change that the balance makes to a track, in dB."""
 HIT_SECONDS = 0.2
-"""What a drum is heard for, however short it is written."""
+"""Shortest time for which a drum counts in the loudness of its track, however short its note is written."""
 ROLE_PAN = {"melody": 0.0, "bass": 0.0, "drums": 0.0}
-"""-1 left, 1 right; the other tracks take the places of ``SEATS`` in turn."""
+"""Place of a role in the stereo image, -1 left to 1 right; the other tracks take the places of ``SEATS`` in
+turn.
+"""
 SEATS = (-0.3, 0.35, -0.5, 0.5, -0.15, 0.2)
 ROLE_SEND = {"melody": 1.0, "chords": 1.0, "bass": 0.25, "drums": 0.55, "other": 1.0}
-"""How much of each role goes into the reverb."""
+"""Share of each role that goes into the reverb."""
 MAX_NOTE_SECONDS = 60.0
-"""Longer notes are struck again, so that one drone cannot take all memory."""
+"""A longer note is struck again after this time, so that one drone cannot take all memory."""
 MAX_SECONDS = 4 * 3600.0
+"""Longest score that a renderer takes."""
 RELEASE_DB = 96.0
+"""How far a voice falls during its release, in dB."""
 CHOKE_SECONDS = 0.02
+"""Fade of a note that another note of its choke group cuts off."""
 QUALITIES = ("full", "draft")
 
 
 @dataclass(frozen=True, eq=False)
 class Voice:
-    """The sound of one key held on: ``samples`` (1 or 2, n). From the note's end it falls by 96 dB in
-    ``release`` samples. A sound that is over before the note is simply shorter."""
+    """The sound of one key that is held.
+
+    Attributes:
+        samples: (1 or 2, n); a sound that ends before its note is simply shorter.
+        release: number of samples in which the sound falls by 96 dB from the end of the note.
+    """
 
     samples: Samples
     release: int
 
 
 class VoiceBank(Protocol):
-    """Makes voices. ``layer`` names what a note plays: equal layers sound alike but for their gain."""
+    """Makes voices. A layer names what a note plays: notes of equal layers differ only in gain."""
 
-    def layer(self, track: Track, pitch: int, velocity: int) -> Hashable: ...
+    def layer(self, track: Track, pitch: int, velocity: int) -> Hashable:
+        """Return the layer that a note of ``track`` plays; pitch and velocity are MIDI numbers 0-127."""
+        ...
 
     def choke_group(self, layer: Hashable) -> int:
-        """Notes of one group (not 0) cut each other off, as an open hi-hat and a closed one do."""
+        """Return the choke group of a layer, 0 for none. Notes of one group cut each other off, like
+        hi-hats.
+        """
         ...
 
     def voice(self, layer: Hashable, num_held: int) -> Voice:
-        """At least ``num_held`` samples and the release after them, unless the sound is over before."""
+        """Return the voice of a layer: at least ``num_held`` samples and the release, unless the sound ends
+        before.
+        """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Mix:
-    """``dry`` (1 or 2, n) and, for the reverb, ``send`` (n,) or None."""
+    """A mix before mastering: ``dry`` (1 or 2, n) and ``send`` (n,) for the reverb, or None for a mono
+    draft.
+    """
 
     dry: Samples
     send: Samples | None
 
 
 def check_quality(quality: str) -> None:
-    """Raise RenderError unless it is ``full`` or ``draft``."""
+    """Raise RenderError unless ``quality`` is ``full`` or ``draft``."""
     if quality not in QUALITIES:
         raise RenderError(f"quality {quality!r} is unknown; use {' or '.join(QUALITIES)}")
 
 
 def check_length(score: Score) -> None:
-    """Raise RenderError for a score too long to hold in memory."""
+    """Raise RenderError for a score that is too long to hold in memory."""
     if score.duration_seconds > MAX_SECONDS:
         raise RenderError(
             f"the score lasts {score.duration_seconds:.0f} s, more than {MAX_SECONDS:.0f} s; render it in parts"
@@ -83,7 +102,7 @@ def check_length(score: Score) -> None:
 
 
 def ticks_to_seconds(score: Score, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``Score.tick_to_seconds`` for many ticks at once."""
+    """Return the seconds of many ticks at once; the same as ``Score.tick_to_seconds`` for each."""
     starts = np.array([t.tick for t in score.tempos], dtype=np.int64)
     pace = np.array([60.0 / (t.qpm * score.ticks_per_quarter) for t in score.tempos])
     seconds = np.concatenate(([0.0], np.cumsum(np.diff(starts) * pace[:-1])))
@@ -94,7 +113,14 @@ def ticks_to_seconds(score: Score, ticks: NDArray[np.int64]) -> NDArray[np.float
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """The notes of a track as columns of one length, sorted by onset: samples, MIDI numbers 0-127."""
+    """The notes of a track as columns of one length, sorted by onset.
+
+    Attributes:
+        onset: first sample of the note.
+        held: number of samples for which it is held.
+        pitch: MIDI number 0-127.
+        velocity: MIDI velocity 1-127.
+    """
 
     onset: NDArray[np.int64]
     held: NDArray[np.int64]
@@ -106,8 +132,11 @@ class Played:
 
 
 def played_notes(score: Score, track: Track, sample_rate: int) -> Played:
-    """When each note sounds. A note struck while its own pitch sounds ends that one; of two struck
-    together the louder is played; a note longer than ``MAX_NOTE_SECONDS`` is struck again."""
+    """Return when each note of a track sounds.
+
+    A note that is struck while its own pitch sounds ends the earlier note. Of two notes struck together on
+    one pitch the louder is played. A note longer than ``MAX_NOTE_SECONDS`` is struck again.
+    """
     notes = track.notes
     onset_tick = notes["onset_tick"].astype(np.int64)
     onset = np.rint(ticks_to_seconds(score, onset_tick) * sample_rate).astype(np.int64)
@@ -137,8 +166,11 @@ def played_notes(score: Score, track: Track, sample_rate: int) -> Played:
 
 
 def track_pans(score: Score) -> list[float]:
-    """-1 (left) to 1 (right) for each track: melody, bass and drums in the middle, the rest around them. The left hand
-    of a piano that plays the melody stays at the piano."""
+    """Return the place of each track in the stereo image, -1 (left) to 1 (right).
+
+    Melody, bass and drums stand in the middle, the other tracks around them. A track with the melody's
+    program (the left hand of a piano) stays with the melody.
+    """
     pans, seat = [], 0
     melody = score.track_by_role("melody")
     for track in score.tracks:
@@ -161,7 +193,9 @@ def _release_curve(num_samples: int, release: int) -> Samples:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A track ready to be mixed: row i of every column is one note; ``stop`` is where a choke falls, or -1."""
+    """A track ready to be mixed: row i of every column is one note; ``stop`` is the sample of a choke, or
+    -1.
+    """
 
     notes: Played
     voices: list[Voice]
@@ -191,7 +225,9 @@ def _part(bank: VoiceBank, score: Score, track: Track, sample_rate: int) -> _Par
 
 
 def _level(part: _Part, least: int) -> float:
-    """RMS of the part while any of its notes is held, each for at least ``least`` samples; 0 for silence."""
+    """Return the RMS of the part while a note is held, each note for at least ``least`` samples; 0 for
+    silence.
+    """
     held = np.maximum(part.notes.held, least)
     energy = 0.0
     for voice, num, gain in zip(part.voices, held.tolist(), part.gains.tolist(), strict=True):
@@ -205,7 +241,13 @@ def _level(part: _Part, least: int) -> float:
 
 
 def balance(levels: list[float], score: Score) -> list[float]:
-    """A gain for each track that brings it to its role's level. Scores without roles keep theirs."""
+    """Return a gain (linear) for each track that brings it to its role's level. Scores without roles keep
+    their levels.
+
+    Args:
+        levels: RMS of each track; 0 for silence.
+        score: the score, for the roles of its tracks.
+    """
     roles = ["drums" if t.is_drum else t.role for t in score.tracks]
     if all(t.role == "other" for t in score.tracks):
         return [1.0] * len(roles)
@@ -220,7 +262,21 @@ def balance(levels: list[float], score: Score) -> list[float]:
 
 
 def mix(score: Score, bank: VoiceBank, sample_rate: int, tail_seconds: float, stereo: bool) -> Mix:
-    """All notes of all tracks, ``round(score seconds + tail)`` samples long. Level is not yet set."""
+    """Return the mix of all notes of all tracks, ``round((score seconds + tail) * sample_rate)`` samples
+    long.
+
+    The overall level is not set yet; ``mastering.master`` does that.
+
+    Args:
+        score: the music.
+        bank: makes the voices.
+        sample_rate: in Hz.
+        tail_seconds: time after the last note.
+        stereo: two channels and a reverb send, else one channel and none.
+
+    Raises:
+        RenderError: the score is too long.
+    """
     check_length(score)
     length = round((score.duration_seconds + tail_seconds) * sample_rate)
     dry = np.zeros((2 if stereo else 1, length), dtype=np.float32)

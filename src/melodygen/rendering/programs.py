@@ -1,4 +1,4 @@
-"""Which General MIDI program stands in for one that a soundfont does not have. Programs count from 0."""
+"""Which General MIDI program replaces one that a soundfont does not have. Programs count from 0."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ STAND_INS: dict[int, tuple[int, ...]] = {
     116: (117, 47), 117: (116, 47), 118: (117, 116, 47), 119: (89, 48), 120: (25, 24), 121: (75, 73), 122: (89, 48),
     123: (78, 72), 124: (9, 14), 125: (38, 33), 126: (52, 48), 127: (47, 117),
 }  # fmt: skip
-"""Nearest first. Noises (119-127), which no style here is played on, fall to something with a pitch."""
+"""Replacements of each program, nearest first. Noises (119-127), which no shipped style uses, become
+something pitched.
+"""
 
 KIT_STAND_INS = {8: 0, 16: 0, 24: 25, 25: 24, 32: 0, 40: 32, 48: 0}
+"""Replacement of each drum kit."""
 
 
 def nearest_program(program: int, available: Collection[int]) -> int | None:
-    """``program`` if it is available, else its stand-in, else one of its family of eight, else the nearest
-    number; ``None`` only when nothing is available."""
+    """Return the program to play instead of ``program``.
+
+    That is ``program`` itself if it is available, else its first available replacement, else one of its
+    family of eight, else the nearest number; None only when nothing is available.
+    """
     if program in available:
         return program
     for candidate in STAND_INS.get(program, ()):
@@ -37,7 +43,10 @@ def nearest_program(program: int, available: Collection[int]) -> int | None:
 
 
 def nearest_kit(kit: int, available: Collection[int]) -> int | None:
-    """The drum kit itself, the first of its row of eight, its stand-in, the standard kit, or any."""
+    """Return the drum kit to play instead of ``kit``, None only when there is no kit.
+
+    That is the kit itself, the first kit of its row of eight, its replacement, the standard kit, or any kit.
+    """
     candidates = [kit, kit - kit % 8]
     while candidates[-1] in KIT_STAND_INS and KIT_STAND_INS[candidates[-1]] not in candidates:
         candidates.append(KIT_STAND_INS[candidates[-1]])

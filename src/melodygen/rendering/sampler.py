@@ -1,9 +1,9 @@
-"""The default renderer: plays a SoundFont (SF2 or SF3) with numpy and scipy alone.
+"""The default renderer: it plays a SoundFont (SF2 or SF3) with numpy and scipy alone.
 
 Every distinct sound of a piece (instrument, key, velocity layer) is made once, with its pitch, filter and
-envelopes; the notes are slices of it (:mod:`melodygen.rendering.mixing`). The rules are those of the SoundFont
-specification in FluidSynth's reading: attenuation counts 0.4, a full decay is 96 dB, the gain is velocity
-squared, and velocity does not close the filter. Modulators, chorus and pitch wheels are left out.
+envelopes; the notes are slices of it (``melodygen.rendering.mixing``). The rules are those of the SoundFont
+specification as FluidSynth applies them: attenuation counts 0.4, a full decay is 96 dB, the gain is velocity
+squared, and velocity does not close the filter. Modulators, chorus and pitch bend are not implemented.
 """
 
 from __future__ import annotations
@@ -29,25 +29,36 @@ from melodygen.rendering.soundfont_path import find_soundfont
 
 DRUM_BANK = 128
 CACHE_BYTES = 160 * 2**20
+"""Largest size of the cached voices; a full cache is emptied."""
 VOICE_STEP_SECONDS = 0.5
-"""Voices are made in whole steps, so that the next piece finds them long enough."""
+"""Voices are made in multiples of this length, so that the next piece finds them long enough."""
 MAX_RELEASE_SECONDS = 5.0
 FILTER_BLOCK = 256
+"""Samples between two values of an envelope or LFO that moves pitch or filter."""
 OPEN_FILTER_CENTS = 13_500
+"""Filter cutoff at which the filter is bypassed (specification: 13500 cents, 20 kHz)."""
 
 Layer = tuple[int, int, int, tuple[int, ...]]
-"""Bank, program, key, zones. Bank -1 is the additive drum kit, for fonts without one."""
+"""Bank, program, key, zones. Bank -1 is the additive drum kit, for fonts without drums."""
 
 
 def timecents_to_seconds(timecents: float) -> float:
-    """2 ** (timecents / 1200)."""
+    """Return 2 ** (timecents / 1200), the SoundFont unit of time in seconds."""
     return float(2.0 ** (timecents / 1200.0))
 
 
 def _envelope(
     num: int, rate: float, times: tuple[float, float, float, float], sustain: float, convex: bool
 ) -> NDArray[np.float64]:
-    """Delay, attack, hold, decay (seconds to fall the whole way) to ``sustain``: 0-1, at ``num`` points."""
+    """Return an envelope, 0 to 1, at ``num`` points of ``rate`` Hz.
+
+    Args:
+        num: number of points.
+        rate: points per second.
+        times: delay, attack, hold and decay in seconds; decay is the time of a fall from 1 to 0.
+        sustain: level at which the decay stops, 0-1.
+        convex: the attack follows the specification's convex curve, as that of a modulation envelope does.
+    """
     delay, attack, hold, decay = times
     t = np.arange(num) / rate - delay
     rise = np.clip(t / max(attack, 1e-6), 0.0, 1.0)
@@ -59,7 +70,7 @@ def _envelope(
 
 
 def _triangle(num: int, rate: float, delay: float, frequency_hz: float) -> NDArray[np.float64]:
-    """-1..1, starting at 0 and rising after ``delay`` seconds."""
+    """Return a triangle wave, -1 to 1, that starts at 0 and rises after ``delay`` seconds."""
     phase = np.maximum(np.arange(num) / rate - delay, 0.0) * frequency_hz + 0.25
     result: NDArray[np.float64] = 4.0 * np.abs(phase % 1.0 - 0.5) * -1.0 + 1.0
     return -result
@@ -68,7 +79,9 @@ def _triangle(num: int, rate: float, delay: float, frequency_hz: float) -> NDArr
 def _lowpass(
     fc_hz: float, q_centibels: float, rate: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """FluidSynth's resonant low-pass: unit gain at 0 Hz but for half the resonance."""
+    """Return numerator and denominator of FluidSynth's resonant low-pass; gain 1 at 0 Hz but for half the
+    resonance.
+    """
     q = 10 ** ((q_centibels / 10.0 - 3.01) / 20.0)
     omega = 2 * np.pi * min(max(fc_hz, 5.0), 0.45 * rate) / rate
     alpha, cosine = np.sin(omega) / (2 * max(q, 0.1)), np.cos(omega)
@@ -78,7 +91,7 @@ def _lowpass(
 
 
 def _interpolate(samples: Samples, positions: NDArray[np.float64], smooth: bool) -> Samples:
-    """Values between samples: 4-point Hermite when ``smooth``, else linear."""
+    """Return the values at fractional ``positions``: 4-point Hermite when ``smooth``, else linear."""
     index = positions.astype(np.int64)
     f = (positions - index).astype(np.float32)
     if not smooth:
@@ -94,10 +107,16 @@ def _interpolate(samples: Samples, positions: NDArray[np.float64], smooth: bool)
 
 
 class SoundFontBank:
-    """Voices of one soundfont at one sample rate, kept up to ``CACHE_BYTES`` (a full cache starts anew).
+    """Voices of one soundfont at one sample rate, cached up to ``CACHE_BYTES``.
 
-    ``stereo`` voices have two channels where the font places its samples apart; ``smooth`` picks the
-    better interpolation.
+    Args:
+        font: the soundfont.
+        sample_rate: in Hz.
+        stereo: voices have two channels where the font pans its samples.
+        smooth: use the better interpolation.
+
+    Raises:
+        RenderError: the font holds no instruments but drums.
     """
 
     def __init__(self, font: SoundFont, sample_rate: int, stereo: bool, smooth: bool) -> None:
@@ -118,6 +137,7 @@ class SoundFontBank:
         self._voices: dict[Layer, tuple[Voice, int]] = {}
 
     def layer(self, track: Track, pitch: int, velocity: int) -> Layer:
+        """Return the bank, program, key and zones that a note plays."""
         wanted = (DRUM_BANK if track.is_drum else 0, track.program, pitch, velocity)
         if wanted not in self._layers:
             self._layers[wanted] = self._find_layer(track, pitch, velocity)
@@ -155,6 +175,7 @@ class SoundFontBank:
         return self._zones[bank, program]
 
     def choke_group(self, layer: Hashable) -> int:
+        """Return the exclusive class of the layer's first zone, 0 for none."""
         bank, program, pitch, indexes = self._as_layer(layer)
         if bank == -1:
             return self._drums.choke_group((0, True, pitch))
@@ -168,6 +189,7 @@ class SoundFontBank:
         return layer
 
     def voice(self, layer: Hashable, num_held: int) -> Voice:
+        """Return the voice of a layer; see ``VoiceBank.voice``. Raises RenderError for a broken sample."""
         key = self._as_layer(layer)
         bank, program, pitch, indexes = key
         if bank == -1:
@@ -212,7 +234,9 @@ class SoundFontBank:
         return known[:num_frames]
 
     def _source(self, zone: Zone, num_frames: int) -> Samples:
-        """The zone's sample as it plays on: its loop unrolled to ``num_frames``, or less without a loop."""
+        """Return the zone's sample as it plays on: its loop unrolled to ``num_frames``, or fewer frames
+        without a loop.
+        """
         gens = zone.gens
         start = int(gens[Gen.START] + 32_768 * gens[Gen.START_COARSE])
         loop_start, loop_end = self._font.loop(zone.sample)
@@ -281,7 +305,7 @@ class SoundFontBank:
         ratio: float,
         num: int,
     ) -> NDArray[np.float64]:
-        """Where in the sample each output sample lies."""
+        """Return the position in the sample of each output sample."""
         cents = gens[Gen.MOD_LFO_TO_PITCH] * lfo + gens[Gen.MOD_ENV_TO_PITCH] * modulation
         if gens[Gen.VIB_LFO_TO_PITCH]:
             delay, speed = timecents_to_seconds(gens[Gen.VIB_LFO_DELAY]), gens[Gen.VIB_LFO_FREQ]
@@ -345,8 +369,13 @@ class SoundFontBank:
 class SamplerRenderer:
     """Renders with a soundfont, by default the shipped one. Equal scores give equal bytes.
 
-    Raises RenderError for a soundfont that is missing or broken. Safe to use from several threads: one
-    renders at a time.
+    Several threads may share it: one renders at a time.
+
+    Args:
+        soundfont: the file to play; None takes the first one found.
+
+    Raises:
+        RenderError: the soundfont is missing or broken.
     """
 
     def __init__(self, soundfont: Path | None = None) -> None:
@@ -358,7 +387,7 @@ class SamplerRenderer:
         self._lock = threading.Lock()
 
     def render(self, score: Score, sample_rate: int = 44_100, quality: str = "full") -> Audio:
-        """See :class:`melodygen.contracts.Renderer`."""
+        """Return the recording of a score; see ``melodygen.contracts.Renderer``."""
         check_quality(quality)
         full = quality == "full"
         with self._lock:

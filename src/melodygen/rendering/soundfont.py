@@ -1,12 +1,12 @@
-"""SoundFont 2 and 3 files: which samples sound for a program, key and velocity, and how.
+"""Reader of SoundFont 2 and 3 files: which samples sound for a program, key and velocity, and how.
 
-Conventions: generators are the integers of the file, already merged (instrument zone over instrument
-global zone, plus preset zone over preset global zone), indexed by the numbers in :class:`Gen`. Sample
-positions count frames; loop points are relative to the sample's start. Samples are float32, -1..1.
+Conventions: generators are the integers of the file, already merged (instrument zone over instrument global
+zone, plus preset zone over preset global zone), indexed by the numbers in ``Gen``. Sample positions count
+frames; loop points are relative to the sample's start. Samples are float32, -1 to 1.
 
-Source: SoundFont Technical Specification 2.04, and for SF3 (every sample an Ogg Vorbis stream of its own,
-its start and end counted in bytes) what MuseScore's sf3convert writes and FluidSynth reads. Modulators are
-not read: the shipped font needs none, and others sound plausible without theirs.
+Source: SoundFont Technical Specification 2.04. For SF3 (every sample is an Ogg Vorbis stream of its own, its
+start and end counted in bytes) the source is what MuseScore's sf3convert writes and FluidSynth reads.
+Modulators are not read: the shipped font needs none, and other fonts sound plausible without theirs.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ RECORDS = {
         ]
     ),
 }
+"""Record layout of each table of the file (specification 7)."""
 
 
 class Gen:
-    """Numbers of the generators that are used (specification 8.1.2)."""
+    """Numbers of the generators that the sampler uses (specification 8.1.2)."""
 
     START, END, LOOP_START, LOOP_END, START_COARSE = 0, 1, 2, 3, 4
     MOD_LFO_TO_PITCH, VIB_LFO_TO_PITCH, MOD_ENV_TO_PITCH = 5, 6, 7
@@ -94,7 +95,14 @@ FULL_RANGE = (0, 127)
 
 @dataclass(frozen=True, eq=False)
 class Zone:
-    """One sample of a preset: ``key_range`` and ``velocity_range`` inclusive, ``gens`` (61,) merged."""
+    """One sample of a preset.
+
+    Attributes:
+        key_range: lowest and highest key, inclusive.
+        velocity_range: lowest and highest velocity, inclusive.
+        sample: index of the sample.
+        gens: (61,) merged generators.
+    """
 
     key_range: tuple[int, int]
     velocity_range: tuple[int, int]
@@ -112,7 +120,8 @@ def _range(gens: dict[int, int], oper: int) -> tuple[int, int]:
 class SoundFont:
     """An open soundfont. The index is read at once, samples when they are asked for.
 
-    Raises RenderError when the file is missing, no SoundFont, or broken.
+    Raises:
+        RenderError: the file is missing, no SoundFont, or broken.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,7 +146,7 @@ class SoundFont:
 
     @property
     def presets(self) -> tuple[tuple[int, int], ...]:
-        """(bank, program) of all presets; drum kits have bank 128."""
+        """(bank, program) of all presets, sorted; drum kits have bank 128."""
         return tuple(sorted(self._presets))
 
     def _find_chunks(self) -> dict[str, tuple[int, int]]:
@@ -166,7 +175,7 @@ class SoundFont:
         return np.frombuffer(self._data, dtype=dtype, count=size // dtype.itemsize, offset=start)
 
     def _zones(self, kind: str, first: int, last: int) -> list[dict[int, int]]:
-        """Generators of the bags first..last-1."""
+        """Return the generators of the bags ``first`` to ``last - 1``."""
         bags, gens = self.tables[f"{kind}bag"], self.tables[f"{kind}gen"]
         return [
             {int(g["oper"]): int(g["amount"]) for g in gens[int(bags[i]["gen"]) : int(bags[i + 1]["gen"])]}
@@ -183,13 +192,13 @@ class SoundFont:
         }
 
     def name(self, bank: int, program: int) -> str:
-        """The preset's name in the file."""
+        """Return the preset's name in the file."""
         headers = self.tables["phdr"]
         row = headers[(headers["bank"] == bank) & (headers["program"] == program)][0]
         return bytes(row["name"]).split(b"\0")[0].decode("latin-1").strip()
 
     def zones(self, bank: int, program: int) -> tuple[Zone, ...]:
-        """All zones of a preset. Raises RenderError for a preset that is not there or is broken."""
+        """Return all zones of a preset. Raises RenderError for a preset that is missing or broken."""
         try:
             return tuple(self._merge(*self._presets[bank, program]))
         except (IndexError, KeyError) as error:
@@ -235,13 +244,17 @@ class SoundFont:
         return zones
 
     def loop(self, sample: int) -> tuple[int, int]:
-        """First frame of the loop and the frame after its last, counted from the sample's start."""
+        """Return the first frame of the loop and the frame after its last, counted from the sample's
+        start.
+        """
         row = self.tables["shdr"][sample]
         base = 0 if int(row["type"]) & SF3_COMPRESSED else int(row["start"])
         return int(row["loop_start"]) - base, int(row["loop_end"]) - base
 
     def read_sample(self, sample: int, num_frames: int = -1) -> NDArray[np.float32]:
-        """The sample's first ``num_frames`` frames (all: -1), mono. Raises RenderError when broken."""
+        """Return the first ``num_frames`` frames of a sample (-1: all), mono. Raises RenderError for a broken
+        one.
+        """
         row = self.tables["shdr"][sample]
         start, size = self._chunks["smpl"]
         first, last = int(row["start"]), int(row["end"])

@@ -1,4 +1,4 @@
-"""Which soundfont to play."""
+"""Which soundfont a renderer plays."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from melodygen.resources import models_dir
 SUFFIXES = (".sf3", ".sf2")
 SYSTEM_FOLDERS = (Path("/usr/share/sounds/sf2"), Path("/usr/share/sounds/sf3"), Path("/usr/share/soundfonts"))
 VARIABLE = "MELODYGEN_SOUNDFONT"
+"""Environment variable that names a soundfont."""
 
 
 def soundfonts() -> Iterator[Path]:
-    """Soundfonts found without being told, best first: shipped, the user's data folder, the system's,
-    and TimGM6mb of the pretty_midi wheel."""
+    """Yield the soundfonts that are found without being named, best first.
+
+    The order is: the shipped font, the user's data folder, the system's folders, and TimGM6mb of the
+    pretty_midi wheel.
+    """
     data_home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     folders = (models_dir() / "soundfont", data_home / "melodygen", data_home / "soundfonts", *SYSTEM_FOLDERS)
     for folder in folders:
@@ -33,9 +37,10 @@ def soundfonts() -> Iterator[Path]:
 
 
 def find_soundfont(explicit: Path | None = None) -> Path:
-    """``explicit``, else ``$MELODYGEN_SOUNDFONT``, else the first of :func:`soundfonts`.
+    """Return ``explicit``, else ``$MELODYGEN_SOUNDFONT``, else the first of ``soundfonts()``.
 
-    Raises RenderError if the one that is named is not there, or if there is none at all.
+    Raises:
+        RenderError: the named soundfont does not exist, or none is found.
     """
     named = os.environ.get(VARIABLE)
     for path, origin in ((explicit, "the soundfont"), (Path(named) if named else None, f"${VARIABLE}")):
