@@ -1,6 +1,7 @@
-"""Write the golden files beside this script: tokens.json and tune.mid.
+"""Write the golden files beside this script: tokens.json, tune.mid and drawn_examples.json.
 
-Run it only after a change of the token vocabulary or of the MIDI writer that is meant, and say why in the commit:
+Run it only after a change of the token vocabulary, of the MIDI writer or of the training examples that is meant, and
+say why in the commit:
 
     python tests/golden/make_golden.py
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "support"))
 
+from drawn_examples import example_hashes, view_hashes  # noqa: E402
 from pieces import tune  # noqa: E402
 
 from melodygen.io.midi import write_midi  # noqa: E402
@@ -49,6 +51,8 @@ def main() -> None:
         "names": names,
     }
     (HERE / "tokens.json").write_text(json.dumps(record, indent=0) + "\n")
+    drawn = {**example_hashes(), **view_hashes()}
+    (HERE / "drawn_examples.json").write_text(json.dumps(drawn, indent=1) + "\n")
     write_midi(HERE / "tune.mid", golden_score(), TEXTS, overwrite=True)
 
 
