@@ -30,9 +30,12 @@ from melodygen.generation.neural import NETS
 from melodygen.nets.checkpoint import load_weights, read_config, resolve
 from melodygen.nets.lstm import Lstm
 from melodygen.nets.transformer import Transformer
-from melodygen.styles.loader import STYLES
+from melodygen.styles.loader import built_in_styles
 from melodygen.tokens.vocabulary import VOCABULARY
 
+STYLES = [
+    built_in_styles()[n] for n in "jazz blues classical baroque folk pop rock ragtime hymn game".split()
+]
 ROOT = Path(__file__).parent.parent
 NAMES = tuple(style.name for style in STYLES)
 Losses = list[NDArray[np.float64]]

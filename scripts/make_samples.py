@@ -14,8 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from melodygen.styles.loader import STYLES
+from melodygen.styles.loader import built_in_styles
 
+STYLES = [
+    built_in_styles()[n] for n in "jazz blues classical baroque folk pop rock ragtime hymn game".split()
+]
 PIECES_PER_STYLE = 2
 
 

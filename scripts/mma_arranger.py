@@ -24,6 +24,7 @@ from melodygen.data.views import ViewMaker, ViewStyle
 from melodygen.errors import MidiReadError
 from melodygen.io.midi import read_midi
 from melodygen.music.harmony import PITCH_CLASS_NAMES
+from melodygen.styles.style import Style
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES
 
 _SUFFIX = dict(
@@ -34,18 +35,6 @@ _SUFFIX = dict(
         strict=True,
     )
 )  # fmt: skip
-_FILES = {
-    "jazz": r"swing|jazz|bebop|bigband|bossa|evans|charleston|foxtrot|afro|samba|latinfusion|beguine|mambo|dixie\.",
-    "blues": r"blues|bog+ie|boogie|shuffle|r\+b|rb\.|rnb|kb|strut",
-    "folk": r"folk|polka|march|country|cntry|bluegrass|zydeco|waltz|western|calypso|serenade|quickstep|hillcountry",
-    "pop": r"pop|ballad|8beat|16beat|beat8|beat16|boneym|disco|dance|soul|motown|softrock|rhumba|bubblerock|rnb|salsa",
-    "rock": r"rock|metal|punk|hrk|mtl|twist|16beat|8beat|thr\.",
-    "ragtime": r"ragtime|dixie|charleston|softshoe|foxtrot|bwmarch|quickstep|2beatp|polka|march",
-    "hymn": r"hymn|spiritual|ballad|lullaby|arpeggio|bald|slow",
-    "game": r"techno|trance|rave|digital|metal|march|funk|fusion|dnb|house|ambient|dance|rock|pop|16beat",
-    "classical": r"waltz|arpeggio|vien|pianoballad|stringballad|bolero|serenade|tango|march|lullaby|slow",
-    "baroque": r"arpeggio|pianoballad|stringballad|march|waltz|slow|lullaby",
-}
 TYPICAL_SHARE = 0.7
 """Of grooves that suit the style; the others are anything, so that the backing alone does not tell the style."""
 OWN_VOICE_SHARE = 0.35
@@ -99,11 +88,11 @@ class MmaViewMaker(ViewMaker):
         super().__init__(takes)
         self._command = command
         self._grooves = read_grooves(library)
-        self._suited = {s: [g for g in self._grooves if re.search(p, g.file)] for s, p in _FILES.items()}
+        self._suited: dict[str, list[Groove]] = {}
 
     def _arranged(
         self,
-        style: str,
+        style: Style,
         source: Source,
         voices: list[Voice],
         bars: list[Bar],
@@ -131,7 +120,7 @@ class MmaViewMaker(ViewMaker):
         return kept + backing
 
     def _instrumented(
-        self, style: str, voices: list[Voice], rng: np.random.Generator, how: ViewStyle
+        self, style: Style, voices: list[Voice], rng: np.random.Generator, how: ViewStyle
     ) -> list[Voice]:
         played = super()._instrumented(style, voices, rng, how)
         if [p.stem for p in played] != [v.stem for v in voices] or rng.random() > OWN_PROGRAMS_SHARE:
@@ -143,12 +132,19 @@ class MmaViewMaker(ViewMaker):
             for p, v in zip(played, voices, strict=True)
         ]
 
-    def _drawn(self, style: str, bars: list[Bar], rng: np.random.Generator) -> Groove | None:
+    def _suiting(self, style: Style) -> list[Groove]:
+        pattern = style.arrangement.mma_files
+        if style.name not in self._suited:
+            found = [g for g in self._grooves if re.search(pattern, g.file)] if pattern else []
+            self._suited[style.name] = found
+        return self._suited[style.name]
+
+    def _drawn(self, style: Style, bars: list[Bar], rng: np.random.Generator) -> Groove | None:
         meters = {b.meter for b in bars}
         if len(meters) != 1:
             return None
         meter = {(2, 2): (4, 4), (2, 4): (4, 4)}.get(next(iter(meters)), next(iter(meters)))
-        pool = self._suited[style] if rng.random() < TYPICAL_SHARE else self._grooves
+        pool = self._suiting(style) if rng.random() < TYPICAL_SHARE else self._grooves
         fitting = [g for g in pool if g.meter == meter] or [g for g in self._grooves if g.meter == meter]
         if not fitting:
             return None

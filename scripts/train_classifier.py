@@ -39,7 +39,7 @@ from melodygen.nets.checkpoint import CONFIG, WEIGHTS, save_checkpoint
 from melodygen.nets.cnn import StyleCnn
 from melodygen.rendering.additive import AdditiveRenderer
 from melodygen.rendering.sampler import SamplerRenderer
-from melodygen.styles.loader import STYLES
+from melodygen.styles.loader import built_in_styles
 from melodygen.training.classifier.trainer import (
     ClassifierRecipe,
     Mixer,
@@ -58,6 +58,9 @@ from melodygen.training.classifier.view_store import (
     render_stems,
 )
 
+STYLES = [
+    built_in_styles()[n] for n in "jazz blues classical baroque folk pop rock ragtime hymn game".split()
+]
 LABELS = tuple(s.name for s in STYLES)
 TAKES_A_STYLE = 30
 

@@ -25,7 +25,7 @@ from melodygen.data.scan import find_files
 from melodygen.data.shards import Shards, ShardWriter, load_shards
 from melodygen.generation.neural import NETS, style_to_json
 from melodygen.nets.checkpoint import CONFIG, read_config, save_checkpoint
-from melodygen.styles.loader import STYLES
+from melodygen.styles.loader import built_in_styles
 from melodygen.tokens.vocabulary import VOCABULARY
 from melodygen.training.generator.trainer import (
     GeneratorRecipe,
@@ -34,6 +34,9 @@ from melodygen.training.generator.trainer import (
     validation_loss,
 )
 
+STYLES = [
+    built_in_styles()[n] for n in "jazz blues classical baroque folk pop rock ragtime hymn game".split()
+]
 ORDER = tuple(s.name for s in STYLES)
 ARGUMENTS = {
     "transformer": {"width": 256, "layers": 6, "heads": 4, "context": 1024},

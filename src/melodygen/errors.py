@@ -59,6 +59,10 @@ class PluginError(MelodygenError):
     """A plug-in is unknown, or known and cannot be loaded."""
 
 
+class StyleError(MelodygenError):
+    """A style file that cannot be read, or that says something impossible."""
+
+
 class CorpusError(MelodygenError):
     """A folder of music holds nothing that can be used."""
 

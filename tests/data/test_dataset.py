@@ -16,6 +16,7 @@ from melodygen.data.dataset import PLAIN, Example, ExampleSampler, Views, pack
 from melodygen.data.shards import PieceInfo, Shards, build_shards, load_shards, save_shards
 from melodygen.errors import CorpusError
 from melodygen.music.harmony import CHORD_QUALITIES
+from melodygen.styles.loader import built_in_styles
 from melodygen.tokens.codec import decode, decode_header
 from melodygen.tokens.grammar import check
 from melodygen.tokens.grid import Piece, meter_positions, score_to_piece
@@ -156,12 +157,12 @@ def test_shards_survive_the_disk_and_refuse_another_vocabulary(shards: Shards, t
 def test_comping_plays_the_chord_inside_the_bar() -> None:
     for style in ("jazz", "blues", "ragtime", "pop"):
         for meter in METERS:
-            comper = CompingPlayer(style, np.random.default_rng(5))
+            comper = CompingPlayer(built_in_styles()[style], np.random.default_rng(5))
             for root in range(4):
                 size = meter_positions(meter)
                 quality = CHORD_QUALITY_NAMES.index("min7")
                 notes = comper.bar(meter, ((0, root, quality), (size - 1, 7, 2)))
-                assert bool(notes) == bool(comping_patterns(style, meter))
+                assert bool(notes) == bool(comping_patterns(built_in_styles()[style], meter))
                 assert all(0 <= n[0] < size for n in notes)
                 assert canonical_notes(list(notes), "chords") == notes
                 classes = {(root + i) % 12 for i in CHORD_QUALITIES["min7"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -12,12 +12,18 @@ import typer
 def styles(
     json_: Annotated[bool, typer.Option("--json", help="A JSON array on stdout.")] = False,
 ) -> None:
-    """List the styles with their default tempo, meter and instruments."""
-    from melodygen.registry import list_styles
+    """List the styles with their default tempo, meter and instruments.
+
+    Your own styles are TOML files in the folders of $MELODYGEN_STYLES or in "styles" in the configuration folder.
+    """
+    from melodygen.generation.neural import style_to_json
+    from melodygen.registry import broken_styles, list_styles
 
     listed = list(list_styles().values())
+    for error in broken_styles().values():
+        print(f"melodygen: {error}", file=sys.stderr)
     if json_:
-        print(json.dumps([{**asdict(s), "instruments": _instruments(s.programs)} for s in listed]))
+        print(json.dumps([{**style_to_json(s), "instruments": _instruments(s.programs)} for s in listed]))
         return
     for style in listed:
         meter = "/".join(map(str, style.meter))

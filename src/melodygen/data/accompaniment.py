@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from melodygen.data.comping import CompingPlayer, voice_chord
 from melodygen.data.stems import Bar, Rows, Voice
 from melodygen.music.harmony import CHORD_QUALITIES, estimate_key
+from melodygen.styles.style import Style
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, DURATIONS, VELOCITIES
 
 
@@ -72,17 +73,17 @@ def _rows(notes: Sequence[tuple[float, float, float, float]]) -> Rows:
     return np.array(notes, dtype=np.float64).reshape(-1, 4)
 
 
-def comping(style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
+def comping(style: Style, bars: list[Bar], rng: np.random.Generator) -> Rows:
     """Chords as rhythm, broken chords, strums or held."""
     draw = rng.random()
-    manner = {"pop": 0.35, "game": 0.35, "classical": 0.6, "folk": 0.2, "baroque": 0.6}.get(style, 0.05)
-    if draw < manner:
+    if draw < style.accompaniment.broken:
         return _broken(bars, rng)
     if draw > 0.92:
         return _pad(bars, rng)
     comper = CompingPlayer(style, rng)
     notes: list[tuple[float, float, float, float]] = []
-    strum = float(rng.uniform(0.0, 0.05)) if style in ("folk", "pop", "rock", "blues") else 0.0
+    slowest = style.accompaniment.strum_quarters
+    strum = float(rng.uniform(0.0, slowest)) if slowest > 0 else 0.0
     for bar in bars:
         changes = tuple((round((at - bar.start) * 12), root, quality) for at, root, quality in bar.chords)
         for i, (position, velocity, duration, pitch) in enumerate(comper.bar(bar.meter, changes)):
@@ -119,11 +120,11 @@ def _pad(bars: list[Bar], rng: np.random.Generator) -> Rows:
     return _rows(notes)
 
 
-def extra(style: str, bars: list[Bar], voices: list[Voice], rng: np.random.Generator) -> Rows:
-    """Horns under the tune or in riffs (jazz, blues), the tune doubled (in orchestras any voice), or a pad."""
-    draw = rng.random()
+def extra(style: Style, bars: list[Bar], voices: list[Voice], rng: np.random.Generator) -> Rows:
+    """Horns under the tune, riffs, the tune or any voice doubled, or a pad: as often as the style has each."""
+    draw, how = rng.random(), style.accompaniment
     melody = [v for v in voices if v.stem == "melody"]
-    if style in ("jazz", "blues") and draw < 0.45 and melody:
+    if draw < how.horns and melody:
         spans = _changes(bars)
         notes = []
         for onset, duration, pitch, velocity in melody[0].rows.tolist():
@@ -136,19 +137,19 @@ def extra(style: str, bars: list[Bar], voices: list[Voice], rng: np.random.Gener
             ]
             notes += [(onset, duration, p, velocity * 0.85) for p in below]
         return _rows(notes)
-    if style in ("jazz", "blues", "pop", "rock") and draw < 0.7:
+    if draw < how.horns + how.riffs:
         riff = [
             (float(p) / 2, float(rng.choice((0.3, 0.3, 0.9))))
             for p in sorted(rng.choice(8, size=3, replace=False))
         ]
         notes = []
         for at, end, root, quality in _changes(bars):
-            chord = voice_chord(root, quality, None, style == "jazz")
+            chord = voice_chord(root, quality, None, how.rootless_riffs)
             notes += [(at + p, d, c + 5, 90.0) for p, d in riff if at + p < end for c in chord]
         return _rows(notes)
     pitched = [v for v in voices if v.stem != "drums"]
     if draw < 0.85 and pitched:
-        any_voice = style in ("classical", "baroque", "game") and rng.random() < 0.6
+        any_voice = how.double_any > 0 and rng.random() < how.double_any
         sung = pitched[int(rng.integers(len(pitched)))] if any_voice or not melody else melody[0]
         doubled = sung.rows.copy()
         doubled[:, 2] = folded(doubled[:, 2] + float(rng.choice((-12, 12, 0))))
@@ -156,14 +157,9 @@ def extra(style: str, bars: list[Bar], voices: list[Voice], rng: np.random.Gener
     return _pad(bars, rng)
 
 
-def bass_line(style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
+def bass_line(style: Style, bars: list[Bar], rng: np.random.Generator) -> Rows:
     """A bass from chord symbols: walking, two-beat, eighths or held, as the style has it."""
-    manners = {
-        "jazz": ("walk", "walk", "walk", "two", "bossa"), "blues": ("walk", "shuffle", "shuffle", "eighths"),
-        "pop": ("hold", "eighths", "push", "push", "two"), "rock": ("eighths", "eighths", "push"),
-        "game": ("eighths", "octaves", "hold", "two"), "folk": ("two", "two", "hold"), "ragtime": ("two",),
-    }.get(style, ("hold", "two"))  # fmt: skip
-    manner = str(rng.choice(manners))
+    manner = str(rng.choice(style.accompaniment.bass))
     base = int(rng.integers(26, 34))
     notes: list[tuple[float, float, float, float]] = []
     spans = _changes(bars)
@@ -232,17 +228,12 @@ def bass_line(style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
     return _rows(notes)
 
 
-def drum_pattern(style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
+def drum_pattern(style: Style, bars: list[Bar], rng: np.random.Generator) -> Rows:
     """A beat as hobby sequencers write it: swing, shuffle, rock, pop, bossa, dance, waltz, jig or hand drums."""
     meter = bars[0].meter
     three = meter[0] == 3 and meter[1] in (2, 4, 8)
     compound = meter[1] == 8 and meter[0] % 3 == 0 and meter[0] > 3
-    manners = {
-        "jazz": ("swing", "swing", "swing", "bossa"), "blues": ("shuffle", "shuffle", "shuffle", "rock"),
-        "pop": ("rock", "pop", "pop", "dance", "bossa"), "rock": ("rock", "rock", "dance"),
-        "game": ("rock", "pop", "dance"), "folk": ("hand", "hand", "rock", "march"), "ragtime": ("march", "swing"),
-    }.get(style, ("sparse", "sparse", "sparse", "hand", "rock", "pop", "swing"))  # fmt: skip
-    manner = str(rng.choice(manners))
+    manner = str(rng.choice(style.accompaniment.drums))
     hat = int(rng.choice((42, 42, 51, 44, 54)))
     kick16 = [i / 4 for i in range(1, 16) if i not in (4, 12) and rng.random() < 0.18]
     notes: list[tuple[float, float, float, float]] = []
@@ -264,7 +255,7 @@ def drum_pattern(style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
             if manner != "hand":
                 hits += [(b, 38, 95) for b in np.arange(1.5, size, 3.0)]
         elif three:
-            ride = 51 if style in ("jazz", "blues") else 42
+            ride = 51 if style.is_swung else 42
             hits += [(0, 36, 95), (1, 38 if ride == 42 else 44, 70), (2, 38 if ride == 42 else 44, 70)]
             hits += [(b, ride, 75) for b in np.arange(0, size, 1.0)]
             if ride == 51:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from melodygen.music.harmony import CHORD_QUALITIES
+from melodygen.styles.style import Style
 from melodygen.tokens.grid import GridNote
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, DURATION_INDEX
 
@@ -50,18 +51,20 @@ _SWING_34 = (((12, 6), (20, 12)), ((0, 18), (20, 12)), ((8, 16),), ((12, 10), (2
 _COMPOUND_68 = (((6, 5), (12, 5), (24, 5), (30, 5)), ((12, 6), (30, 6)), ((0, 18), (18, 18)))
 
 
-def comping_patterns(style: str, meter: tuple[int, int]) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """Patterns that suit, or none where the meter has no common one."""
+_FOUR_FOUR = {
+    "straight": _STRAIGHT_44,
+    "swing": _SWING_44,
+    "shuffle": _SHUFFLE_44 + _SWING_44[:4],
+    "rag": _RAG_44,
+}
+
+
+def comping_patterns(style: Style, meter: tuple[int, int]) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """Patterns of (position, duration), in twelfths of a quarter, that suit; none where the meter has no common one."""
     if meter in ((4, 4), (2, 2)):
-        if style == "jazz":
-            return _SWING_44
-        if style == "blues":
-            return _SHUFFLE_44 + _SWING_44[:4]
-        if style == "ragtime":
-            return _RAG_44
-        return _STRAIGHT_44
+        return _FOUR_FOUR[style.accompaniment.comping]
     if meter == (3, 4):
-        return _SWING_34 if style in ("jazz", "blues") else _WALTZ_34
+        return _SWING_34 if style.is_swung else _WALTZ_34
     if meter == (6, 8):
         return _COMPOUND_68
     if meter == (2, 4):
@@ -100,13 +103,14 @@ def voice_chord(root: int, quality: int, previous: tuple[int, ...] | None, rootl
 class CompingPlayer:
     """Plays chord symbols bar after bar; keeps voicing and pattern family so that a window sounds like one player."""
 
-    def __init__(self, style: str, rng: np.random.Generator) -> None:
+    def __init__(self, style: Style, rng: np.random.Generator) -> None:
         self._style = style
         self._rng = rng
         self._voicing: tuple[int, ...] | None = None
         self._chord: tuple[int, int] | None = None
         self._favourites: dict[tuple[int, int], list[int]] = {}
-        self._rootless = style in ("jazz", "blues") and bool(rng.random() < 0.6)
+        rootless = style.accompaniment.rootless
+        self._rootless = rootless > 0 and bool(rng.random() < rootless)
         self._velocity = int(rng.integers(1, 4))
 
     def bar(self, meter: tuple[int, int], chords: tuple[tuple[int, int, int], ...]) -> tuple[GridNote, ...]:

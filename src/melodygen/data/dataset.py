@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from melodygen.data.comping import CompingPlayer
 from melodygen.data.shards import PieceInfo, Shards
 from melodygen.music.harmony import estimate_key
+from melodygen.registry import list_styles
+from melodygen.styles.style import Style, style_named
 from melodygen.tokens.codec import Header, bar_token, encode_header, encode_segment
 from melodygen.tokens.vocabulary import (
     END,
@@ -29,27 +31,8 @@ from melodygen.tokens.vocabulary import (
     tempo_band,
 )
 
-DRUM_SOURCES: dict[str, tuple[str, ...]] = {
-    "jazz": ("jazz", "jazz", "neworleans", "latin"),
-    "blues": ("jazz", "blues", "neworleans", "jazz"),
-    "pop": ("pop", "rock", "funk", "soul", "hiphop", "dance"),
-    "rock": ("rock", "rock", "punk", "funk"),
-    "game": ("rock", "dance", "funk", "pop"),
-}
-"""Styles whose pieces may get a human drum take laid under them, and the takes that suit."""
-TAKE_STYLE = {
-    "jazz": "jazz",
-    "neworleans": "jazz",
-    "blues": "blues",
-    "pop": "pop",
-    "rock": "rock",
-    "punk": "rock",
-}
-"""What a drum take alone is called in the header; other takes are ``any``."""
-DEFAULT_STYLE_WEIGHTS: dict[str, float] = {
-    "jazz": 1.5, "blues": 1.1, "classical": 1.2, "baroque": 1.0, "folk": 1.0, "pop": 1.4, "rock": 1.1,
-    "ragtime": 0.7, "hymn": 0.7, "game": 1.2, "drums": 0.6,
-}  # fmt: skip
+DRUM_TAKE_WEIGHT = 0.6
+"""How often a drum take alone is drawn, relative to a style of weight 1."""
 _MELODY, _CHORDS, _BASS, _DRUMS, _OTHER = 1, 2, 3, 4, 5
 _IS_NOTE = np.array([kind in ("pitch", "drum") for kind in VOCABULARY.kinds])
 
@@ -84,7 +67,8 @@ class Example:
 
 @dataclass
 class ExampleSampler:
-    """Draws examples of one split. ``styles``: names in slot order. ``max_tokens`` bounds an example."""
+    """Draws examples of one split. ``styles``: names in slot order. ``max_tokens`` bounds an example. ``known`` says
+    what the examples of each style are made of (weights, comping, drum takes)."""
 
     shards: Shards
     split: str
@@ -92,9 +76,12 @@ class ExampleSampler:
     views: Views = field(default_factory=Views)
     weights: Mapping[str, float] | None = None
     max_tokens: int = 1000
+    known: Mapping[str, Style] = field(default_factory=list_styles)
 
     def __post_init__(self) -> None:
-        chosen = self.weights if self.weights is not None else DEFAULT_STYLE_WEIGHTS
+        usual = {"drums": DRUM_TAKE_WEIGHT, **{name: s.dataset.weight for name, s in self.known.items()}}
+        chosen = self.weights if self.weights is not None else usual
+        self._style_of_take = {take: s.name for s in self.known.values() for take in s.dataset.own_takes}
         groups: dict[str, dict[str, list[PieceInfo]]] = defaultdict(lambda: defaultdict(list))
         self._takes: dict[str, list[PieceInfo]] = defaultdict(list)
         four = METERS.index((4, 4))
@@ -121,6 +108,9 @@ class ExampleSampler:
             for key in keys:
                 bars = np.array([min(i.num_bars, 400) for i in collections[key]], dtype=float) ** 0.7
                 self._piece_p[name, key] = bars / bars.sum()
+
+    def _style(self, name: str) -> Style:
+        return style_named(name, self.known)
 
     @property
     def style_names(self) -> list[str]:
@@ -164,7 +154,7 @@ class ExampleSampler:
         if notes.sum() < 4:
             return None
         present = [i for i in range(1, 6) if lengths[:, i].any()]
-        style = TAKE_STYLE.get(info.style) if info.kind == "drums" else info.style
+        style = self._style_of_take.get(info.style) if info.kind == "drums" else info.style
         meters = np.array(arrays["meters"][at : at + bars])
 
         # segments that do not come from the shard: role index -> one id list a bar
@@ -176,7 +166,8 @@ class ExampleSampler:
         if (
             _DRUMS not in present
             and info.kind == "piece"
-            and style in DRUM_SOURCES
+            and style is not None
+            and self._style(style).dataset.drum_takes
             and (meters == METERS.index((4, 4))).all()
             and rng.random() < views.add_drums
         ):
@@ -319,7 +310,7 @@ class ExampleSampler:
     def _comp(
         self, at: int, bars: int, style: str, meters: NDArray[np.int8], rng: np.random.Generator
     ) -> list[Sequence[int]] | None:
-        comper = CompingPlayer(style, rng)
+        comper = CompingPlayer(self._style(style), rng)
         table = np.asarray(self.shards.arrays["chords"][at : at + bars])
         result: list[Sequence[int]] = []
         for bar in range(bars):
@@ -329,7 +320,7 @@ class ExampleSampler:
         return result if any(result) else None
 
     def _take(self, style: str, bars: int, rng: np.random.Generator) -> list[Sequence[int]] | None:
-        sources = [s for s in DRUM_SOURCES[style] if self._takes.get(s)]
+        sources = [s for s in self._style(style).dataset.drum_takes if self._takes.get(s)]
         if not sources:
             return None
         takes = self._takes[sources[int(rng.integers(len(sources)))]]

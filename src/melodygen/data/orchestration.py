@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from melodygen.data.stems import Voice
+from melodygen.styles.style import Style
 
 HELD_OUT_PROGRAMS = frozenset((2, 10, 36, 39, 41, 51, 54, 69, 75, 91, 107))
 """Never heard in training, so that "unknown instruments" can be measured."""
@@ -28,49 +29,6 @@ _ANY = {
     "bass": (32, 33, 34, 35, 37, 38, 42, 43, 58, 70, 0),
     "extra": (16, 18, 26, 27, 46, 48, 49, 50, 52, 53, 56, 60, 61, 65, 73, 81, 88, 89),
 }  # fmt: skip
-_TYPICAL: dict[str, dict[str, tuple[int, ...]]] = {
-    "jazz": {
-        "melody": (66, 65, 64, 67, 56, 56, 57, 59, 71, 11, 26, 0, 66, 73, 60),
-        "harmony": (0, 0, 0, 26, 4, 16, 11), "bass": (32, 32, 32, 33, 35), "extra": (61, 57, 65, 66, 56, 67, 48),
-    },
-    "blues": {
-        "melody": (22, 27, 26, 66, 65, 29, 0, 64, 56, 52), "harmony": (27, 0, 16, 25, 26, 0), "bass": (32, 33, 33),
-        "extra": (61, 16, 65, 27),
-    },
-    "classical": {
-        "melody": (40, 40, 73, 68, 71, 52, 53, 42, 60, 0, 0, 48, 56), "harmony": (48, 48, 48, 0, 0, 46, 49, 24, 71, 60),
-        "bass": (42, 43, 43, 70, 48, 0), "extra": (48, 49, 60, 46, 73, 68, 56, 45, 47),
-    },
-    "baroque": {
-        "melody": (6, 40, 73, 68, 74, 56, 19, 48, 42), "harmony": (6, 6, 19, 48, 40, 24), "bass": (42, 70, 43, 6, 19),
-        "extra": (6, 48, 19),
-    },
-    "folk": {
-        "melody": (110, 40, 40, 73, 73, 74, 78, 79, 72, 21, 21, 109, 22, 25, 46, 105, 15, 77),
-        "harmony": (25, 25, 25, 24, 24, 0, 21, 46, 105, 15, 48),
-        "bass": (32, 32, 33, 35), "extra": (49, 48, 24, 46, 21, 105, 40, 73, 25, 52),
-    },
-    "pop": {
-        "melody": (0, 4, 5, 65, 65, 52, 53, 27, 28, 81, 80, 66, 85, 87, 62),
-        "harmony": (0, 4, 4, 5, 27, 28, 16, 1, 25),
-        "bass": (33, 33, 34, 38, 37), "extra": (50, 49, 89, 90, 61, 62, 88, 28, 30),
-    },
-    "rock": {
-        "melody": (29, 30, 27, 29, 30, 84, 18), "harmony": (30, 29, 27, 30, 18), "bass": (33, 34, 34),
-        "extra": (18, 29, 30, 48, 50),
-    },
-    "ragtime": {
-        "melody": (0, 3, 3, 1, 0, 105), "harmony": (0, 3, 3, 1, 0), "bass": (0, 3, 58, 32), "extra": (71, 56, 58),
-    },
-    "hymn": {
-        "melody": (19, 19, 52, 16, 0, 20, 48), "harmony": (19, 19, 52, 16, 0, 20, 48), "bass": (19, 52, 0, 16, 42),
-        "extra": (52, 19, 48),
-    },
-    "game": {
-        "melody": (80, 80, 81, 73, 87, 56, 48, 62, 11, 68, 82, 12), "harmony": (80, 81, 48, 50, 88, 46, 12, 61, 90),
-        "bass": (38, 38, 80, 81, 33, 43, 87), "extra": (48, 50, 61, 81, 88, 98, 60),
-    },
-}  # fmt: skip
 _KEYBOARDS = (0, 0, 0, 0, 1, 3, 4, 6, 16, 19, 24, 25, 46, 48)
 
 
@@ -85,14 +43,26 @@ def _heard(program: int, stem: str, rng: np.random.Generator) -> int:
     return int(rng.choice([p for p in _ANY[stem] if p not in HELD_OUT_PROGRAMS]))
 
 
+def typical_programs(style: Style) -> dict[str, tuple[int, ...]]:
+    """General MIDI programs for each stem: the style's palette, else its own program for the role, else anything."""
+    palette, own = style.orchestration.programs, style.programs
+    roles = {"harmony": "chords", "extra": "other"}
+    found = {}
+    for stem, anything in _ANY.items():
+        program = own.get(roles.get(stem, stem))
+        found[stem] = palette.get(stem) or (anything if program is None else (program,))
+    return found
+
+
 def instrumented(
-    style: str,
+    style: Style,
     voices: list[Voice],
     rng: np.random.Generator,
     plans: tuple[float, float, float],
     held_out_programs: bool = False,
 ) -> list[Voice]:
     """Programs by one plan for the whole view: ``plans`` are the shares of typical, native, one keyboard; else any."""
+    how = style.orchestration
     if held_out_programs:
         plan = "held out"
     else:
@@ -101,15 +71,15 @@ def instrumented(
             int(np.searchsorted(edges, rng.random(), side="right"))
         ]
     pitched = [v.program for v in voices if v.stem != "drums"]
-    if plan == "native" and (style not in ("game", "rock") or not any(pitched)):
+    if plan == "native" and (not how.native or not any(pitched)):
         plan = "typical"
-    if style == "ragtime" and plan == "typical" and rng.random() < 0.6:
+    if how.keyboard > 0 and plan == "typical" and rng.random() < how.keyboard:
         plan = "keyboard"
-    if style in ("hymn", "baroque", "game") and plan == "typical" and rng.random() < 0.4:
+    if how.one_program > 0 and plan == "typical" and rng.random() < how.one_program:
         plan = "one typical"  # an organ, a harpsichord, a chip
-    if style == "game" and not held_out_programs and rng.random() < 0.4:
+    if how.console > 0 and not held_out_programs and rng.random() < how.console:
         return _chip(voices, rng)
-    keyboard = int(rng.choice(_KEYBOARDS))
+    keyboard, typical = int(rng.choice(_KEYBOARDS)), typical_programs(style)
     chosen: dict[tuple[str, int], int] = {}
     result = []
     for voice in voices:
@@ -117,7 +87,7 @@ def instrumented(
             result.append(voice)
             continue
         palette = {
-            "held out": HELD_OUT_BY_STEM, "any": _ANY, "typical": _TYPICAL[style], "one typical": _TYPICAL[style],
+            "held out": HELD_OUT_BY_STEM, "any": _ANY, "typical": typical, "one typical": typical,
         }.get(plan)  # fmt: skip
         if plan == "native":
             program = voice.program

@@ -10,6 +10,7 @@ Time is in quarters from the start of the piece unless a name says otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,27 +20,10 @@ from melodygen.data.accompaniment import bass_line, comping, drum_pattern, extra
 from melodygen.data.orchestration import as_written, instrumented
 from melodygen.data.stems import Bar, Rows, Source, Voice
 from melodygen.music.score import Score, Tempo, Track, note_array
+from melodygen.registry import list_styles
+from melodygen.styles.style import Style, style_named
 
 TICKS = 480
-
-_DRUMS_FOR: dict[str, tuple[str, ...]] = {
-    "jazz": ("jazz", "jazz", "neworleans", "latin", "afrocuban"), "blues": ("jazz", "blues", "neworleans", "rock"),
-    "pop": ("pop", "rock", "funk", "soul", "hiphop", "dance", "country"), "rock": ("rock", "rock", "punk"),
-    "game": ("rock", "dance", "funk", "pop"), "folk": ("country", "rock", "pop"), "ragtime": ("neworleans", "jazz"),
-    "classical": ("rock", "pop", "jazz"), "baroque": ("rock", "pop", "jazz"), "hymn": ("gospel", "pop", "country"),
-}  # fmt: skip
-_ADD_DRUMS = {
-    "jazz": 0.85, "blues": 0.85, "pop": 0.9, "rock": 0.8, "game": 0.5, "folk": 0.7, "ragtime": 0.25, "classical": 0.25,
-    "baroque": 0.12, "hymn": 0.12,
-}  # fmt: skip
-_ADD_BASS = {
-    "jazz": 0.95, "blues": 0.95, "pop": 0.95, "rock": 0.9, "game": 0.7, "folk": 0.7, "ragtime": 0.4, "classical": 0.15,
-    "baroque": 0.15, "hymn": 0.15,
-}  # fmt: skip
-_ADD_EXTRA = {
-    "jazz": 0.4, "blues": 0.3, "pop": 0.45, "rock": 0.3, "game": 0.45, "folk": 0.6, "classical": 0.45,
-}  # fmt: skip
-"""For each of two more voices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +69,15 @@ UNKNOWN_INSTRUMENTS = replace(PLAIN, held_out_programs=True)
 
 @dataclass
 class ViewMaker:
-    """Makes views; ``takes`` are drum takes by style (of the split that is viewed)."""
+    """Makes views. ``takes`` are drum takes by label (of the split that is viewed), ``styles`` what is known of each
+    style; a piece of a style that is not among them is arranged with the defaults of ``Style``."""
 
     takes: dict[str, list[Source]] = field(default_factory=dict)
+    styles: Mapping[str, Style] = field(default_factory=list_styles)
 
     def make(self, source: Source, rng: np.random.Generator, how: ViewStyle = TRAINING) -> View | None:
         """A view that begins at a bar line, or None where nothing sounds there."""
-        style = source.file.style
+        style = style_named(source.file.style, self.styles)
         as_is = rng.random() < how.as_is
         qpm = source.qpm * float(np.exp(rng.uniform(-how.tempo, how.tempo)))
         length = how.seconds * qpm / 60.0
@@ -114,7 +100,7 @@ class ViewMaker:
             voices = as_written(voices, rng)
         else:
             voices = self._instrumented(style, voices, rng, how)
-        straight = source.collection.endswith("openewld") and style in ("jazz", "blues") and not as_is
+        straight = source.collection.endswith("openewld") and style.is_swung and not as_is
         swing = float(rng.uniform(0.56, 0.68)) if straight and rng.random() < 0.8 else 0.5
         tracks, stems = [], []
         human = rng.random() < how.jitter
@@ -140,14 +126,14 @@ class ViewMaker:
         return View(Score(tuple(tracks), (Tempo(0, qpm),), ticks_per_quarter=TICKS), tuple(stems))
 
     def _instrumented(
-        self, style: str, voices: list[Voice], rng: np.random.Generator, how: ViewStyle
+        self, style: Style, voices: list[Voice], rng: np.random.Generator, how: ViewStyle
     ) -> list[Voice]:
         plans = (how.typical, how.native, how.keyboard)
         return instrumented(style, voices, rng, plans, how.held_out_programs)
 
     def _arranged(
         self,
-        style: str,
+        style: Style,
         source: Source,
         voices: list[Voice],
         bars: list[Bar],
@@ -155,7 +141,7 @@ class ViewMaker:
         how: ViewStyle,
     ) -> list[Voice]:
         """Write what is missing: comping, bass, drums, a pad or horns."""
-        present = {v.stem for v in voices}
+        present, often = {v.stem for v in voices}, style.arrangement
         harmony = bars if any(b.chords for b in bars) else guess_chords(voices, bars)
         comped = False
         if source.blocks and rng.random() < 0.85:
@@ -163,25 +149,25 @@ class ViewMaker:
             if len(made):
                 voices = [v for v in voices if v.stem != "harmony"] + [Voice("harmony", 0, made)]
                 comped = True
-        elif "harmony" not in present and rng.random() < _ADD_BASS[style] * how.complete:
+        elif "harmony" not in present and rng.random() < often.add_bass * how.complete:
             made = comping(style, harmony, rng)
             if len(made):
                 voices.append(Voice("harmony", 0, made))
                 comped = True
-        if "bass" not in present and rng.random() < _ADD_BASS[style] * how.complete:
+        if "bass" not in present and rng.random() < often.add_bass * how.complete:
             made = bass_line(style, harmony, rng)
             if len(made):
                 voices.append(Voice("bass", 32, made))
-        elif comped and style in ("jazz", "blues") and rng.random() < (0.3 if style == "jazz" else 0.6):
+        elif comped and often.replace_bass > 0 and rng.random() < often.replace_bass:
             made = bass_line(style, harmony, rng)
             voices = [v for v in voices if v.stem != "bass"] + [Voice("bass", 32, made)]
         for seat in (48, 49):
-            if rng.random() < _ADD_EXTRA.get(style, 0.1) * how.complete:
+            if rng.random() < often.add_extra * how.complete:
                 made = extra(style, harmony, voices, rng)
                 if len(made):
                     voices.append(Voice("extra", seat, made))
         own = "drums" in present
-        if (not own and rng.random() < _ADD_DRUMS[style] * how.complete) or (own and rng.random() < 0.2):
+        if (not own and rng.random() < often.add_drums * how.complete) or (own and rng.random() < 0.2):
             drums = self._drums(style, bars, rng)
             if len(drums):
                 voices = [v for v in voices if v.stem != "drums"] + [
@@ -189,10 +175,10 @@ class ViewMaker:
                 ]
         return voices
 
-    def _drums(self, style: str, bars: list[Bar], rng: np.random.Generator) -> Rows:
+    def _drums(self, style: Style, bars: list[Bar], rng: np.random.Generator) -> Rows:
         four = all(b.meter == (4, 4) for b in bars)
-        sources = [s for s in _DRUMS_FOR[style] if self.takes.get(s)]
-        if not four or not sources or rng.random() < (0.75 if style == "blues" else 0.45):
+        sources = [s for s in style.arrangement.drum_takes if self.takes.get(s)]
+        if not four or not sources or rng.random() < style.arrangement.programmed_drums:
             return drum_pattern(style, bars, rng)
         takes = self.takes[sources[int(rng.integers(len(sources)))]]
         take = takes[int(rng.integers(len(takes)))]

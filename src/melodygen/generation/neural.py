@@ -7,7 +7,6 @@ around an infill are context. All drafts of a call are written together.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,10 @@ from melodygen.tokens.vocabulary import VOCABULARY
 NETS: dict[str, Callable[..., Any]] = {"transformer": Transformer, "lstm": Lstm}
 USUAL_SAMPLING = {"temperature": 0.9, "top_p": 0.95}
 """Of a model that says nothing else (``sampling`` in its config)."""
+
+
+CARRIED = ("name", "description", "qpm", "meter", "tracks", "programs", "mode", "swing")
+"""The fields of a Style that a checkpoint's config holds."""
 
 
 class NeuralGenerator:
@@ -129,10 +132,15 @@ def _ready(net: Transformer) -> SequenceNet:
 
 
 def style_to_json(style: Style) -> dict[str, Any]:
-    return {**asdict(style), "meter": list(style.meter), "tracks": list(style.tracks)}
+    """What a checkpoint carries of a style: enough to use it where its file is not installed."""
+    return {name: getattr(style, name) for name in CARRIED} | {
+        "meter": list(style.meter),
+        "tracks": list(style.tracks),
+    }
 
 
 def style_from_json(record: Mapping[str, Any]) -> Style:
+    """The style that a checkpoint's config carries."""
     values = dict(record)
     values["meter"] = tuple(values["meter"])
     values["tracks"] = tuple(values["tracks"])

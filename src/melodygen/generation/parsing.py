@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from melodygen.errors import ScoreError, UsageError
 from melodygen.music import harmony
 from melodygen.music.score import ROLES
-from melodygen.registry import nearest
+from melodygen.registry import broken_styles, nearest
 from melodygen.request import Request
 
 MAX_BARS = 256
@@ -87,7 +87,10 @@ def parse_fill(text: str) -> tuple[int, int]:
 
 
 def check_style(name: str, known: Iterable[str]) -> None:
+    """Raise UsageError unless ``known`` holds the style, and StyleError where its file cannot be used."""
     if name not in (listed := tuple(known)):
+        if (error := broken_styles().get(name)) is not None:
+            raise error
         raise UsageError(f"style {name!r} is not known; {nearest(name, listed)}")
 
 

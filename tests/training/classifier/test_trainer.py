@@ -20,6 +20,7 @@ from melodygen.music.harmony import CHORD_QUALITIES
 from melodygen.music.score import Chord, Score, Track, note_array
 from melodygen.nets.cnn import StyleCnn
 from melodygen.rendering.additive import AdditiveRenderer
+from melodygen.styles.loader import built_in_styles
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES
 from melodygen.training.classifier.trainer import (
     Augmentation,
@@ -109,7 +110,7 @@ def test_bass_plays_the_root_where_the_chord_changes(style: str) -> None:
         for i in range(8)
     ]
     for seed in range(10):
-        rows = bass_line(style, bars, np.random.default_rng(seed))
+        rows = bass_line(built_in_styles()[style], bars, np.random.default_rng(seed))
         for bar in bars:
             _, root, quality = bar.chords[0]
             first = rows[np.isclose(rows[:, 0], bar.start)]
@@ -123,7 +124,7 @@ def test_programmed_drums_stay_in_their_bars(meter: tuple[int, int]) -> None:
     size = meter[0] * 4 / meter[1]
     bars = [Bar(i * size, meter, ()) for i in range(4)]
     for style in ("jazz", "rock", "folk", "hymn"):
-        rows = drum_pattern(style, bars, np.random.default_rng(1))
+        rows = drum_pattern(built_in_styles()[style], bars, np.random.default_rng(1))
         assert len(rows) >= (1 if style == "hymn" else 4)
         assert rows[:, 0].min() >= 0 and rows[:, 0].max() < 4 * size + 0.5
 

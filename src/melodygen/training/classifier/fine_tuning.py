@@ -31,8 +31,8 @@ from melodygen.io.midi import read_midi, write_midi
 from melodygen.music.score import Score, Tempo, Track, note_array
 from melodygen.nets import checkpoint as checkpoints
 from melodygen.nets.cnn import Residual, StyleCnn
+from melodygen.registry import list_styles
 from melodygen.rendering.default import load_renderer
-from melodygen.styles.loader import STYLES
 from melodygen.training.classifier.trainer import (
     ClassifierRecipe,
     Mixer,
@@ -52,9 +52,6 @@ from melodygen.training.classifier.view_store import (
     render_stems,
 )
 from melodygen.training.generator.fine_tuning import Watcher
-
-ARRANGERS = tuple(s.name for s in STYLES)
-"""Styles that views know how to arrange in."""
 
 
 def as_midi(file: SourceFile, folder: Path) -> SourceFile | None:
@@ -86,8 +83,9 @@ def nearest_arranger(judge: CnnClassifier, sound: Renderer, files: Sequence[Sour
             ].probabilities
         except MelodygenError:
             continue
-    known = [i for i, label in enumerate(judge.labels) if label in ARRANGERS]
-    return judge.labels[max(known, key=lambda i: total[i])] if known else "classical"
+    styles = list_styles()
+    known = [i for i, label in enumerate(judge.labels) if label in styles] or range(len(judge.labels))
+    return judge.labels[max(known, key=lambda i: total[i])]
 
 
 def native_view(source: Source, rng: np.random.Generator, seconds: float) -> View | None:
