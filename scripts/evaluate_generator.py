@@ -34,7 +34,19 @@ from melodygen.styles.loader import built_in_styles
 from melodygen.tokens.vocabulary import VOCABULARY
 
 STYLES = [
-    built_in_styles()[n] for n in "jazz blues classical baroque folk pop rock ragtime hymn game".split()
+    built_in_styles()[n]
+    for n in [
+        "jazz",
+        "blues",
+        "classical",
+        "baroque",
+        "folk",
+        "pop",
+        "rock",
+        "ragtime",
+        "hymn",
+        "game",
+    ]
 ]
 ROOT = Path(__file__).parent.parent
 NAMES = tuple(style.name for style in STYLES)

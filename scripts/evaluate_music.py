@@ -36,7 +36,19 @@ from melodygen.tokens.grid import Piece
 from melodygen.tokens.vocabulary import METERS
 
 STYLES = [
-    built_in_styles()[n] for n in "jazz blues classical baroque folk pop rock ragtime hymn game".split()
+    built_in_styles()[n]
+    for n in [
+        "jazz",
+        "blues",
+        "classical",
+        "baroque",
+        "folk",
+        "pop",
+        "rock",
+        "ragtime",
+        "hymn",
+        "game",
+    ]
 ]
 ROOT = Path(__file__).parent.parent
 NAMES = tuple(style.name for style in STYLES)

@@ -17,7 +17,19 @@ from typing import Any
 from melodygen.styles.loader import built_in_styles
 
 STYLES = [
-    built_in_styles()[n] for n in "jazz blues classical baroque folk pop rock ragtime hymn game".split()
+    built_in_styles()[n]
+    for n in [
+        "jazz",
+        "blues",
+        "classical",
+        "baroque",
+        "folk",
+        "pop",
+        "rock",
+        "ragtime",
+        "hymn",
+        "game",
+    ]
 ]
 PIECES_PER_STYLE = 2
 

@@ -59,7 +59,19 @@ from melodygen.training.classifier.view_store import (
 )
 
 STYLES = [
-    built_in_styles()[n] for n in "jazz blues classical baroque folk pop rock ragtime hymn game".split()
+    built_in_styles()[n]
+    for n in [
+        "jazz",
+        "blues",
+        "classical",
+        "baroque",
+        "folk",
+        "pop",
+        "rock",
+        "ragtime",
+        "hymn",
+        "game",
+    ]
 ]
 LABELS = tuple(s.name for s in STYLES)
 TAKES_A_STYLE = 30

@@ -35,7 +35,19 @@ from melodygen.training.generator.trainer import (
 )
 
 STYLES = [
-    built_in_styles()[n] for n in "jazz blues classical baroque folk pop rock ragtime hymn game".split()
+    built_in_styles()[n]
+    for n in [
+        "jazz",
+        "blues",
+        "classical",
+        "baroque",
+        "folk",
+        "pop",
+        "rock",
+        "ragtime",
+        "hymn",
+        "game",
+    ]
 ]
 ORDER = tuple(s.name for s in STYLES)
 ARGUMENTS = {

@@ -2,7 +2,9 @@
 
 Generators, renderers and classifiers are found through entry points; melodygen's own come in the same way as those of
 other packages. Styles are TOML files (:mod:`melodygen.styles.loader`): the built-in ones, those in the user's
-folders, and those that other packages offer as an entry point. What an entry point of each group (``melodygen.<kind>``) must be:
+folders, and those that other packages offer as an entry point.
+
+What an entry point of each group (``melodygen.<kind>``) must be:
 
     generators   callable(spec: str) -> Generator          ``checkpoint`` takes a name or a folder
     classifiers  callable(spec: str) -> StyleClassifier    ``checkpoint`` takes a name or a folder

@@ -169,7 +169,7 @@ class _Reader:
             if choices is not None and value not in choices:
                 self._refuse(where, value, f"one of {', '.join(choices)}")
             return value
-        low, high = spec.metadata.get("low"), spec.metadata.get("high")
+        low, high = spec.metadata["low"], spec.metadata["high"]
         number = (int,) if hint is int else (int, float)
         if isinstance(value, bool) or not isinstance(value, number) or not low <= value <= high:
             kind = "a whole number" if hint is int else "a number"

@@ -30,6 +30,7 @@ from melodygen.errors import CheckpointError, CorpusError
 from melodygen.generation.neural import NeuralGenerator
 from melodygen.nets import checkpoint as checkpoints
 from melodygen.nets.cnn import StyleCnn
+from melodygen.registry import list_styles
 from melodygen.rendering.default import load_renderer
 from melodygen.training.classifier.exemplars import (
     Exemplars,
@@ -38,7 +39,7 @@ from melodygen.training.classifier.exemplars import (
     load_exemplars,
     save_exemplars,
 )
-from melodygen.training.classifier.fine_tuning import ARRANGERS, as_midi, card, nearest_arranger
+from melodygen.training.classifier.fine_tuning import as_midi, card, nearest_arranger
 from melodygen.training.classifier.trainer import fit_temperature
 from melodygen.training.generator.fine_tuning import Watcher, write_known
 from melodygen.training.generator.run import Prepared
@@ -100,9 +101,10 @@ def new_windows(
     split = {p.path: p.split for p in run.shards.pieces if p.kind != "drums"}
     found = find_files(folder, run.plan.style)
     parts: dict[str, list[Exemplars]] = {"train": [], "valid": []}
+    styles = list_styles()
     for at, name in enumerate(new):
         own = [replace(f, split=split[f.name]) for f in found if f.name in split and f.style == name]
-        manner = name if name in ARRANGERS else nearest_arranger(judge, sound, own, work)
+        manner = name if name in styles else nearest_arranger(judge, sound, own, work)
         files = [f for f in (as_midi(f, work / "notation-midi") for f in own) if f is not None]
         label = len(judge.labels) + at
         for number, (part, windows) in enumerate(parts.items()):
@@ -125,9 +127,10 @@ def written_windows(
         write_known(writer, writer.styles, run.plan.replay_pieces, run.plan.seed, replay, watcher)
     found = find_files(replay)
     parts: dict[str, list[Exemplars]] = {"train": [], "valid": []}
+    styles = list_styles()
     for label, name in enumerate(judge.labels):
         own: list[SourceFile] = [f for f in found if f.style == name]
-        manner = name if name in ARRANGERS else nearest_arranger(judge, sound, own, work)
+        manner = name if name in styles else nearest_arranger(judge, sound, own, work)
         for number, (part, windows) in enumerate(parts.items()):
             watcher.stage(f"hearing {name}"[:40], (label + 0.5 * number) / len(judge.labels))
             mine = [replace(f, style=manner) for f in own if f.split == part]
