@@ -24,7 +24,7 @@ NONE = LogitBiasConfig(0.0, 0.0, 0.0)
 
 def written(lean: LogitBiasConfig, request: Request = SONG) -> list[Draft]:
     generator = make()
-    generator._leaning = {"polka": lean}
+    generator._logit_bias = {"polka": lean}
     return generator.generate(request, range(1, 7))
 
 

@@ -43,7 +43,7 @@ def _shards() -> Shards:
     return build_shards(pieces)
 
 
-def _source(style: str, score: Score, meter: tuple[int, int], blocks: bool, chords: bool) -> Source:
+def source(style: str, score: Score, meter: tuple[int, int], blocks: bool, chords: bool) -> Source:
     size = meter[0] * 4.0 / meter[1]
     stems = {"melody": "melody", "chords": "harmony", "bass": "bass", "drums": "drums"}
     voices = tuple(Voice(stems[t.role], 4 * i, rows_of(t, 480)) for i, t in enumerate(score.tracks))
@@ -88,14 +88,14 @@ def _add(digest: hashlib._Hash, view: View | None) -> None:
 
 def view_hashes() -> dict[str, str]:
     """SHA-256 of the notes and instruments of views of three pieces a style, by style."""
-    takes = {name: [_source(name, tune(9, roles=("drums",)), (4, 4), False, False)] for name in TAKES}
+    takes = {name: [source(name, tune(9, roles=("drums",)), (4, 4), False, False)] for name in TAKES}
     maker, found = ViewMaker(takes), {}
     for index, style in enumerate(STYLES):
         digest, meter = hashlib.sha256(), METERS[index % 5]
         sources = (
-            _source(style, tune(12, (4, 4), ("melody", "chords")), (4, 4), True, True),
-            _source(style, tune(12, meter, ("melody",)), meter, False, False),
-            _source(style, tune(20, (4, 4), ("melody", "chords", "bass", "drums")), (4, 4), False, True),
+            source(style, tune(12, (4, 4), ("melody", "chords")), (4, 4), True, True),
+            source(style, tune(12, meter, ("melody",)), meter, False, False),
+            source(style, tune(20, (4, 4), ("melody", "chords", "bass", "drums")), (4, 4), False, True),
         )
         for seed in range(90):
             how = (TRAINING, TRAINING, PLAIN_VIEW, AS_IS, UNKNOWN_INSTRUMENTS)[seed % 5]

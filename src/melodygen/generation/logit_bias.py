@@ -2,7 +2,7 @@
 
 A small net knows a style from bar to bar; what holds a whole piece together it learns last. A lean is a few nats added
 to the logits before a token is drawn: it bends odds, it forbids nothing, and what the net finds out of the question
-stays out. How much each style leans is in the checkpoint (``leaning``): it closes the gap that was measured between
+stays out. How much each style leans is in the checkpoint (``logit_bias``): it closes the gap that was measured between
 this model and human music. Why, and with what effect: docs/decisions/0011-leaning.md.
 """
 
@@ -71,13 +71,13 @@ class LogitBias:
 
     def __init__(
         self,
-        leaning: LogitBiasConfig,
+        config: LogitBiasConfig,
         key: tuple[int, str] | None,
         ends_on_tonic: bool,
         rng: np.random.Generator,
     ) -> None:
         """``ends_on_tonic``: the last bar written is the piece's last. ``rng`` decides which phrases return."""
-        self._leaning, self._key, self._comes_home, self._rng = leaning, key, ends_on_tonic, rng
+        self._config, self._key, self._comes_home, self._rng = config, key, ends_on_tonic, rng
         self._returns_by = 0
         """How many bars before this one stand those that return; 0 for new music."""
         self._bars: list[dict[str, list[int]]] = []
@@ -93,7 +93,7 @@ class LogitBias:
         if kind == "bar":
             phrase, bar = divmod(len(self._bars), PHRASE_BARS)
             if phrase and not bar:
-                returns = self._rng.random() < self._leaning.back
+                returns = self._rng.random() < self._config.back
                 self._returns_by = PHRASE_BARS * int(self._rng.integers(1, phrase + 1)) if returns else 0
             self._bars.append({})
             self._chords = [(0, self._chords[-1][1])] if self._chords else []
@@ -133,14 +133,14 @@ class LogitBias:
             return
         if grammar.position in strong_positions(grammar.meter):
             tones = next((t for at, t in reversed(self._chords) if at <= grammar.position), frozenset[int]())
-            _pitches(added)[_of_classes(tones)] += self._leaning.chord
+            _pitches(added)[_of_classes(tones)] += self._config.chord
 
     def _bias_to_rhythm(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         if grammar.role == "chords" and grammar.meter is not None:
             held = HELD_SHARE * meter_positions(grammar.meter)
-            added[_V.slice("duration")][held <= _DURATIONS] -= self._leaning.comping
+            added[_V.slice("duration")][held <= _DURATIONS] -= self._config.comping
         elif grammar.role == "drums":
-            added[_CYMBALS] += self._leaning.cymbals
+            added[_CYMBALS] += self._config.cymbals
 
     def _bias_to_return(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         source, role = self._bars[-1 - self._returns_by], grammar.role
@@ -155,7 +155,7 @@ class LogitBias:
         added[_V.slice("bar") if following is None else following] += RETURN_NATS
 
     def _bias_to_tonic(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
-        home, role = self._leaning.home, grammar.role
+        home, role = self._config.home, grammar.role
         used = {r for bar in self._bars for r in bar} - {"drums"}
         following = self._role_after(role, grammar, used)
         if following is not None:

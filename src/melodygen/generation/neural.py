@@ -24,8 +24,9 @@ from melodygen.nets.lstm import Lstm
 from melodygen.nets.prompt_spans import ChunkedPrompt
 from melodygen.nets.sequence_net import SequenceNet
 from melodygen.nets.transformer import Transformer
+from melodygen.registry import list_styles
 from melodygen.request import Request
-from melodygen.styles.style import Style
+from melodygen.styles.style import Style, style_named
 from melodygen.tokens.vocabulary import VOCABULARY
 
 NETS: dict[str, Callable[..., Any]] = {"transformer": Transformer, "lstm": Lstm}
@@ -42,7 +43,7 @@ class NeuralGenerator:
 
     def __init__(
         self, net: Any, styles: Mapping[str, Style], model_id: str, density_quantiles: Mapping[str, Sequence[float]],
-        leaning: Mapping[str, Mapping[str, float]] | None = None,
+        logit_bias: Mapping[str, Mapping[str, float]] | None = None,
         sampling: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:  # fmt: skip
         self.net = _ready(net) if isinstance(net, Transformer) else net.eval()
@@ -51,7 +52,7 @@ class NeuralGenerator:
         self.styles = tuple(styles)
         self._density = dict(density_quantiles)
         self._usual = {name: {**USUAL_SAMPLING, **(sampling or {}).get(name, {})} for name in styles}
-        self._leaning = {name: LogitBiasConfig.from_config(leaning or {}, name) for name in styles}
+        self._logit_bias = {name: LogitBiasConfig.from_config(logit_bias or {}, name) for name in styles}
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> NeuralGenerator:
@@ -71,8 +72,14 @@ class NeuralGenerator:
             raise CheckpointError(f"checkpoint {folder}: config.json lacks or misstates {error}") from error
         checkpoints.load_weights(folder, net)
         model_id = f"{folder.resolve().name}@{checkpoints.weights_sha256(folder)[:12]}"
-        habits = (config.get(kind, {}) for kind in ("density_quantiles", "leaning", "sampling"))
-        return cls(net, styles, model_id, *habits)
+        known = list_styles()  # a style's own file says what the checkpoint does not
+        usual = {name: style_named(name, known) for name in styles}
+        sampling = {name: style.sampling.given() for name, style in usual.items() if style.sampling.given()}
+        logit_bias = {name: style.logit_bias for name, style in usual.items() if style.logit_bias}
+        return cls(
+            net, styles, model_id, config.get("density_quantiles", {}),
+            {**logit_bias, **config.get("logit_bias", {})}, {**sampling, **config.get("sampling", {})},
+        )  # fmt: skip
 
     def generate(
         self,
@@ -121,8 +128,8 @@ class NeuralGenerator:
 
     def _plan(self, request: Request) -> TokenPlan:
         style = self.style_info[request.style]
-        slot, leaning = self.styles.index(request.style), self._leaning[request.style]
-        return TokenPlan(request, style, slot, self._density, self.net.context, leaning)
+        slot, logit_bias = self.styles.index(request.style), self._logit_bias[request.style]
+        return TokenPlan(request, style, slot, self._density, self.net.context, logit_bias)
 
 
 def _ready(net: Transformer) -> SequenceNet:

@@ -62,11 +62,11 @@ class TokenPlan:
 
     def __init__(
         self, request: Request, style: Style, slot: int, density: Mapping[str, Sequence[float]], capacity: int,
-        leaning: LogitBiasConfig,
+        logit_bias: LogitBiasConfig,
     ) -> None:  # fmt: skip
         self.request = request
         self.style = style
-        self._capacity, self._leaning = capacity, leaning
+        self._capacity, self._logit_bias = capacity, logit_bias
         self.programs = dict(style.programs)
         self._given: Piece | None = None
         self._prompt: Piece | None = None
@@ -266,7 +266,7 @@ class TokenPlan:
         if self.request.raw:
             return None
         rng = np.random.default_rng([seed, 22])
-        return LogitBias(self._leaning, header.key or self._home, self._comes_home, rng)
+        return LogitBias(self._logit_bias, header.key or self._home, self._comes_home, rng)
 
     def stream(self, seed: int) -> PieceStream:
         header = self._header_for(seed)

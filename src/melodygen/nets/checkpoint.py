@@ -83,6 +83,8 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
         )
     if kind is not None and config["kind"] != kind:
         raise CheckpointError(f"checkpoint {folder} is a {config['kind']}, not a {kind}")
+    if "leaning" in config:  # the key's name until 0.2
+        config.setdefault("logit_bias", config.pop("leaning"))
     return config
 
 

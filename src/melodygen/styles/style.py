@@ -127,6 +127,11 @@ class StyleSampling:
     temperature: float | None = field(default=None, metadata={"low": 0.01, "high": 10.0})
     top_p: float | None = field(default=None, metadata={"low": 0.01, "high": 1.0})
 
+    def given(self) -> dict[str, float]:
+        """The options that are said."""
+        both = {"temperature": self.temperature, "top_p": self.top_p}
+        return {name: value for name, value in both.items() if value is not None}
+
 
 @dataclass(frozen=True)
 class Style:

@@ -40,8 +40,8 @@ def finish(run: Prepared, work: Path, out: Path, progress: TrainingState) -> dic
         levels = [v for v in levels if v >= 0]
         if levels:
             quantiles[name] = [float(np.quantile(levels, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)]
-    # a new style leans, and is drawn, as the one it began as
-    habits = {kind: dict(record["base"].get(kind, {})) for kind in ("leaning", "sampling")}
+    # a new style is sampled as the one it began as
+    habits = {kind: dict(record["base"].get(kind, {})) for kind in ("logit_bias", "sampling")}
     for habit in habits.values():
         habit |= {n: habit[k] for n, k in record["base"].get("nearest", {}).items() if k in habit}
     files_csv = (work / "files.csv").read_bytes()

@@ -82,7 +82,7 @@ def begin(
         base = {
             "path": str(source.resolve()), "model_id": generator.model_id, "sha256": checkpoints.weights_sha256(source),
             "density_quantiles": config.get("density_quantiles", {}), "nearest": nearest,
-            "leaning": config.get("leaning", {}), "sampling": config.get("sampling", {}),
+            "logit_bias": config.get("logit_bias", {}), "sampling": config.get("sampling", {}),
         }  # fmt: skip
         styles = [
             *generator.style_info.values(),
