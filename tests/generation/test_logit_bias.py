@@ -1,4 +1,4 @@
-"""Leaning: pushed hard, each lean does what it says; raw, none of them does anything."""
+"""Logit bias: with large values each bias does what it says; with ``raw`` none of them does anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tiny_generator import bars_of, make
 
 from melodygen.contracts import Draft
 from melodygen.evaluation.statistics import chord_tone_share, ending
-from melodygen.generation import logit_bias as leaning
+from melodygen.generation import logit_bias
 from melodygen.generation.logit_bias import LogitBias, LogitBiasConfig
 from melodygen.generation.quality import CYMBALS
 from melodygen.request import Request
@@ -22,20 +22,20 @@ SONG = Request("polka", 16, meter=(4, 4), key=(3, "minor"), tracks=("melody", "c
 NONE = LogitBiasConfig(0.0, 0.0, 0.0)
 
 
-def written(lean: LogitBiasConfig, request: Request = SONG) -> list[Draft]:
+def written(config: LogitBiasConfig, request: Request = SONG) -> list[Draft]:
     generator = make()
-    generator._logit_bias = {"polka": lean}
+    generator._logit_bias = {"polka": config}
     return generator.generate(request, range(1, 7))
 
 
 def test_strong_beats_are_on_the_chord() -> None:
     request = replace(SONG, chords=(("C:maj", "F:min"), ("G:7",)))
-    plain, leaning_ = (
+    plain, biased = (
         [chord_tone_share(score_to_piece(d.score)) for d in written(replace(NONE, chord=chord), request)]
         for chord in (0.0, 60.0)
     )
     assert np.nanmean(plain) < 0.8
-    assert set(np.array(leaning_)[~np.isnan(leaning_)]) == {1.0}
+    assert set(np.array(biased)[~np.isnan(biased)]) == {1.0}
 
 
 def test_the_last_bar_comes_home_and_rings() -> None:
@@ -61,34 +61,34 @@ def test_home_is_the_last_chord_where_chords_are_asked_for() -> None:
 
 
 def test_phrases_return(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaning, "RETURN_NATS", 80.0)
+    monkeypatch.setattr(logit_bias, "RETURN_NATS", 80.0)
     for draft in written(replace(NONE, back=1.0)):
         bars = bars_of(draft)
         assert [b.parts for b in bars[4:8]] == [b.parts for b in bars[:4]]
-        assert bars[8] in bars[:8]
+        assert bars[8].parts in [b.parts for b in bars[:8]]  # chords may be estimated from their surroundings
     assert all(bars_of(d)[4] != bars_of(d)[0] for d in written(NONE))
 
 
 def test_a_bar_that_varied_is_left_alone() -> None:
     header = Header(meter=(4, 4), roles=("melody",))
-    grammar, leaner = (
+    grammar, follower = (
         Grammar(header, 16),
         LogitBias(LogitBiasConfig(0, 1.0, 0), None, True, np.random.default_rng(0)),
     )
     rng = np.random.default_rng(1)
-    leans: list[bool] = []
+    biases: list[bool] = []
     while not grammar.ended:
         token = int(rng.choice(np.flatnonzero(grammar.allowed())))
-        added = leaner.lean(grammar)
-        leans.append(added is not None and bool(added.any()))
+        added = follower.values(grammar)
+        biases.append(added is not None and bool(added.any()))
         grammar.advance(token)
-        leaner.take(token, grammar)
-    assert any(leans)  # at the beginnings of bars
-    assert sum(leans) < len(leans) / 2
-    assert len(encode_header(header)) < len(leans)
+        follower.take(token, grammar)
+    assert any(biases)  # at the beginnings of bars
+    assert sum(biases) < len(biases) / 2
+    assert len(encode_header(header)) < len(biases)
 
 
-def test_raw_music_leans_nowhere() -> None:
+def test_raw_music_is_not_biased() -> None:
     raw = replace(SONG, raw=True)
     hard, none = written(LogitBiasConfig(60.0, 1.0, 80.0), raw), written(NONE, raw)
     assert [d.score for d in hard] == [d.score for d in none]
@@ -103,18 +103,21 @@ def test_a_tune_does_not_say_one_note_for_ever(monkeypatch: pytest.MonkeyPatch) 
         turns = np.flatnonzero(np.diff(pitches) != 0)
         return int(np.diff(np.concatenate(([-1], turns, [len(pitches) - 1]))).max())
 
-    monkeypatch.setattr(leaning, "TIRED_AFTER", 0)
-    monkeypatch.setattr(leaning, "TIRED_NATS", -80.0)  # in love with its last note
-    assert min(longest(d) for d in written(NONE)) > 8
-    monkeypatch.setattr(leaning, "TIRED_AFTER", 1)
-    monkeypatch.setattr(leaning, "TIRED_NATS", 80.0)
-    monkeypatch.setattr(leaning, "TIRED_MOST", 80.0)
+    monkeypatch.setattr(logit_bias, "REPEATS_BEFORE_BIAS", 0)
+    monkeypatch.setattr(logit_bias, "REPEAT_NATS", -80.0)  # the last pitch is preferred
+    for draft in written(NONE):
+        melody = draft.score.track_by_role("melody")
+        assert melody is not None
+        assert longest(draft) == len(melody) > 2
+    monkeypatch.setattr(logit_bias, "REPEATS_BEFORE_BIAS", 1)
+    monkeypatch.setattr(logit_bias, "REPEAT_NATS", 80.0)
+    monkeypatch.setattr(logit_bias, "MAX_REPEAT_NATS", 80.0)
     assert max(longest(d) for d in written(NONE)) <= 2
 
 
 def test_chords_are_struck_and_cymbals_keep_time() -> None:
     request = replace(SONG, tracks=("melody", "chords", "drums"))
-    hard, none = (written(lean, request) for lean in (replace(NONE, comping=80.0, cymbals=80.0), NONE))
+    hard, none = (written(config, request) for config in (replace(NONE, comping=80.0, cymbals=80.0), NONE))
 
     def held(draft: Draft) -> int:
         track = draft.score.track_by_role("chords")
@@ -122,7 +125,7 @@ def test_chords_are_struck_and_cymbals_keep_time() -> None:
         return int((track.notes["duration_ticks"] >= 0.74 * 1920).sum())
 
     def cymbals(drafts: list[Draft]) -> float:
-        """Their share of all strokes."""
+        """Share of cymbal strokes in all strokes."""
         keys = np.concatenate([t.notes["pitch"] for d in drafts for t in d.score.tracks if t.is_drum])
         return float(np.isin(keys, CYMBALS).mean())
 

@@ -61,8 +61,8 @@ def test_draws_follow_the_probabilities(options: SamplingOptions, expected: tupl
 
 def test_a_lean_bends_the_odds_and_not_the_probability() -> None:
     logits = np.log(np.array([0.5, 0.25, 0.15, 0.1]))
-    lean, rng = np.array([0, np.log(4.0), 0, 0]), np.random.default_rng(4)
-    drawn = [choose(logits, np.ones(4, bool), SamplingOptions(), rng, lean) for _ in range(4000)]
+    bias, rng = np.array([0, np.log(4.0), 0, 0]), np.random.default_rng(4)
+    drawn = [choose(logits, np.ones(4, bool), SamplingOptions(), rng, bias) for _ in range(4000)]
     expected = np.array([0.5, 1.0, 0.15, 0.1]) / 1.75
     np.testing.assert_allclose(np.bincount([t for t, _ in drawn], minlength=4) / 4000, expected, atol=0.025)
     assert {round(p, 6) for t, p in drawn if t == 1} == {round(float(np.log(0.25)), 6)}
@@ -93,7 +93,7 @@ class Counted:
     def allowed(self) -> NDArray[np.bool_]:
         return np.arange(10) < 5
 
-    def lean(self) -> None:
+    def logit_bias(self) -> None:
         return None
 
     def take(self, token: int, log_prob: float | None) -> None:

@@ -1,1 +1,1 @@
-"""Generation: request parsing, prompt, sampling, logit bias, quality, and the generate-then-classify loop."""
+"""Generation: prompt, sampling, logit bias, quality, and the loop that generates and classifies."""

@@ -1,9 +1,10 @@
-"""Where written music leans beyond what the net learned: on the chord, back to its bars, home, off a worn-out note.
+"""Logit bias of generation: towards chord tones, repeated phrases, a rhythm, and a close on the tonic.
 
-A small net knows a style from bar to bar; what holds a whole piece together it learns last. A lean is a few nats added
-to the logits before a token is drawn: it bends odds, it forbids nothing, and what the net finds out of the question
-stays out. How much each style leans is in the checkpoint (``logit_bias``): it closes the gap that was measured between
-this model and human music. Why, and with what effect: docs/decisions/0011-leaning.md.
+A small net learns a style from bar to bar; what holds a whole piece together it learns last. A bias is a few
+nats added to the logits before a token is drawn. It changes odds and forbids nothing, so what the net rules
+out stays out. The checkpoint holds the bias of each style (``logit_bias`` in ``config.json``); its size closes
+the gap that was measured between this model and human music. Reasons and effects:
+docs/decisions/0011-logit-bias.md.
 """
 
 from __future__ import annotations
@@ -39,21 +40,30 @@ _CYMBALS = np.array(
     ]
 )
 PHRASE_BARS = 4
+"""Length of a phrase that may be repeated."""
 HELD_SHARE = 0.75
-"""Of the bar: a chord as long as that is held, not played."""
+"""A chord that lasts this share of the bar counts as held rather than struck."""
 RETURN_NATS = 4.0
-"""Towards the next token of the phrase that returns: most of its bars come back whole, some varied."""
-TIRED_AFTER, TIRED_NATS, TIRED_MOST = 6, 0.5, 6.0
-"""A tune that says one pitch more often than this in a row leans away from it, more with each time, up to the most."""
+"""Bias towards the next token of a repeated phrase: most of its bars come back whole, some varied."""
+REPEATS_BEFORE_BIAS, REPEAT_NATS, MAX_REPEAT_NATS = 6, 0.5, 6.0
+"""A melody that repeats one pitch more than REPEATS_BEFORE_BIAS times is biased away from it: by REPEAT_NATS for each
+further time, up to MAX_REPEAT_NATS.
+"""
 CADENCE_BARS = 2
-"""The last bars do not return to earlier ones: they close."""
+"""The last bars of a piece do not repeat earlier ones, because they close it."""
 
 
 @dataclass(frozen=True)
 class LogitBiasConfig:
-    """``chord``: melody and bass towards the sounding chord on strong beats, in nats. ``back``: how likely a phrase of
-    four bars returns to an earlier one, 0 to 1. ``home``: in the last bar, to the tonic and to rest, in nats.
-    ``comping``: away from chords held for most of a bar, in nats. ``cymbals``: towards them, in nats a stroke."""
+    """The logit bias of one style.
+
+    Attributes:
+        chord: nats towards the sounding chord, for melody and bass on strong beats.
+        back: probability 0-1 that a phrase of four bars repeats an earlier one.
+        home: nats towards the tonic and towards rest, in the last bar.
+        comping: nats away from chords that are held for most of a bar.
+        cymbals: nats towards cymbals, for each stroke.
+    """
 
     chord: float = 0.4
     back: float = 0.1
@@ -63,11 +73,14 @@ class LogitBiasConfig:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Mapping[str, float]], style: str) -> LogitBiasConfig:
+        """Return the bias of ``style`` from a checkpoint's ``logit_bias`` table; the defaults for a style it
+        lacks.
+        """
         return cls(**config.get(style, {}))
 
 
 class LogitBias:
-    """Follows one stream and says where its next token leans."""
+    """Follows one stream and computes the bias of its next token."""
 
     def __init__(
         self,
@@ -76,19 +89,26 @@ class LogitBias:
         ends_on_tonic: bool,
         rng: np.random.Generator,
     ) -> None:
-        """``ends_on_tonic``: the last bar written is the piece's last. ``rng`` decides which phrases return."""
-        self._config, self._key, self._comes_home, self._rng = config, key, ends_on_tonic, rng
+        """Begin a stream.
+
+        Args:
+            config: the bias of the style.
+            key: tonic 0-11 and mode of the piece, or None.
+            ends_on_tonic: the last bar written is the last bar of the piece.
+            rng: decides which phrases are repeated.
+        """
+        self._config, self._key, self._ends_on_tonic, self._rng = config, key, ends_on_tonic, rng
         self._returns_by = 0
-        """How many bars before this one stand those that return; 0 for new music."""
+        """Distance in bars to the bars that are repeated; 0 for new music."""
         self._bars: list[dict[str, list[int]]] = []
         self._chords: list[tuple[int, frozenset[int]]] = []
-        """Of this bar: position, pitch classes; the first may be the one that was held on."""
+        """(position, pitch classes) of the chords of this bar; the first may be held over from the bar before."""
         self._root = -1
-        self._said, self._times = -1, 0
-        """The tune's last pitch, and how often in a row."""
+        self._last_pitch, self._repeats = -1, 0
+        """The melody's last pitch, and how many times in a row it came."""
 
     def take(self, token: int, grammar: Grammar) -> None:
-        """``grammar`` has taken the token already."""
+        """Accept a token that ``grammar`` has accepted already."""
         kind, value = _V.kinds[token], _V.values[token]
         if kind == "bar":
             phrase, bar = divmod(len(self._bars), PHRASE_BARS)
@@ -102,8 +122,8 @@ class LogitBias:
         elif grammar.role:
             self._bars[-1][grammar.role].append(token)
         if kind == "pitch" and grammar.role == "melody":
-            self._times = self._times + 1 if value == self._said else 1
-            self._said = value
+            self._repeats = self._repeats + 1 if value == self._last_pitch else 1
+            self._last_pitch = value
         if kind == "chord_root":
             self._root = value - 1
             if value == 0:
@@ -112,20 +132,22 @@ class LogitBias:
             tones = CHORD_QUALITIES[CHORD_QUALITY_NAMES[value]]
             self._chords.append((grammar.position, frozenset((self._root + t) % 12 for t in tones)))
 
-    def lean(self, grammar: Grammar) -> NDArray[np.float64] | None:
-        """Nats to add to the logits (V,), or None for nothing."""
+    def values(self, grammar: Grammar) -> NDArray[np.float64] | None:
+        """Return the nats (V,) to add to the logits of the next token, or None before the first bar."""
         if not self._bars:
             return None
         added = np.zeros(_V.size)
-        if grammar.bars_left == 0 and self._comes_home:
+        if grammar.bars_left == 0 and self._ends_on_tonic:
             self._bias_to_tonic(grammar, added)
         else:
             self._bias_to_chord(grammar, added)
             self._bias_to_rhythm(grammar, added)
             if self._returns_by and grammar.bars_left >= CADENCE_BARS:
                 self._bias_to_return(grammar, added)
-        if grammar.role == "melody" and self._times > TIRED_AFTER:
-            _pitches(added)[self._said] -= min(TIRED_NATS * (self._times - TIRED_AFTER), TIRED_MOST)
+        if grammar.role == "melody" and self._repeats > REPEATS_BEFORE_BIAS:
+            _pitches(added)[self._last_pitch] -= min(
+                REPEAT_NATS * (self._repeats - REPEATS_BEFORE_BIAS), MAX_REPEAT_NATS
+            )
         return added
 
     def _bias_to_chord(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
@@ -146,37 +168,37 @@ class LogitBias:
         source, role = self._bars[-1 - self._returns_by], grammar.role
         there, here = source.get(role, []), self._bars[-1].get(role, [])
         if there[: len(here)] != here:
-            return  # varied: it goes its own way until the next role or bar
+            return  # the copy was varied: no bias until the next role or bar
         if len(there) > len(here):
             added[there[len(here)]] += RETURN_NATS
             return
-        added[_V.slice("position").start :] -= RETURN_NATS  # all that would go on
+        added[_V.slice("position").start :] -= RETURN_NATS  # every token that would go on with the segment
         following = self._role_after(role, grammar, source)
         added[_V.slice("bar") if following is None else following] += RETURN_NATS
 
     def _bias_to_tonic(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
-        home, role = self._config.home, grammar.role
+        nats, role = self._config.home, grammar.role
         used = {r for bar in self._bars for r in bar} - {"drums"}
         following = self._role_after(role, grammar, used)
         if following is not None:
-            added[following] += home  # nobody is missing at the end
-        if grammar.position >= 0:  # something has been said: it is enough
-            added[_V.slice("position")] -= 0.5 * home if role == "drums" else home
+            added[following] += nats  # every role that played before plays in the last bar
+        if grammar.position >= 0:  # one onset is enough
+            added[_V.slice("position")] -= 0.5 * nats if role == "drums" else nats
         if self._key is None or not role or role == "drums":
             return
         tonic, third = self._key[0], 4 if self._key[1] == "major" else 3
         if role == "chordline":
-            added[_ROOT + 1 + tonic] += 1.5 * home  # what the other roles will be written to
+            added[_ROOT + 1 + tonic] += 1.5 * nats  # the other roles follow the chord
             return
         if role != "bass":
             triad = frozenset((tonic, (tonic + third) % 12, (tonic + 7) % 12))
-            _pitches(added)[_of_classes(triad)] += 0.5 * home
+            _pitches(added)[_of_classes(triad)] += 0.5 * nats
         if role in ("bass", "melody"):
-            _pitches(added)[_of_classes(frozenset((tonic,)))] += home if role == "bass" else 0.75 * home
+            _pitches(added)[_of_classes(frozenset((tonic,)))] += nats if role == "bass" else 0.75 * nats
 
     @staticmethod
     def _role_after(role: str, grammar: Grammar, wanted: Container[str]) -> int | None:
-        """The token of the next wanted role, in the header's order."""
+        """Return the token of the next wanted role in the header's order, or None."""
         roles = grammar.header.roles
         rest = roles[roles.index(role) + 1 :] if role else roles
         name = next((r for r in rest if r in wanted), None)
@@ -185,7 +207,7 @@ class LogitBias:
 
 @lru_cache(maxsize=256)
 def _of_classes(classes: frozenset[int]) -> NDArray[np.bool_]:
-    """Which MIDI numbers are of these pitch classes."""
+    """Return a mask (128,) of the MIDI numbers that belong to these pitch classes."""
     return np.isin(np.arange(_V.counts["pitch"]) % 12, list(classes))
 
 

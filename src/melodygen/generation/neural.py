@@ -1,7 +1,7 @@
-"""The built-in generator: a sequence net, sampled under the grammar.
+"""The built-in generator: a sequence net that is sampled under the grammar.
 
-A request becomes a header and, bar by bar, tokens that are forced (chords, given roles) or drawn. Prompts and the bars
-around an infill are context. All drafts of a call are written together.
+A request becomes a header and, bar by bar, tokens that are forced (chords, given roles) or drawn. Prompts and
+the bars around an infill are context. All drafts of a call are written together.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from melodygen.styles.style import Style, style_named
 from melodygen.tokens.vocabulary import VOCABULARY
 
 NETS: dict[str, Callable[..., Any]] = {"transformer": Transformer, "lstm": Lstm}
-USUAL_SAMPLING = {"temperature": 0.9, "top_p": 0.95}
-"""Of a model that says nothing else (``sampling`` in its config)."""
+DEFAULT_SAMPLING = {"temperature": 0.9, "top_p": 0.95}
+"""Sampling of a model whose config has no ``sampling``."""
 
 
 CARRIED = ("name", "description", "qpm", "meter", "tracks", "programs", "mode", "swing")
@@ -39,24 +39,37 @@ CARRIED = ("name", "description", "qpm", "meter", "tracks", "programs", "mode", 
 
 
 class NeuralGenerator:
-    """A Generator (see contracts) over a checkpoint folder."""
+    """A ``contracts.Generator`` over a sequence net.
+
+    Args:
+        net: a trained ``Transformer`` or ``Lstm``.
+        styles: the styles the net knows, in the order of its style slots.
+        model_id: name and hash that go into the provenance.
+        density_quantiles: of each style, density levels at evenly spaced quantiles of its training bars.
+        logit_bias: fields of ``LogitBiasConfig`` by style.
+        sampling: ``temperature`` and ``top_p`` by style.
+    """
 
     def __init__(
         self, net: Any, styles: Mapping[str, Style], model_id: str, density_quantiles: Mapping[str, Sequence[float]],
         logit_bias: Mapping[str, Mapping[str, float]] | None = None,
         sampling: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:  # fmt: skip
-        self.net = _ready(net) if isinstance(net, Transformer) else net.eval()
+        self.net = _decoder(net) if isinstance(net, Transformer) else net.eval()
         self.model_id = model_id
         self.style_info = dict(styles)
         self.styles = tuple(styles)
         self._density = dict(density_quantiles)
-        self._usual = {name: {**USUAL_SAMPLING, **(sampling or {}).get(name, {})} for name in styles}
+        self._sampling = {name: {**DEFAULT_SAMPLING, **(sampling or {}).get(name, {})} for name in styles}
         self._logit_bias = {name: LogitBiasConfig.from_config(logit_bias or {}, name) for name in styles}
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> NeuralGenerator:
-        """Raises CheckpointError where the folder is not a generator of this vocabulary."""
+        """Load a generator from a checkpoint folder.
+
+        Raises:
+            CheckpointError: the folder is not a generator of this vocabulary.
+        """
         folder = Path(folder)
         config = checkpoints.read_config(folder, "generator")
         if config.get("vocabulary_id") != VOCABULARY.vocabulary_id:
@@ -73,9 +86,9 @@ class NeuralGenerator:
         checkpoints.load_weights(folder, net)
         model_id = f"{folder.resolve().name}@{checkpoints.weights_sha256(folder)[:12]}"
         known = list_styles()  # a style's own file says what the checkpoint does not
-        usual = {name: style_named(name, known) for name in styles}
-        sampling = {name: style.sampling.given() for name, style in usual.items() if style.sampling.given()}
-        logit_bias = {name: style.logit_bias for name, style in usual.items() if style.logit_bias}
+        by_name = {name: style_named(name, known) for name in styles}
+        sampling = {name: style.sampling.given() for name, style in by_name.items() if style.sampling.given()}
+        logit_bias = {name: style.logit_bias for name, style in by_name.items() if style.logit_bias}
         return cls(
             net, styles, model_id, config.get("density_quantiles", {}),
             {**logit_bias, **config.get("logit_bias", {})}, {**sampling, **config.get("sampling", {})},
@@ -87,12 +100,20 @@ class NeuralGenerator:
         seeds: Sequence[int],
         progress: Callable[[float], None] | None = None,
     ) -> list[Draft]:
-        """Drafts for all seeds, in their order.
+        """Return one draft for each seed, in order.
 
-        With ``prompt`` a draft holds the bars that follow it; with ``given`` the given roles (all of them where none
-        are named) and those written, at least as many bars as the given piece has; with ``fill`` the whole piece, its
-        gap filled. Given music stays as it is on the grid of the tokens (twelfths of a quarter), its meter with it.
-        Raises UsageError for what the net cannot say.
+        With ``prompt`` a draft holds the bars after it. With ``given`` it holds the given roles (all of them
+        where none are named) and the new ones, at least as many bars as the given piece has. With ``fill`` it
+        holds the whole piece with its gap filled. Given music stays as it is on the grid of the tokens
+        (twelfths of a quarter), and so does its meter.
+
+        Args:
+            request: what to write.
+            seeds: one seed for each draft.
+            progress: called with the share that is done, 0.0 to 1.0.
+
+        Raises:
+            UsageError: the request asks for what the net cannot say.
         """
         if request.style not in self.style_info:
             raise UsageError(
@@ -101,20 +122,20 @@ class NeuralGenerator:
         plan = self._plan(request)
         streams = [plan.stream(seed) for seed in seeds]
         total = max(1, len(streams) * plan.num_bars)
-        told = -1.0
+        reported = -1.0
 
         def on_step() -> None:
-            nonlocal told
+            nonlocal reported
             done = sum(len(s.bars) for s in streams) / total
-            if progress is not None and done - told >= 0.02:
-                told = done
+            if progress is not None and done - reported >= 0.02:
+                reported = done
                 progress(min(1.0, done))
 
-        usual = self._usual[request.style]
+        defaults = self._sampling[request.style]
         options = SamplingOptions(
-            usual["temperature"] if request.temperature is None else request.temperature,
+            defaults["temperature"] if request.temperature is None else request.temperature,
             request.top_k,
-            usual["top_p"] if request.top_p is None else request.top_p,
+            defaults["top_p"] if request.top_p is None else request.top_p,
         )
         write(self.net, streams, options, self.net.context, on_step)
         if progress is not None:
@@ -132,14 +153,14 @@ class NeuralGenerator:
         return TokenPlan(request, style, slot, self._density, self.net.context, logit_bias)
 
 
-def _ready(net: Transformer) -> SequenceNet:
+def _decoder(net: Transformer) -> SequenceNet:
     dtype = quickest_dtype()
-    writer = TransformerDecoder(net, dtype)
-    return ChunkedPrompt(writer) if dtype == torch.bfloat16 else writer
+    decoder = TransformerDecoder(net, dtype)
+    return ChunkedPrompt(decoder) if dtype == torch.bfloat16 else decoder
 
 
 def style_to_json(style: Style) -> dict[str, Any]:
-    """What a checkpoint carries of a style: enough to use it where its file is not installed."""
+    """Return what a checkpoint holds of a style: enough to use it where the style's file is not installed."""
     return {name: getattr(style, name) for name in CARRIED} | {
         "meter": list(style.meter),
         "tracks": list(style.tracks),
@@ -147,7 +168,9 @@ def style_to_json(style: Style) -> dict[str, Any]:
 
 
 def style_from_json(record: Mapping[str, Any]) -> Style:
-    """The style that a checkpoint's config carries."""
+    """Return the style of a ``config.json`` entry. Raises KeyError or TypeError for missing or unknown
+    fields.
+    """
     values = dict(record)
     values["meter"] = tuple(values["meter"])
     values["tracks"] = tuple(values["tracks"])
@@ -155,5 +178,9 @@ def style_from_json(record: Mapping[str, Any]) -> Style:
 
 
 def load_generator(spec: str = "") -> NeuralGenerator:
-    """A generator by the name or the folder of a checkpoint; empty for the shipped one."""
+    """Return the generator of a checkpoint. Raises CheckpointError where it cannot be loaded.
+
+    Args:
+        spec: name or folder of a checkpoint; empty for the shipped one.
+    """
     return NeuralGenerator.from_folder(checkpoints.resolve(spec, checkpoints.DEFAULT_GENERATOR))

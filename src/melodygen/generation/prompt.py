@@ -235,12 +235,12 @@ class TokenPlan:
         return forced
 
     @property
-    def _comes_home(self) -> bool:
+    def _ends_piece(self) -> bool:
         """Whether the last bar to write is the piece's last."""
         return self._stop_at == 0
 
     @property
-    def _home(self) -> tuple[int, str] | None:
+    def _final_key(self) -> tuple[int, str] | None:
         """The key a piece comes home to where none is said: the last chord asked for, else that of the given music."""
         for label in reversed(self.request.chords[-1] if self.request.chords else ()):
             parsed = parse_chord(label)
@@ -262,11 +262,11 @@ class TokenPlan:
         tonic = signature if mode == "major" else (signature + 9) % 12
         return replace(self.header, key=(tonic, mode))
 
-    def _leaner(self, header: Header, seed: int) -> LogitBias | None:
+    def _stream_bias(self, header: Header, seed: int) -> LogitBias | None:
         if self.request.raw:
             return None
         rng = np.random.default_rng([seed, 22])
-        return LogitBias(self._logit_bias, header.key or self._home, self._comes_home, rng)
+        return LogitBias(self._logit_bias, header.key or self._final_key, self._ends_piece, rng)
 
     def stream(self, seed: int) -> PieceStream:
         header = self._header_for(seed)
@@ -281,7 +281,7 @@ class TokenPlan:
             self._forced,
             self._stop_at,
             self._capacity,
-            self._leaner(header, seed),
+            self._stream_bias(header, seed),
         )
 
     def score(self, stream: PieceStream) -> Score:
@@ -295,7 +295,7 @@ class TokenPlan:
             bars = (*self._given.bars[:first], *written, *self._given.bars[first + count :])
             new = range(first, first + count)
             key = key or self._given.key
-        bars = finish(bars, self._single, new, self._kept, ring=self._comes_home and not self.request.raw)
+        bars = finish(bars, self._single, new, self._kept, ring=self._ends_piece and not self.request.raw)
         piece = Piece(bars, self.qpm, key or estimate_piece_key(bars))
         return piece_to_score(harmonise(piece), self.programs, title=self.style.name)
 

@@ -1,8 +1,9 @@
-"""Write token streams: logits -> token under temperature, top-k, top-p and the grammar's mask, a batch at a time.
+"""Sampling of token streams in batches: temperature, top-k, top-p and the grammar's mask turn logits into
+tokens.
 
-Each stream has its own random generator, so what it draws does not depend on the draws of the others. Streams are
-written in groups of ``GROUP``, as many groups at once as there are cores: the groups, and with them every bit of what
-is computed, are the same on any number of cores.
+Each stream has its own random generator, so its draws do not depend on those of the others. Streams are
+written in groups of ``GROUP``, as many groups at once as there are cores. The groups, and with them every bit
+of the computation, are the same on any number of cores.
 """
 
 from __future__ import annotations
@@ -24,35 +25,50 @@ from torch import Tensor
 from melodygen.nets.sequence_net import SequenceNet
 
 GROUP = 4
-"""Streams that share a step. More would share the reading of the weights, but leave cores idle."""
+"""Number of streams that share a step. More would read the weights less often, but leave cores idle."""
 
 
 class Stream(Protocol):
-    """One sequence in the making: says what may come next, takes what was chosen."""
+    """One sequence in the making: it says what may come next and takes what was chosen.
+
+    Attributes:
+        rng: random generator of this stream alone.
+        done: whether the stream has ended.
+    """
 
     rng: np.random.Generator
     done: bool
 
     def prefix(self) -> list[int]:
-        """The context so far, short enough for the net; the stream is at its end."""
+        """Return the tokens so far, ending with the latest and short enough for the net's context."""
         ...
 
     def forced(self) -> int | None:
-        """A token that must come next whatever the net says, or None."""
+        """Return a token that must come next whatever the net says, or None."""
         ...
 
-    def allowed(self) -> NDArray[np.bool_]: ...
-
-    def lean(self) -> NDArray[np.float64] | None:
-        """Nats to add to the logits before a token is drawn, or None."""
+    def allowed(self) -> NDArray[np.bool_]:
+        """Return the mask (V,) of the tokens that may come next."""
         ...
 
-    def take(self, token: int, log_prob: float | None) -> None: ...
+    def logit_bias(self) -> NDArray[np.float64] | None:
+        """Return the nats (V,) to add to the logits before a token is drawn, or None."""
+        ...
+
+    def take(self, token: int, log_prob: float | None) -> None:
+        """Accept the next token; ``log_prob`` in nats is None for a forced token."""
+        ...
 
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """``top_k`` 0 is all; ``top_p`` 1.0 is all."""
+    """How a token is drawn.
+
+    Attributes:
+        temperature: divides the logits, more than 0.
+        top_k: only the k most probable tokens are drawn; 0 is all.
+        top_p: only the most probable tokens that together reach this probability are drawn; 1.0 is all.
+    """
 
     temperature: float = 1.0
     top_k: int = 0
@@ -61,7 +77,7 @@ class SamplingOptions:
 
 @dataclass
 class Stepper:
-    """A net with its cache: feed prefixes of unequal length, then one token a row at a time."""
+    """A net with its state: it is fed prefixes of unequal length, then one token a row at a time."""
 
     net: SequenceNet
     capacity: int
@@ -70,7 +86,9 @@ class Stepper:
     _starts: Tensor | None = field(default=None)
 
     def start(self, prefixes: Sequence[Sequence[int]]) -> Tensor:
-        """Logits (B, V) after the prefixes."""
+        """Feed the prefixes and return the logits (B, V) after them. Raises ValueError for a prefix beyond
+        the capacity.
+        """
         lengths = [len(p) for p in prefixes]
         longest = max(lengths)
         if longest > self.capacity:
@@ -94,15 +112,17 @@ class Stepper:
 
     @property
     def is_full(self) -> bool:
+        """Whether the net's context is used up."""
         return self._at >= self.capacity
 
     def keep(self, rows: list[int]) -> None:
-        """Go on with some of the rows only."""
+        """Continue with the given rows only."""
         self._state = self.net.keep_rows(self._state, rows)
         if self._starts is not None:
             self._starts = self._starts[rows]
 
     def feed(self, tokens: Sequence[int]) -> Tensor:
+        """Feed one token a row and return the logits (B, V) after it."""
         logits = self.net.step(torch.tensor(tokens)[:, None], self._state, self._at, self._starts)
         self._at += 1
         return logits
@@ -113,10 +133,23 @@ def choose(
     allowed: NDArray[np.bool_],
     options: SamplingOptions,
     rng: np.random.Generator,
-    lean: NDArray[np.float64] | None = None,
+    bias: NDArray[np.float64] | None = None,
 ) -> tuple[int, float]:
-    """(token, log probability in nats under the mask at temperature 1). ``lean`` is added to the logits for the draw,
-    and is no part of the probability."""
+    """Draw a token.
+
+    Args:
+        logits: (V,) of the net.
+        allowed: (V,) mask of the tokens that the grammar allows.
+        options: temperature, top-k and top-p.
+        rng: random generator of the stream.
+        bias: (V,) nats added to the logits for the draw; the returned probability ignores it.
+
+    Returns:
+        The token and its log-probability in nats, under the mask at temperature 1.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
     tokens = allowed.nonzero()[0]
     if not len(tokens):
         raise ValueError("the grammar allows no token here")
@@ -124,7 +157,7 @@ def choose(
         return int(tokens[0]), 0.0
     plain = logits[tokens]
     plain -= plain.max()
-    scaled = plain if lean is None else plain + lean[tokens]
+    scaled = plain if bias is None else plain + bias[tokens]
     if options.temperature != 1.0:
         scaled = scaled / options.temperature
     order = (-scaled).argsort(kind="stable")
@@ -141,7 +174,10 @@ def choose(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch on one thread inside the block: sampling is many small operations; on a busy machine more threads spin."""
+    """Run torch on one thread inside the block.
+
+    Sampling is many small operations; on a busy machine more threads only wait for each other.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -157,15 +193,22 @@ def write(
     capacity: int,
     on_step: Callable[[], None] | None = None,
 ) -> None:
-    """Run all streams to their end. ``on_step`` is called now and then, in the thread that called.
+    """Run all streams to their end.
 
-    An exception in any group, Ctrl-C too, stops all of them and is raised here.
+    An exception in any group, Ctrl-C too, stops all groups and is raised here.
+
+    Args:
+        net: the sequence net.
+        streams: the streams to write; they are changed.
+        options: how tokens are drawn.
+        capacity: the net's context, in tokens.
+        on_step: called after a step, in the thread that called this function.
     """
     waiting = deque([s for s in streams[i : i + GROUP] if not s.done] for i in range(0, len(streams), GROUP))
     lock, stop = threading.Lock(), threading.Event()
     failures: list[BaseException] = []
 
-    def work(tell: Callable[[], None]) -> None:
+    def work(report: Callable[[], None]) -> None:
         try:
             with torch.inference_mode():
                 while not stop.is_set():
@@ -173,22 +216,21 @@ def write(
                         group = waiting.popleft() if waiting else None
                     if group is None:
                         return
-                    _write_group(net, group, options, capacity, tell, stop)
+                    _write_group(net, group, options, capacity, report, stop)
         except BaseException as error:
             failures.append(error)
             stop.set()
 
     with one_thread():
-        helpers = [
-            threading.Thread(target=work, args=(_tell_nobody,))
-            for _ in range(min(len(waiting), _cores()) - 1)
+        workers = [
+            threading.Thread(target=work, args=(_no_step,)) for _ in range(min(len(waiting), _cores()) - 1)
         ]
         try:
-            for helper in helpers:
-                helper.start()
-            work(on_step or _tell_nobody)
-            for helper in helpers:
-                helper.join()
+            for worker in workers:
+                worker.start()
+            work(on_step or _no_step)
+            for worker in workers:
+                worker.join()
         except BaseException:
             stop.set()
             raise
@@ -197,11 +239,11 @@ def write(
 
 
 def _cores() -> int:
-    """Those this process may run on."""
+    """Return the number of cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _tell_nobody() -> None:
+def _no_step() -> None:
     return
 
 
@@ -213,8 +255,11 @@ def _write_group(
     on_step: Callable[[], None],
     stop: threading.Event,
 ) -> None:
-    """One batch to its end. A stream that is done leaves it; when the cache is full, each goes on from its own
-    shortened prefix."""
+    """Write one batch to its end.
+
+    A stream that is done leaves the batch. When the net's context is full, every stream continues from its
+    own shortened prefix.
+    """
     while streams:
         stepper = Stepper(net, capacity)
         logits = stepper.start([s.prefix() for s in streams])
@@ -225,7 +270,9 @@ def _write_group(
                 token = stream.forced()
                 log_prob = None
                 if token is None:
-                    token, log_prob = choose(table[row], stream.allowed(), options, stream.rng, stream.lean())
+                    token, log_prob = choose(
+                        table[row], stream.allowed(), options, stream.rng, stream.logit_bias()
+                    )
                 stream.take(token, log_prob)
                 tokens.append(token)
             on_step()
