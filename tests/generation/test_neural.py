@@ -204,7 +204,7 @@ def test_what_goes_on_is_written_as_if_more_were_to_come(generator: NeuralGenera
     """The countdown does not reach the last bar, so that nothing is led home; the bars are those asked for."""
     request = Request("polka", bars=2, meter=(2, 4), prompt=tune() if prompted else None)
     ends, goes_on = (generator._plan(replace(request, goes_on=more)) for more in (False, True))
-    assert (ends._comes_home, goes_on._comes_home) == (True, False)
+    assert (ends._ends_piece, goes_on._ends_piece) == (True, False)
     assert goes_on._first_left - ends._first_left == goes_on._stop_at - ends._stop_at == 8
     assert len(bars_of(generator.generate(replace(request, goes_on=True), [1])[0])) == 2
 
