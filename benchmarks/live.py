@@ -116,7 +116,7 @@ def play_melodygen(port: str, count: int, realtime: bool) -> list[float]:
     from melodygen.live.player import Player
     from melodygen.live.ports import PortOutput
     from melodygen.live.score_processor import ScoreProcessor
-    from melodygen.live.session import Session
+    from melodygen.live.session import Session, SessionOptions
 
     output = PortOutput(port)
     times: list[float] = []
@@ -129,7 +129,9 @@ def play_melodygen(port: str, count: int, realtime: bool) -> list[float]:
 
     output.send = logged  # type: ignore[method-assign]
     processor = ScoreProcessor(make_score(count))
-    session = Session(processor, Player(output), InternalClock(QPM), until=processor.length_quarters + 0.1)
+    session = Session(
+        processor, Player(output), InternalClock(QPM), SessionOptions(until=processor.length_quarters + 0.1)
+    )
     session.start_when(lambda: True)
     session.run(realtime=realtime)
     output.close()

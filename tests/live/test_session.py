@@ -25,7 +25,7 @@ from melodygen.live.player import Player
 from melodygen.live.ports import RoutedOutput, find_port
 from melodygen.live.recorder import Recorder
 from melodygen.live.score_processor import ScoreProcessor
-from melodygen.live.session import Session
+from melodygen.live.session import Session, SessionOptions
 from melodygen.live.transport import MidiBytes
 from melodygen.music.score import Score, Tempo, TimeSignature, Track
 
@@ -112,10 +112,14 @@ def beat_score(qpm: float = 120.0, quarters: int = 64, **changes: object) -> Sco
     return Score((Track(notes, role="melody"),), (Tempo(0, qpm),), **changes)  # type: ignore[arg-type]
 
 
-def play(world: World, score: Score, seconds: float, clock: object = None, **options: object) -> Session:
+def play(
+    world: World, score: Score, seconds: float, clock: object = None, recorder: Recorder | None = None,
+    **options: object,
+) -> Session:  # fmt: skip
     processor = ScoreProcessor(score)
     clock = clock or InternalClock(tempos=processor.tempos)
-    session = Session(processor, world.player(), clock, now=world.now, **options)  # type: ignore[arg-type]
+    chosen = SessionOptions(**options)  # type: ignore[arg-type]
+    session = Session(processor, world.player(), clock, chosen, recorder=recorder, now=world.now)  # type: ignore[arg-type]
     world.at(seconds, session.stop)
     if isinstance(clock, InternalClock):
         session.start()
@@ -285,7 +289,9 @@ def test_own_output_is_not_heard_as_input() -> None:
             session_heard.extend(e.message for e in block.midi_in)
             return super().process(transport, block)
 
-    session = Session(Ears(score), world.player(), InternalClock(120.0), now=world.now, thru=True)
+    session = Session(
+        Ears(score), world.player(), InternalClock(120.0), SessionOptions(thru=True), now=world.now
+    )
     send = world.send
 
     def loopback(message: MidiBytes) -> bool:
@@ -538,7 +544,7 @@ def test_whatever_happens_nothing_is_left_sounding(happenings: list[tuple[float,
     world = World()
     engine = Engine(Scribe(), offline=True, bars_per_phrase=1)
     player = world.player()
-    session = Session(engine, player, InternalClock(170.0), now=world.now, clock_out=True)
+    session = Session(engine, player, InternalClock(170.0), SessionOptions(clock_out=True), now=world.now)
     for at, what in happenings:
         world.at(at, {
             "toggle": session.toggle,

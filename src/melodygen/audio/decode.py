@@ -182,7 +182,7 @@ class Recording:
             except (sf.LibsndfileError, RuntimeError, ValueError, OSError) as error:
                 if not self.signal.num_frames:
                     raise AudioError(f"{self.path.name} cannot be decoded: {_reason(error)}") from error
-                return  # what was read until here is heard; the listener says that it ends early
+                return  # keep what was read; the caller reports that the file ends early
             if not len(block):
                 return
             yield block

@@ -148,7 +148,7 @@ def live(
     from melodygen.live.player import Player
     from melodygen.live.ports import PortInput, find_port, list_inputs
     from melodygen.live.recorder import Recorder
-    from melodygen.live.session import Session
+    from melodygen.live.session import Session, SessionOptions
     from melodygen.live.terminal import keys
     from melodygen.registry import list_styles
 
@@ -213,13 +213,15 @@ def live(
                 engine,
                 player,
                 clock,
-                meter=beats,
-                latency_seconds=latency / 1000,
-                clock_out=clock_out,
-                count_in_bars=count_in,
-                thru=thru,
+                SessionOptions(
+                    meter=beats,
+                    latency_seconds=latency / 1000,
+                    clock_out=clock_out,
+                    count_in_bars=count_in,
+                    thru=thru,
+                    until=float("inf") if until is None else until * beats[0] * 4.0 / beats[1],
+                ),
                 recorder=recorder,
-                until=float("inf") if until is None else until * beats[0] * 4.0 / beats[1],
             )
             line = Line(lambda: _where(engine, session, clock), quiet)
             session.on_notice = line.say

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from melodygen.live.hotplug import PortWatch
     from melodygen.live.player import Player
-    from melodygen.live.ports import Output, Port
+    from melodygen.live.ports import MidiOutput, Port
     from melodygen.live.session import Session
 
 VIRTUAL_NAME = "melodygen"
@@ -23,7 +23,7 @@ LINE_SECONDS = 0.2
 @contextmanager
 def open_outputs(
     ports: list[str], virtual: str | None, channels: dict[str, int]
-) -> Iterator[tuple[Output, list[Port]]]:
+) -> Iterator[tuple[MidiOutput, list[Port]]]:
     """The port that was asked for, or several: ``drums=NAME`` sends a role to a port of its own. They are guarded,
     and closed in the end with all that is added to the list."""
     from melodygen.errors import UsageError
@@ -49,7 +49,7 @@ def open_outputs(
     try:
         output = PortOutput(main[0]) if main else PortOutput(virtual or VIRTUAL_NAME, virtual=True)
         opened.append(output)
-        routes: dict[int, Output] = {}
+        routes: dict[int, MidiOutput] = {}
         for role, name in by_role.items():
             routed = PortOutput(name)
             opened.append(routed)

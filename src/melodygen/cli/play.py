@@ -34,7 +34,7 @@ def play(
     from melodygen.live.clock import InternalClock
     from melodygen.live.player import Player
     from melodygen.live.score_processor import ScoreProcessor
-    from melodygen.live.session import Session
+    from melodygen.live.session import Session, SessionOptions
     from melodygen.live.terminal import keys
 
     check_range("tempo-factor", tempo_factor, 0.1, 10.0)
@@ -63,11 +63,13 @@ def play(
             processor,
             player,
             clock,
-            meter=(meter.numerator, meter.denominator),
-            latency_seconds=latency / 1000,
-            clock_out=clock_out,
-            loop=looped,
-            until=math.inf if looped else processor.length_quarters + 1e-6,
+            SessionOptions(
+                meter=(meter.numerator, meter.denominator),
+                latency_seconds=latency / 1000,
+                clock_out=clock_out,
+                loop=looped,
+                until=math.inf if looped else processor.length_quarters + 1e-6,
+            ),
         )
 
         def where() -> str:

@@ -27,7 +27,7 @@ from melodygen.engine.status import Status
 from melodygen.engine.timeline import Timeline, is_bar_line, next_bar_line
 from melodygen.engine.writer import PhraseRequest, Result, Worker, Writer
 from melodygen.errors import UsageError
-from melodygen.live.playhead import Playhead, SampleOf, Source, Stretch
+from melodygen.live.playhead import NoteSource, Playhead, SampleOf, Stretch
 from melodygen.live.transport import PROGRAM_CHANGE, Block, MidiEvent, Transport
 from melodygen.music.score import ROLES
 
@@ -40,7 +40,7 @@ HURRY_QUARTERS = 0.05
 """What comes so shortly before its place comes too late."""
 
 
-class Engine(Source):
+class Engine(NoteSource):
     """Plug-in style face of melodygen. ``offline``: the host bounces and may wait, so nothing is ever late.
 
     ``channels`` maps a role to a MIDI channel from 0. ``standby``: styles of which the idle worker keeps a phrase
@@ -221,7 +221,7 @@ class Engine(Source):
     def stretch_at(
         self, transport: Transport, cursor: float, grain: float, sample: SampleOf
     ) -> tuple[Stretch, float]:
-        """See :class:`~melodygen.live.playhead.Source`. Lays what is missing."""
+        """See :class:`~melodygen.live.playhead.NoteSource`. Lays what is missing."""
         self._answer_if_due(cursor, sample, transport)
         can_follow = self._offline or self._stock.has(transport.meter)
         if self._cut and can_follow and is_bar_line(transport, cursor, grain):
@@ -238,7 +238,7 @@ class Engine(Source):
         return placed, until
 
     def channel_of(self, voice: int) -> int | None:
-        """See :class:`~melodygen.live.playhead.Source`."""
+        """See :class:`~melodygen.live.playhead.NoteSource`."""
         role = ROLES[voice]
         return None if role in self._muted else self._channels[role]
 

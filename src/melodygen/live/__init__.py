@@ -1,1 +1,1 @@
-"""Music into a MIDI port, in time: transport, clocks, ports, player, session."""
+"""Live playing into a MIDI port: transport, clocks, ports, player and session."""

@@ -1,11 +1,11 @@
-"""Where the music stands at a moment: our own clock, or one that follows MIDI clock.
+"""Clocks: where the music stands at a moment, by our own tempo or by a MIDI clock that is followed.
 
-Times are seconds of ``time.perf_counter``, positions quarters from the start of the song. ``epoch`` counts starts,
-stops and jumps: while it stays the same, the position moves on steadily.
+Times are seconds of ``time.perf_counter``; positions are quarters from the start of the song. ``epoch``
+counts starts, stops and jumps: while it stays the same, the position moves steadily.
 
-MIDI clock (MIDI 1.0, System Real Time): 24 ticks a quarter. Start, Continue and Song Position Pointer only arm; the
-tick that follows *is* the position. The follower counts ticks (so it never drifts) and smooths their times with an
-alpha-beta filter whose gains begin as a least-squares fit and settle (Kalata 1984).
+MIDI clock (MIDI 1.0, System Real Time) has 24 ticks a quarter. Start, Continue and Song Position Pointer only
+arm; the tick that follows *is* the position. The follower counts ticks, so it never drifts, and smooths their
+times with an alpha-beta filter whose gains begin as a least-squares fit and then settle (Kalata 1984).
 """
 
 from __future__ import annotations
@@ -21,31 +21,42 @@ TICKS_PER_SIXTEENTH = 6
 TICK, START, CONTINUE, STOP, SONG_POSITION = 0xF8, 0xFA, 0xFB, 0xFC, 0xF2
 ALPHA, BETA = 0.25, 0.04
 RELOCK_TICKS = 0.6
-"""A tick this far off means the tempo was stepped: the filter begins anew."""
+"""A tick this far off means that the tempo was stepped: the filter begins anew."""
 LOST_SECONDS = 0.5
+"""The clock counts as lost when no tick comes for this long."""
 SLOWEST_QPM, FASTEST_QPM = 20.0, 400.0
 
 
 class Clock(Protocol):
-    """Read by the session's thread alone."""
+    """A clock that the session's thread alone reads."""
 
     epoch: int
     epoch_time: float
-    """When the epoch began, at :meth:`position` of that time."""
+    """Time at which the epoch began."""
     is_running: bool
 
     @property
-    def qpm(self) -> float: ...
+    def qpm(self) -> float:
+        """Tempo now."""
+        ...
 
-    def position(self, now: float) -> float: ...
+    def position(self, now: float) -> float:
+        """Return the position in quarters at the time ``now``."""
+        ...
 
     def watch(self, now: float) -> list[str]:
-        """Called often; what there is to say."""
+        """Check the state and return messages for the user. Called often."""
         ...
 
 
 class InternalClock:
-    """Our own tempo, or a tempo map of (quarters, qpm), the first at or before 0, times ``factor``."""
+    """A clock with our own tempo.
+
+    Args:
+        qpm: constant tempo, if there is no tempo map.
+        tempos: tempo map of (quarters, qpm); the first entry lies at or before 0.
+        factor: multiplies the tempos of the map.
+    """
 
     def __init__(
         self, qpm: float = 120.0, tempos: Sequence[tuple[float, float]] = (), factor: float = 1.0
@@ -66,35 +77,39 @@ class InternalClock:
 
     @property
     def qpm(self) -> float:
+        """Tempo at the current position."""
         return self._qpms[max(0, bisect_right(self._quarters, self._position) - 1)]
 
     def start(self, at: float, position: float | None = None) -> None:
-        """Run from ``at`` on, from ``position`` or from where it stood."""
+        """Run from the time ``at`` on, from ``position`` or from where the clock stood."""
         self.is_running = True
         self._turn(at, self._position if position is None else position)
 
     def stop(self, now: float) -> None:
+        """Stop where the clock stands at ``now``."""
         position = self.position(now)
         self.is_running = False
         self._turn(now, position)
 
     def seek(self, now: float, position: float) -> None:
+        """Move to ``position`` at ``now``."""
         self._turn(now, position)
 
     def set_qpm(self, now: float, qpm: float) -> None:
-        """One tempo from now on."""
+        """Use one constant tempo from ``now`` on."""
         self._position, self._time = self.position(now), now
         self._set_tempos([(0.0, qpm)])
 
     def shift(self, now: float, quarters: float) -> None:
-        """Move the position without a new epoch: a loop of our own."""
+        """Move the position by ``quarters`` without a new epoch, for a loop."""
         self._position, self._time = self.position(now) + quarters, now
 
     def skip(self, seconds: float) -> None:
-        """The machine slept: the music goes on where it was."""
+        """Leave out ``seconds``, because the machine slept: the music goes on where it was."""
         self._time += seconds
 
     def position(self, now: float) -> float:
+        """Return the position in quarters at the time ``now``."""
         if not self.is_running:
             return self._position
         seconds = self._seconds_at(self._position) + now - self._time
@@ -102,6 +117,7 @@ class InternalClock:
         return self._quarters[i] + (seconds - self._seconds[i]) * self._qpms[i] / 60.0
 
     def watch(self, now: float) -> list[str]:
+        """Return no messages; this clock cannot fail."""
         return []
 
     def _seconds_at(self, quarters: float) -> float:
@@ -115,7 +131,13 @@ class InternalClock:
 
 
 class ClockFollower:
-    """Follows MIDI clock. Lost ticks: the tempo is held, said, and joined again when they return."""
+    """Follows a MIDI clock.
+
+    When ticks are lost it holds the tempo, reports that, and joins again when they return.
+
+    Args:
+        qpm: tempo assumed before the first ticks.
+    """
 
     def __init__(self, qpm: float = 120.0) -> None:
         self.epoch = 0
@@ -142,11 +164,15 @@ class ClockFollower:
 
     @property
     def qpm(self) -> float:
+        """Tempo of the filter."""
         return min(max(self._rate * 60.0 / TICKS_PER_QUARTER, SLOWEST_QPM), FASTEST_QPM)
 
     def join(self, now: float, bar_ticks: int = 0) -> None:
-        """Run though no Start was heard, because the clock was there before us: the tick nearest to ``now`` is taken
-        for a bar line (nobody else knows where one is), and the music begins on the next, ``bar_ticks`` later."""
+        """Run although no Start came, because the clock runs already.
+
+        The tick nearest to ``now`` counts as a bar line, because nothing else says where one is. The music
+        begins on the next bar line, ``bar_ticks`` later.
+        """
         if self.is_running:
             return
         self._song_ticks = 0
@@ -157,7 +183,7 @@ class ClockFollower:
             self._armed = True
 
     def receive(self, message: MidiBytes, now: float) -> None:
-        """Any message; what is not clock is passed over."""
+        """Take any MIDI message; messages that are no clock are ignored."""
         status = message[0]
         if status == TICK:
             self._tick(now)
@@ -176,6 +202,7 @@ class ClockFollower:
             self._armed = self._armed or self.is_running
 
     def position(self, now: float) -> float:
+        """Return the position in quarters at the time ``now``."""
         if not self.is_running:
             return self._song_ticks / TICKS_PER_QUARTER
         count = self._predict(now)
@@ -184,6 +211,7 @@ class ClockFollower:
         return count / TICKS_PER_QUARTER
 
     def watch(self, now: float) -> list[str]:
+        """Notice a lost clock and return messages for the user."""
         if self._last is not None and not self.is_lost and now - self._last > LOST_SECONDS:
             self.is_lost, self._join_at = True, None
             self._free_ticks = 0

@@ -1,11 +1,13 @@
-"""A process that outlives this one by a moment: if we are killed without a chance to end our notes, it ends them; and
-if a signal that should end us does not, it kills us first.
+"""A guard process that outlives this one by a moment.
 
-``python -m melodygen.live.guard PID PORT...`` waits for its stdin to close. ``bye`` before that means all is well. The
-numbers of the signals that reach PID come on the same pipe (``signal.set_wakeup_fd``): they are written by the signal
-handler of the interpreter itself, so they come even where a port library spins and no Python code runs any more.
-A virtual port of ours is gone with us, so only ports of others are silenced. On Windows there is no such pipe, and
-nothing that spins either.
+If this process is killed without a chance to end its notes, the guard ends them; if a signal that should end
+this process has no effect, the guard kills it first.
+
+``python -m melodygen.live.guard PID PORT...`` waits for its stdin to close. ``bye`` before that means that
+all is well. The numbers of the signals that reach PID come on the same pipe (``signal.set_wakeup_fd``): the
+interpreter's own signal handler writes them, so they come even where a port library spins and no Python code
+runs any more. A virtual port vanishes with this process, so the guard silences only ports of other programs.
+Windows has no such pipe.
 """
 
 from __future__ import annotations
@@ -22,15 +24,16 @@ from melodygen.errors import PortError
 
 BYE = b"bye"
 DEADLINE_SECONDS = 5.0
-"""From the first signal to the end of the process, whatever the port library does."""
+"""Time from the first signal to the end of the process, whatever the port library does."""
 PANIC_SECONDS = 15
-"""How long ending the notes may take before the guard gives up."""
+"""Time that ending the notes may take before the guard gives up."""
 SIGNALS = tuple(getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n))
 
 
 class Guard:
-    """Watches over ports by their full names, and over the end of this process, until :meth:`close`. To be made
-    in the main thread."""
+    """Starts a guard process over ports (by their full names) until ``close``. To be made in the main
+    thread.
+    """
 
     def __init__(self, names: list[str]) -> None:
         self._process = subprocess.Popen(
@@ -45,7 +48,7 @@ class Guard:
             signal.set_wakeup_fd(self._pipe.fileno(), warn_on_full_buffer=False)
 
     def close(self) -> None:
-        """All is silent: let the guard go."""
+        """End the guard: all notes have ended."""
         if os.name != "nt":
             signal.set_wakeup_fd(-1)
         try:
@@ -58,7 +61,12 @@ class Guard:
 
 
 def main(parent: int, names: list[str]) -> None:
-    """Be the guard."""
+    """Run the guard process.
+
+    Args:
+        parent: process id to watch.
+        names: full names of the output ports to silence.
+    """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if _all_is_well(parent):
@@ -80,7 +88,7 @@ def main(parent: int, names: list[str]) -> None:
 
 
 def _all_is_well(parent: int) -> bool:
-    """Wait for the parent's end. False if it ended without a word, or had to be killed."""
+    """Wait for the parent's end. Return False if it ended without ``bye`` or had to be killed."""
     heard, deadline = b"", None
     while BYE not in heard:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())

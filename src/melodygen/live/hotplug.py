@@ -1,9 +1,10 @@
-"""Ports that go away and come back: one thread looks each second, closes what is gone and opens what is there again.
+"""Ports that go away and come back: one thread checks each second, closes lost ports and reopens returned
+ones.
 
-A JACK server that ends takes all ports with it, our virtual ones too, and nothing of JACK says so: its clients go on
-listing the ports there were, and RtMidi spins without end once its buffer is full. So where the ports are JACK's, the
-server itself is watched (:mod:`melodygen.live.jack_server`). All clients of the dead server are closed before one of
-the next is opened, else JACK's library mixes the two up.
+A JACK server that ends takes all ports with it, our virtual ones too. JACK reports nothing: its clients go on
+listing the old ports, and RtMidi spins without end once its buffer is full. Where the ports are JACK's, the
+server itself is therefore watched (``melodygen.live.jack_server``). All clients of the dead server are closed
+before one of the next server is opened, else JACK's library mixes the two up.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ WATCH_SECONDS = 1.0
 
 
 class Roster:
-    """Names of the ports there are, asked again and again. One client is kept: making one holds up every thread
-    of Python for up to a quarter of a second (measured with JACK), which would be heard."""
+    """Lists the names of the existing ports, again and again.
+
+    One client is kept, because making a client holds up every Python thread for up to a quarter of a second
+    (measured with JACK), which would be audible.
+    """
 
     def __init__(self, outputs: bool) -> None:
         backend = load_backend()
@@ -45,21 +49,27 @@ class Roster:
             self._client = patiently(lambda: kind(chosen, f"{CLIENT} roster"))
 
     def names(self) -> list[str]:
-        """Empty where the system has gone."""
+        """Return the names of the ports; empty where the MIDI system has gone."""
         try:
             return self._list() if self._client is None else list(self._client.get_ports())
         except Exception:  # rtmidi raises its own kinds
             return []
 
     def close(self) -> None:
+        """Give the client back."""
         if self._client is not None:
             self._client.delete()
             self._client = None
 
 
 class PortWatch:
-    """Watches ``ports`` until :meth:`close`. ``on_change(port, there)`` is called from the watching thread when a
-    port was lost and when it is open again."""
+    """Watches ports in a thread of its own until ``close``; it is also a context manager.
+
+    Args:
+        ports: the ports to watch.
+        on_change: called from the watching thread with (port, is_open) when a port was lost or is open again.
+        seconds: time between two checks.
+    """
 
     def __init__(
         self, ports: Sequence[Port], on_change: Callable[[Port, bool], None], seconds: float = WATCH_SECONDS
@@ -80,6 +90,7 @@ class PortWatch:
         self.close()
 
     def close(self) -> None:
+        """Stop watching, and stop the inputs from receiving."""
         self._closing.set()
         self._thread.join(timeout=5)
         for port in self._ports:
@@ -122,7 +133,7 @@ class PortWatch:
             self._on_change(port, False)
 
     def _open_rosters(self) -> bool:
-        """Whether they are open; the next look tries again."""
+        """Open the rosters that are needed and return whether they are open; the next check tries again."""
         try:
             for outputs in {p.is_output for p in self._ports if not p.is_virtual} - set(self._rosters):
                 self._rosters[outputs] = Roster(outputs)

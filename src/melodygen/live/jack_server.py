@@ -1,4 +1,6 @@
-"""Whether the JACK server runs, seen from outside: by its listening socket in ``/proc/net/unix`` (Linux only)."""
+"""Whether the JACK server runs, seen from outside: by its listening socket in ``/proc/net/unix`` (Linux
+only).
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ _LISTENS = "00010000"
 
 
 def jack_server() -> str | None:
-    """Which server runs under the name in use, another string for each start: empty while there is none, None where
-    that cannot be told."""
+    """Return an identifier of the running server, different for each start.
+
+    It is empty without a server, and None where that cannot be known.
+    """
     if not _SOCKETS.exists():
         return None
     name = re.escape(os.environ.get("JACK_DEFAULT_SERVER", "default"))

@@ -1,9 +1,10 @@
-"""A clock that follows JACK's transport: start, stop, jumps, and the tempo where a timebase master tells it.
+"""A clock that follows JACK's transport: start, stop, jumps, and the tempo where a timebase master gives it.
 
-JACK-Client, an extra, is imported late; it needs libjack of the system. JACK says where the transport stood at the
-start of its current period and when that was, in microseconds of a clock that may be none of ours (on Linux
-CLOCK_MONOTONIC_RAW, which the network's time does not steer: it leaves ``time.perf_counter`` by seconds a day). So it
-is also asked where the transport is now. Without bars and beats from a master the tempo is ours, quarter 0 frame 0.
+JACK-Client, an optional package, is imported late; it needs the system's libjack. JACK says where the
+transport stood at the start of its current period, and when that was in microseconds of a clock that may
+differ from ours (on Linux CLOCK_MONOTONIC_RAW, which network time does not steer: it departs from
+``time.perf_counter`` by seconds a day). JACK is therefore also asked where the transport is now. Without a
+timebase master the tempo is our own, and quarter 0 is frame 0.
 """
 
 from __future__ import annotations
@@ -15,15 +16,23 @@ from melodygen.errors import PortError
 from melodygen.live.transport import MAX_QPM, MIN_QPM
 
 JUMP_SECONDS = 0.02
-"""The transport is elsewhere than it should be by more than this: it was moved."""
+"""The transport was moved if it is off its expected position by more than this."""
 CLOCK_DRIFT = 5e-4
-"""Seconds a second by which JACK's clock and ours may drift apart; steering goes no further."""
+"""Seconds per second by which JACK's clock and ours may drift apart; time steering goes no further."""
 RETRY_SECONDS = 3.0
+"""Time between two attempts to reach a JACK server."""
 NO_CLIENT = "JACK's transport needs the JACK-Client package and JACK itself: pip install 'melodygen[jack]'"
 
 
 class JackClock:
-    """See :class:`~melodygen.live.clock.Clock`. Raises PortError where JACK cannot be had."""
+    """A ``clock.Clock`` that follows JACK's transport.
+
+    Args:
+        qpm: tempo without a timebase master.
+
+    Raises:
+        PortError: JACK or its Python package is missing.
+    """
 
     def __init__(self, qpm: float = 120.0) -> None:
         self.epoch = 0
@@ -43,12 +52,15 @@ class JackClock:
 
     @property
     def qpm(self) -> float:
+        """Tempo of the timebase master, or our own."""
         return self._qpm
 
     def position(self, now: float) -> float:
+        """Return the position in quarters at the time ``now``."""
         return self._position + (now - self._time) * self._qpm / 60.0 if self.is_running else self._position
 
     def watch(self, now: float) -> list[str]:
+        """Read JACK's transport, reconnect where the server has gone, and return messages for the user."""
         if self._client is None:
             if now < self._retry_at:
                 return []
@@ -78,8 +90,11 @@ class JackClock:
             client.close()
 
     def _when(self, theirs: float, ours: float) -> float:
-        """``theirs`` on our clock; ``ours`` is the same moment, or earlier where the thread was held up since ``now``.
-        So the latest ever found holds, as far as the clocks may have drifted since."""
+        """Return JACK's time ``theirs`` on our clock.
+
+        ``ours`` is the same moment, or earlier where the thread was held up since ``now``. The largest lead
+        ever found is therefore the right one, as far as the clocks may have drifted since.
+        """
         lead = ours - theirs
         held = self._lead - CLOCK_DRIFT * max(0.0, ours - self._time)
         self._lead = max(lead, held) if held - lead < 1.0 else lead

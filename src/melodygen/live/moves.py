@@ -1,4 +1,4 @@
-"""Musical moves by key or controller: one table from which keys, help and learning derive."""
+"""The live controls for musical moves, by key or controller: one table for keys, help and MIDI learn."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from melodygen.errors import UsageError
 from melodygen.registry import nearest
 
 PRESSED = 64
-"""A controller at or above this is a button that is down."""
+"""A controller value at or above this is a button that is down."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """``kind``: press (done once) or turn (follows a controller from 0 to 1)."""
+    """One move.
+
+    Attributes:
+        name: name in the controls file.
+        key: key in the terminal, empty for none.
+        description: one line of help.
+        kind: ``press`` acts once; ``turn`` follows a controller from 0 to 1.
+    """
 
     name: str
     key: str
@@ -56,11 +63,16 @@ BY_NAME = {move.name: move for move in MOVES}
 BY_KEY = {move.key: move for move in MOVES if move.key}
 
 Do = Callable[[str, float], None]
-"""A move by name, with 1.0 for a press or 0.0 to 1.0 for a turn."""
+"""Function that carries out a move by name, with 1.0 for a press or 0.0 to 1.0 for a turn."""
 
 
 class Controls:
-    """Controllers to moves: (channel or -1 for any, controller) -> move. A button acts when it goes down."""
+    """Maps keys and controllers to moves. A button acts when it goes down.
+
+    Args:
+        do: carries out a move.
+        learned: (channel 0-15 or -1 for any, controller) -> name of the move.
+    """
 
     def __init__(self, do: Do, learned: Mapping[tuple[int, int], str] | None = None) -> None:
         self._do = do
@@ -68,7 +80,7 @@ class Controls:
         self._down: set[tuple[int, int]] = set()
 
     def key(self, character: str) -> bool:
-        """Whether the key means something."""
+        """Carry out the move of a key and return True, or return False for a key without a move."""
         move = BY_KEY.get(character)
         if move is None:
             return False
@@ -76,6 +88,7 @@ class Controls:
         return True
 
     def control(self, channel: int, controller: int, value: int) -> None:
+        """Carry out the move of a controller message, if it has one."""
         name = self._learned.get((channel, controller)) or self._learned.get((-1, controller))
         if name is None:
             return
@@ -91,7 +104,13 @@ class Controls:
 
 
 def load_controls(path: Path) -> dict[tuple[int, int], str]:
-    """Read ``{"1:21": "next", "*:74": "density"}``: channel from 1 or ``*``, controller. Raises UsageError."""
+    """Return the controls of a file such as ``{"1:21": "next", "*:74": "density"}``.
+
+    A place is a channel from 1, or ``*`` for any, and a controller number.
+
+    Raises:
+        UsageError: the file cannot be read or names an unknown move.
+    """
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
         learned = {}
@@ -113,6 +132,7 @@ def load_controls(path: Path) -> dict[tuple[int, int], str]:
 
 
 def save_controls(path: Path, learned: Mapping[tuple[int, int], str]) -> None:
+    """Write controls to a file that ``load_controls`` reads."""
     written = {f"{'*' if channel < 0 else channel + 1}:{cc}": name for (channel, cc), name in learned.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, overwrite=True) as temporary:

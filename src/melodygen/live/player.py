@@ -1,9 +1,9 @@
-"""Sends messages at their time, and answers for every note that sounds.
+"""The player sends MIDI messages at their time and makes sure that every note ends.
 
-Times are absolute seconds of an injected clock (``time.perf_counter``), so nothing drifts and a step of the wall clock
-is not heard. The thread sleeps until shortly before a message and spins the rest. A note-on that is late by more than
-``late_seconds`` is dropped: music that missed its moment is silence, not a burst. Each note has an end of its own
-even if nobody sends its note-off.
+Times are absolute seconds of an injected clock (``time.perf_counter``), so nothing drifts and a step of the
+wall clock has no effect. The thread sleeps until shortly before a message and then spins. A note-on that is
+late by more than ``late_seconds`` is dropped, because a late burst sounds worse than a gap. Every note ends
+after ``max_note_seconds`` even if no note-off comes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from melodygen.live.ports import Output
+from melodygen.live.ports import MidiOutput
 from melodygen.live.sounding import SoundingNotes, note_off, panic, silence
 from melodygen.live.transport import NOTE_OFF, NOTE_ON, MidiBytes
 
 SPIN_SECONDS = 0.0004
+"""The thread spins for this long before a message, because a sleep may end late."""
 LATE_SECONDS = 0.03
 MAX_NOTE_SECONDS = 30.0
 ECHO_SECONDS = 0.25
+"""An incoming message equal to one sent within this time is our own, come back."""
 BURST, BURST_SECONDS = 16, 0.003
 LATENESS_BIN = 1e-4
 NUM_BINS = 1_000
@@ -30,7 +32,15 @@ NUM_BINS = 1_000
 
 @dataclass(frozen=True)
 class Punctuality:
-    """How late note-ons left, in seconds: median, 99th percentile and worst, with the counts."""
+    """How late note-ons left.
+
+    Attributes:
+        num_sent: note-ons that were sent.
+        num_dropped: note-ons that were too late and dropped.
+        median: median lateness in seconds.
+        p99: 99th percentile in seconds.
+        worst: largest lateness in seconds.
+    """
 
     num_sent: int
     num_dropped: int
@@ -40,11 +50,19 @@ class Punctuality:
 
 
 class Player:
-    """Owned by one thread; only :meth:`wake` may be called from others."""
+    """Sends messages in time. One thread owns it; only ``wake`` may be called from others.
+
+    Args:
+        output: where messages go.
+        now: the time in seconds.
+        wait: waits for a number of seconds; None waits until woken.
+        late_seconds: a note-on later than this is dropped.
+        max_note_seconds: a note ends after this time in any case.
+    """
 
     def __init__(
         self,
-        output: Output,
+        output: MidiOutput,
         *,
         now: Callable[[], float] = time.perf_counter,
         wait: Callable[[float], object] | None = None,
@@ -70,15 +88,16 @@ class Player:
 
     @property
     def num_sounding(self) -> int:
+        """Number of notes that sound."""
         return len(self._sounding)
 
     def schedule(self, time_seconds: float, message: MidiBytes) -> None:
-        """Messages of one time go out in the order they came."""
+        """Queue a message for ``time_seconds``. Messages of one time go out in the order of the calls."""
         self._number += 1
         heapq.heappush(self._due, (time_seconds, self._number, message))
 
     def run_until(self, deadline: float) -> None:
-        """Send what is due until ``deadline``, or until woken."""
+        """Send what is due until ``deadline`` (seconds), or until woken."""
         while True:
             now = self._now()
             while self._due and self._due[0][0] <= now:
@@ -98,23 +117,24 @@ class Player:
             self._output.send(note_off(key))
 
     def wake(self) -> None:
-        """Something has happened: :meth:`run_until` returns. From any thread."""
+        """Make ``run_until`` return. May be called from any thread."""
         self._wakeup.set()
 
     def send_now(self, message: MidiBytes) -> None:
+        """Send a message at once."""
         now = self._now()
         self._send(now, message, now)
 
     def cut(self) -> None:
-        """Forget what was to come and end what sounds: the transport stopped or jumped."""
+        """Drop all queued messages and end all sounding notes, because the transport stopped or jumped."""
         self._due.clear()
         self.release()
 
     def release(self) -> None:
-        """Note-offs for all that sounds."""
+        """Send the note-offs of all sounding notes."""
         for message in self._sounding.release():
             self._output.send(message)
-            self._told(message)
+            self._report(message)
 
     def silence(self) -> None:
         """End everything in order: note-offs, pedals up, all notes off on the channels that were used."""
@@ -122,19 +142,23 @@ class Player:
         self._send_paced(silence(self._channels))
 
     def panic(self) -> None:
-        """Everything that may end a sound, on all channels. Takes about half a second."""
+        """Send everything that may end a sound, on all channels. This takes about half a second."""
         self.cut()
         self._send_paced(panic())
 
     def _send_paced(self, messages: list[MidiBytes]) -> None:
-        """JACK drops what does not fit into a period: 40 messages in one of 128 samples."""
+        """Send messages in bursts: JACK drops what does not fit into a period (40 messages in one of 128
+        samples).
+        """
         for index, message in enumerate(messages, 1):
             self._output.send(message)
             if index % BURST == 0:
                 self._pause(BURST_SECONDS)
 
     def is_echo(self, message: MidiBytes, now: float) -> bool:
-        """Whether an incoming message is one of our own that came back; told once for each sent."""
+        """Return whether an incoming message is one of our own that came back; True once for each message
+        sent.
+        """
         for index, (sent, ours) in enumerate(self._recent):
             if ours == message and now - sent < ECHO_SECONDS:
                 del self._recent[index]
@@ -142,6 +166,7 @@ class Player:
         return False
 
     def punctuality(self) -> Punctuality:
+        """Return the lateness of the note-ons so far."""
         total = sum(self._bins)
         return Punctuality(
             total, self._dropped, self._quantile(0.5, total), self._quantile(0.99, total), self._worst
@@ -176,9 +201,9 @@ class Player:
             late = max(0.0, self._now() - due)
             self._worst = max(self._worst, late)
             self._bins[min(int(late / LATENESS_BIN), NUM_BINS - 1)] += 1
-        self._told(message)
+        self._report(message)
 
-    def _told(self, message: MidiBytes) -> None:
+    def _report(self, message: MidiBytes) -> None:
         if message[0] < 0xF0:
             now = self._now()
             self._recent.append((now, message))

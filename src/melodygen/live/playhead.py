@@ -1,8 +1,8 @@
-"""The playhead: turns stretches of notes on the host's timeline into events of a block.
+"""The playhead turns notes on the host's timeline into events of a block.
 
-It follows tempo changes, loops, jumps and stops, also inside a block. An event lies on the first sample at or after
-its time (see :mod:`melodygen.live.transport`); what falls into the last fraction of a sample before a loop's end is
-behind it and not played. Each note-on gets its note-off: at its time, or where the position jumps or stops.
+It follows tempo changes, loops, jumps and stops, also inside a block. An event lies on the first sample at or
+after its time (see ``melodygen.live.transport``); an event in the last fraction of a sample before a loop's
+end is not played. Each note-on gets its note-off: at its time, or where the position jumps or stops.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from melodygen.live.transport import NOTE_ON, SAMPLE_TOLERANCE, MidiEvent, Trans
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 SampleOf = Callable[[float], int]
-"""Position in quarters -> offset in the block."""
+"""Function from a position in quarters to the offset in the block, in samples."""
 
 
 def _floats() -> Floats:
@@ -33,7 +33,17 @@ def _ints() -> Ints:
 
 @dataclass(frozen=True, eq=False)
 class Stretch:
-    """Notes from ``start`` to ``end`` quarters as columns sorted by onset. ``voice`` is the owner's number."""
+    """Notes from ``start`` to ``end`` quarters as columns sorted by onset.
+
+    Attributes:
+        start: beginning in quarters.
+        end: end in quarters.
+        onset: (N,) onsets in quarters.
+        offset: (N,) ends of the notes in quarters.
+        voice: (N,) the owner's number of the voice.
+        pitch: (N,) MIDI numbers.
+        velocity: (N,) MIDI velocities.
+    """
 
     start: float
     end: float
@@ -44,25 +54,37 @@ class Stretch:
     velocity: Ints = field(default_factory=_ints)
 
 
-class Source:
-    """What a playhead reads from; the owner of the timeline."""
+class NoteSource:
+    """What a playhead reads from: the owner of the timeline."""
 
     def stretch_at(
         self, transport: Transport, cursor: float, grain: float, sample: SampleOf
     ) -> tuple[Stretch, float]:
-        """The stretch that holds ``cursor``, and up to where to play it before asking again. Positions
-        that differ by less than ``grain`` are the same."""
+        """Return the stretch that holds ``cursor``, and the position up to which to play it before asking
+        again.
+
+        Args:
+            transport: the host's transport.
+            cursor: position in quarters.
+            grain: positions in quarters that differ by less are the same.
+            sample: offset in the block of a position.
+        """
         raise NotImplementedError
 
     def channel_of(self, voice: int) -> int | None:
-        """MIDI channel of a voice; None while it is silenced."""
+        """Return the MIDI channel of a voice, or None while the voice is muted."""
         raise NotImplementedError
 
 
 class Playhead:
-    """Moves over a source. ``out`` collects the events of the block in hand."""
+    """Moves over a note source. ``out`` collects the events of the current block.
 
-    def __init__(self, source: Source, sample_rate: float) -> None:
+    Args:
+        source: owner of the timeline.
+        sample_rate: samples per second.
+    """
+
+    def __init__(self, source: NoteSource, sample_rate: float) -> None:
         self._source = source
         self._sample_rate = sample_rate
         self.out: list[MidiEvent] = []
@@ -75,10 +97,13 @@ class Playhead:
 
     @property
     def is_playing(self) -> bool:
+        """Whether the transport played in the last segment."""
         return self._done is not None
 
     def segment(self, transport: Transport, first: int, stop: int) -> None:
-        """Samples ``first`` to ``stop`` of the block, in which nothing changes but by the loop."""
+        """Play samples ``first`` to ``stop`` of the block, inside which only the loop may change the
+        position.
+        """
         if self._release_due or not transport.is_playing:
             self.release(first)
             self._release_due = False
@@ -122,13 +147,13 @@ class Playhead:
         self.expected = position
 
     def release(self, offset: int, channel: int | None = None) -> None:
-        """End what sounds, on all channels or one."""
+        """End the sounding notes at ``offset``, on all channels or on one."""
         self.out += [MidiEvent(offset, message) for message in self.sounding.release(channel)]
 
     def _run(
         self, transport: Transport, position: float, per_quarter: float, first: int, room: int, last: float
     ) -> None:
-        """Play what lies after ``_done`` up to ``last`` quarters into ``room`` samples from ``first``."""
+        """Play what lies after ``_done`` up to ``last`` quarters, into ``room`` samples from ``first``."""
         grain = SAMPLE_TOLERANCE / per_quarter
 
         def sample(quarters: float) -> int:

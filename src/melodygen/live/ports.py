@@ -1,7 +1,8 @@
-"""MIDI ports by name: found, opened, lost and opened again (:mod:`melodygen.live.hotplug` says when).
+"""MIDI ports by name: finding, opening, losing and reopening them (``melodygen.live.hotplug`` says when).
 
-mido ports on python-rtmidi, an extra that is imported when a port is first asked for. Another mido backend is chosen
-with ``$MIDO_BACKEND``, for JACK ``mido.backends.rtmidi/UNIX_JACK``.
+The ports are mido's on python-rtmidi, an optional package that is imported when a port is first asked for.
+The environment variable ``MIDO_BACKEND`` chooses another mido backend; JACK's is
+``mido.backends.rtmidi/UNIX_JACK``.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ NO_VIRTUAL = (
 _ALSA_NUMBER = re.compile(r"\s\d+:\d+$")
 
 Received = Callable[[MidiBytes, float], None]
-"""A message and when it came, in seconds of ``time.perf_counter``."""
+"""Function that takes a message and its arrival in seconds of ``time.perf_counter``."""
 
 
 def load_backend() -> Any:
-    """mido with a backend that works, or PortError that says how to get one."""
+    """Return mido with a working backend. Raises PortError that says how to get one."""
     import mido
 
     if os.environ.get("MIDO_BACKEND") == "":
@@ -61,10 +62,12 @@ def load_backend() -> Any:
 
 
 def list_outputs() -> list[str]:
+    """Return the names of the output ports. Raises PortError where there is no MIDI system."""
     return _listed("get_output_names")
 
 
 def list_inputs() -> list[str]:
+    """Return the names of the input ports. Raises PortError where there is no MIDI system."""
     return _listed("get_input_names")
 
 
@@ -78,17 +81,20 @@ def _listed(function: str) -> list[str]:
 
 
 def uses_jack() -> bool:
+    """Return whether the backend is JACK."""
     return getattr(load_backend().backend, "api", None) == "UNIX_JACK"
 
 
 def _need_server() -> None:
-    """JACK's library says it in five lines of its own."""
+    """Raise PortError without a JACK server; JACK's own library would print five lines about it."""
     if uses_jack() and jack_server() == "":
         raise PortError(NO_SERVER)
 
 
 def patiently(act: Callable[[], Any]) -> Any:
-    """A JACK server that is busy turns clients away now and then."""
+    """Call ``act`` and return its result, with some retries, because a busy JACK server refuses clients now
+    and then.
+    """
     for _ in range(JACK_ATTEMPTS - 1 if uses_jack() and jack_server() else 0):
         try:
             return act()
@@ -107,8 +113,14 @@ def _no_system() -> str:
 
 
 def find_port(wanted: str, names: list[str], kind: str = "output") -> str:
-    """The port that ``wanted`` names: exactly, else as the only one that begins so, else by its number in
-    the list, from 1. ALSA's changing numbers at the end need not be given. Raises PortError with the list."""
+    """Return the port that ``wanted`` names.
+
+    A full name wins, then the only name that begins so, then the number in the list, from 1. ALSA's changing
+    numbers at the end of a name may be left out.
+
+    Raises:
+        PortError: no port or several ports fit; the message lists the ports.
+    """
     plain = [_ALSA_NUMBER.sub("", n) for n in names]
     exact = [n for n, p in zip(names, plain, strict=True) if wanted in (n, p)]
     if exact:
@@ -138,37 +150,51 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-class Output(Protocol):
-    """Where messages go. ``send`` never raises; it says whether the message went out."""
+class MidiOutput(Protocol):
+    """Where messages go."""
 
     name: str
 
-    def send(self, message: MidiBytes) -> bool: ...
+    def send(self, message: MidiBytes) -> bool:
+        """Send a message and return whether it went out. Never raises."""
+        ...
 
 
 class Port(Protocol):
-    """What :class:`~melodygen.live.hotplug.PortWatch` watches."""
+    """What ``hotplug.PortWatch`` watches."""
 
     name: str
     is_virtual: bool
     is_output: bool
 
     @property
-    def is_open(self) -> bool: ...
+    def is_open(self) -> bool:
+        """Whether the port can be used."""
+        ...
 
     def open(self) -> None:
-        """Open it, or PortError."""
+        """Open the port. Raises PortError where that fails."""
         ...
 
     def lose(self) -> None:
-        """Its device or server has gone: give the handle back."""
+        """Give the handle back, because the device or the server has gone."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give the port back."""
+        ...
 
 
 class PortOutput:
-    """An output port. What is sent while it is lost goes nowhere."""
+    """An output port. Messages sent while the port is lost are dropped.
+
+    Args:
+        name: full name, beginning or number of a port; for a virtual port its new name.
+        virtual: open a port of our own that other programs connect to.
+
+    Raises:
+        PortError: the port cannot be opened.
+    """
 
     is_output = True
 
@@ -183,20 +209,24 @@ class PortOutput:
 
     @property
     def is_open(self) -> bool:
+        """Whether the port can be used."""
         return self._port is not None
 
     def open(self) -> None:
+        """Open the port. Raises PortError where that fails."""
         port = open_port(self._backend, "open_output", self.name, self.is_virtual)
         with self._lock:
             self._port = port
 
     def lose(self) -> None:
+        """Give the handle back, because the device or the server has gone."""
         with self._lock:
             port, self._port = self._port, None
         if port is not None:
             port.close()
 
     def send(self, message: MidiBytes) -> bool:
+        """Send a message and return whether it went out."""
         with self._lock:
             if self._port is None:
                 return False
@@ -207,14 +237,23 @@ class PortOutput:
             return True
 
     def close(self) -> None:
-        """Give the port back once what was sent has gone out."""
+        """Give the port back after everything sent has gone out."""
         if self.is_open:
             time.sleep(0.03)  # JACK takes messages from a buffer, a period at a time
         self.lose()
 
 
 class PortInput:
-    """An input port; ``received`` is called from the backend's thread."""
+    """An input port.
+
+    Args:
+        name: full name, beginning or number of a port; for a virtual port its new name.
+        received: called with each message, from the backend's thread.
+        virtual: open a port of our own that other programs connect to.
+
+    Raises:
+        PortError: the port cannot be opened.
+    """
 
     is_output = False
 
@@ -228,14 +267,18 @@ class PortInput:
 
     @property
     def is_open(self) -> bool:
+        """Whether the port can be used."""
         return self._port is not None
 
     def open(self) -> None:
+        """Open the port. Raises PortError where that fails."""
         self._port = open_port(self._backend, "open_input", self.name, self.is_virtual, self._take)
 
     def hush(self) -> None:
-        """Hear nothing more. To be called before any client of JACK is closed: the server then waits for what is being
-        received, and that waits for Python, which the closing holds."""
+        """Stop receiving. To be called before any JACK client is closed.
+
+        Closing holds Python while the JACK server waits for messages in delivery, and those wait for Python.
+        """
         receiver = getattr(
             self._port, "_rt", None
         )  # mido can only change the callback, rtmidi can take it away
@@ -244,6 +287,7 @@ class PortInput:
             time.sleep(0.02)  # what is on its way gets through
 
     def lose(self) -> None:
+        """Give the handle back, because the device or the server has gone."""
         self.hush()
         port, self._port = self._port, None
         if port is not None:
@@ -258,7 +302,7 @@ class PortInput:
 
 
 def open_port(backend: Any, function: str, name: str, virtual: bool, callback: Any = None) -> Any:
-    """A mido port, or PortError with the reason in plain words."""
+    """Return an open mido port. Raises PortError with the reason in plain words."""
     if virtual and _WINDOWS:
         raise PortError(NO_VIRTUAL)
     _need_server()
@@ -275,14 +319,17 @@ def open_port(backend: Any, function: str, name: str, virtual: bool, callback: A
 
 
 class RoutedOutput:
-    """Several outputs as one: messages on a channel go to the port of that channel, all else to all."""
+    """Several outputs as one: a message on a channel goes to that channel's port, any other message to all
+    ports.
+    """
 
-    def __init__(self, main: Output, by_channel: dict[int, Output]) -> None:
+    def __init__(self, main: MidiOutput, by_channel: dict[int, MidiOutput]) -> None:
         self._main, self._by_channel = main, by_channel
         self._all = list({id(o): o for o in (main, *by_channel.values())}.values())
         self.name = " + ".join(o.name for o in self._all)
 
     def send(self, message: MidiBytes) -> bool:
+        """Send a message and return whether it went out everywhere."""
         if message[0] < 0xF0:
             return self._by_channel.get(message[0] & 0x0F, self._main).send(message)
         return all([o.send(message) for o in self._all])

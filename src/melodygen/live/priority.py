@@ -1,9 +1,9 @@
-"""Real-time priority for the process that plays, where it is asked for and the system grants it (Linux with an rtprio
-limit, as audio groups have; other systems keep their own).
+"""Real-time priority for the playing process, where it is asked for and the system grants it.
 
-All threads get it, not only the one that plays: they do little, but one that is pushed aside while it holds the
-interpreter would hold up the music. It is bounded: a thread that runs for ``RUNAWAY_SECONDS`` without once waiting is
-killed by the system (RLIMIT_RTTIME), and the guard ends the notes. Children do not inherit it.
+On Linux it needs an rtprio limit, as audio groups have; other systems keep their priority. All threads get
+it, not only the one that plays: they do little, but a thread that is preempted while it holds the interpreter
+would hold up the music. The priority is bounded: the system kills a thread that runs for ``RUNAWAY_SECONDS``
+without once waiting (RLIMIT_RTTIME), and the guard ends the notes. Child processes do not inherit it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,23 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PRIORITY = 20
-"""Well below what JACK and drivers run at."""
+"""Priority of SCHED_FIFO, well below that of JACK and drivers."""
 RUNAWAY_SECONDS = 1
 SWITCH_SECONDS = 0.0005
-"""How long another Python thread may keep the interpreter from this one; Python's own default is ten times that."""
+"""Time for which another Python thread may keep the interpreter; Python's default is ten times as long."""
 
 
 @contextmanager
 def punctual(try_realtime: bool = False) -> Iterator[bool]:
-    """The block runs with the priority, with quick changes of thread, and without garbage collection of what was
-    there before. Yields whether real-time priority was granted."""
+    """Run the block with quick thread switches, without garbage collection of older objects, and with
+    priority.
+
+    Args:
+        try_realtime: ask for real-time priority.
+
+    Yields:
+        Whether real-time priority was granted.
+    """
     switch = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
@@ -57,7 +64,9 @@ def _set_realtime(on: bool) -> bool:
 
 
 def _bound() -> None:
-    """A spinning real-time thread would freeze a core, or the machine. OSError where it cannot be bounded."""
+    """Limit the time a real-time thread may run; it could freeze the machine. Raises OSError where that
+    fails.
+    """
     import resource
 
     most = RUNAWAY_SECONDS * 1_000_000

@@ -1,6 +1,6 @@
-"""Keeps what was sent, to be saved as a MIDI file: all of it, or the last bars.
+"""The recorder keeps what was sent, to be saved as a MIDI file: the whole take, or the last bars.
 
-Times are quarters that were played since the beginning, so loops and jumps of the transport do not fold the take.
+Times are quarters played since the beginning, so loops and jumps of the transport do not fold the take.
 """
 
 from __future__ import annotations
@@ -16,12 +16,18 @@ from melodygen.music.score import Score, Tempo, TimeSignature, Track, note_array
 TICKS_PER_QUARTER = 480
 DRUM_CHANNEL = 9
 RECENT_EVENTS = 20_000
+"""Number of events kept when not all are."""
 TEMPO_STEP = 0.5
-"""Quarters a minute: what a tempo must change by to be written."""
+"""Smallest change of tempo that is written, in quarters per minute."""
 
 
 class Recorder:
-    """``keep_all``: the whole take stays in memory (some 100 bytes an event), not only the last."""
+    """Keeps sent messages and tempos.
+
+    Args:
+        keep_all: keep the whole take (about 100 bytes an event), not only the last events.
+        roles: role of each MIDI channel, for the tracks of the file.
+    """
 
     def __init__(self, keep_all: bool, roles: dict[int, str] | None = None) -> None:
         limit = None if keep_all else RECENT_EVENTS
@@ -32,17 +38,19 @@ class Recorder:
         self.meter = (4, 4)
 
     def add(self, quarters: float, message: MidiBytes) -> None:
+        """Record a message at ``quarters``."""
         if message[0] & 0xF0 == PROGRAM_CHANGE:
             self._programs[message[0] & 0x0F] = message[1]
         else:
             self._events.append((quarters, message))
 
     def tempo(self, quarters: float, qpm: float) -> None:
+        """Record the tempo at ``quarters``, if it has changed enough."""
         if not self._tempos or abs(self._tempos[-1][1] - qpm) >= TEMPO_STEP:
             self._tempos.append((quarters, round(qpm, 2)))
 
     def score(self, first: float = 0.0, title: str = "") -> Score:
-        """What was sent from ``first`` quarters on, moved to the beginning."""
+        """Return what was sent from ``first`` quarters on, moved to the beginning of a Score."""
         rows: dict[int, list[tuple[int, int, int, int]]] = {}
         open_notes: dict[tuple[int, int], tuple[int, int]] = {}
         last = 0
@@ -74,7 +82,12 @@ class Recorder:
         return Score(tuple(tracks), tuple(tempos), (meter,), ticks_per_quarter=TICKS_PER_QUARTER, title=title)
 
     def save(self, path: Path, first: float = 0.0, overwrite: bool = False) -> int:
-        """Write the take; the number of notes. UsageError if nothing was played."""
+        """Write the take as a MIDI file and return its number of notes.
+
+        Raises:
+            UsageError: nothing was played from ``first`` on.
+            OutputExistsError: the file exists and ``overwrite`` is false.
+        """
         score = self.score(first, path.stem)
         if not score.num_notes:
             raise UsageError("nothing was played yet: there is nothing to save")

@@ -1,4 +1,4 @@
-"""The notes that sound now. Whoever sends notes keeps one of these, so that each note-on gets its note-off."""
+"""The notes that sound now. Every sender of notes keeps a record, so that each note-on gets its note-off."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Key = tuple[int, int]
 
 
 class SoundingNotes:
-    """(channel, pitch) -> when it ends, in whatever unit the owner counts."""
+    """Maps (channel, pitch) to the time at which the note ends, in any unit."""
 
     def __init__(self) -> None:
         self._ends: dict[Key, float] = {}
@@ -28,14 +28,15 @@ class SoundingNotes:
         return iter(list(self._ends))
 
     def start(self, key: Key, end: float) -> None:
+        """Record a note that ends at ``end``."""
         self._ends[key] = end
 
     def stop(self, key: Key) -> bool:
-        """Whether it sounded."""
+        """Remove a note and return whether it sounded."""
         return self._ends.pop(key, None) is not None
 
     def ended_by(self, time: float) -> list[tuple[float, Key]]:
-        """Take out what ends at or before ``time``, earliest first."""
+        """Remove and return the (end, key) of the notes that end at or before ``time``, earliest first."""
         if not self._ends:
             return []
         over = sorted((end, key) for key, end in self._ends.items() if end <= time)
@@ -44,7 +45,7 @@ class SoundingNotes:
         return over
 
     def release(self, channel: int | None = None) -> list[MidiBytes]:
-        """Take out all, or all of a channel: their note-offs."""
+        """Remove all notes, or those of one channel, and return their note-offs."""
         keys = [key for key in self._ends if channel is None or key[0] == channel]
         for key in keys:
             del self._ends[key]
@@ -52,11 +53,14 @@ class SoundingNotes:
 
 
 def note_off(key: Key) -> MidiBytes:
+    """Return the note-off message of a note."""
     return (NOTE_OFF | key[0], key[1], 0)
 
 
 def silence(channels: Iterator[int] | range | set[int]) -> list[MidiBytes]:
-    """Pedal up, then all notes off. Not all *sound* off: releases and reverb may ring."""
+    """Return pedal up and all notes off for each channel. Releases and reverb may ring on, so this is not all
+    *sound* off.
+    """
     messages: list[MidiBytes] = []
     for channel in sorted(channels):
         messages += [(CONTROL_CHANGE | channel, SUSTAIN, 0), (CONTROL_CHANGE | channel, ALL_NOTES_OFF, 0)]
@@ -64,8 +68,11 @@ def silence(channels: Iterator[int] | range | set[int]) -> list[MidiBytes]:
 
 
 def panic() -> list[MidiBytes]:
-    """Everything that can end a sound, on all channels: pedals, a note-off for every key, and the three
-    channel mode messages (many devices ignore them, hence the note-offs)."""
+    """Return everything that can end a sound, on all channels.
+
+    These are pedals, a note-off for every key, and the three channel mode messages, which many devices
+    ignore.
+    """
     messages: list[MidiBytes] = []
     for channel in range(16):
         messages.append((CONTROL_CHANGE | channel, SUSTAIN, 0))

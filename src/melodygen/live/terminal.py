@@ -1,4 +1,6 @@
-"""Single keys from the terminal, without waiting for Enter; the terminal is put back however it ends."""
+"""Single keys from the terminal, without waiting for Enter; the terminal is restored however the block
+ends.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,11 @@ POLL_SECONDS = 0.1
 
 @contextmanager
 def keys(pressed: Callable[[str], None]) -> Iterator[bool]:
-    """Call ``pressed`` with each key, from a thread, while the block runs. Yields False, and listens to
-    nothing, where stdin is no terminal."""
+    """Call ``pressed`` with each key, from a thread, while the block runs.
+
+    Yields:
+        Whether keys are read; False where stdin is no terminal.
+    """
     if not sys.stdin or not sys.stdin.isatty():
         yield False
         return

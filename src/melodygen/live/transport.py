@@ -1,4 +1,4 @@
-"""What a host tells a processor of music, and what it gets back: the words of a plug-in interface.
+"""The data between a host and a processor of music, as in a plug-in interface.
 
 Conventions
     Positions are in quarters from the start of the song, whatever the meter; lengths of blocks in samples.
@@ -17,11 +17,13 @@ MidiBytes = tuple[int, ...]
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
 MIN_QPM, MAX_QPM = 1.0, 1000.0
 SAMPLE_TOLERANCE = 1e-3
-"""Of a sample: what floating-point positions may be off without moving an event to another sample."""
+"""Share of a sample by which a floating-point position may be off without moving an event to another
+sample.
+"""
 
 
 class MidiEvent(NamedTuple):
-    """``offset`` in samples from the start of the block, 0 to ``num_samples`` - 1."""
+    """A MIDI message at ``offset`` samples from the start of the block, 0 to ``num_samples - 1``."""
 
     offset: int
     message: MidiBytes
@@ -31,8 +33,16 @@ class MidiEvent(NamedTuple):
 class Transport:
     """The host's transport from one sample on.
 
-    ``loop`` is (start, end) in quarters: playing on from before ``end`` goes back to ``start``.
-    ``bar_start_quarters`` is any bar line; the others follow from the meter.
+    Attributes:
+        position_quarters: position in quarters.
+        qpm: tempo, 1 to 1000.
+        is_playing: whether time passes.
+        loop: (start, end) in quarters; playing on from before ``end`` goes back to ``start``.
+        meter: numerator and denominator.
+        bar_start_quarters: position of any bar line; the others follow from the meter.
+
+    Raises:
+        UsageError: tempo or meter are out of range.
     """
 
     position_quarters: float = 0.0
@@ -50,16 +60,24 @@ class Transport:
 
     @property
     def bar_quarters(self) -> float:
+        """Length of a bar in quarters."""
         return self.meter[0] * 4.0 / self.meter[1]
 
     def samples_per_quarter(self, sample_rate: float) -> float:
+        """Return the length of a quarter in samples."""
         return sample_rate * 60.0 / self.qpm
 
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of time. ``midi_in`` is what arrives in it. ``changes`` are (offset, transport from there on),
-    in order: a tempo change, a jump, a stop inside the block."""
+    """A stretch of time that the host asks a processor to fill.
+
+    Attributes:
+        num_samples: length.
+        midi_in: messages that arrive in it.
+        changes: (offset, transport from there on), in order: a tempo change, a jump or a stop inside the
+            block.
+    """
 
     num_samples: int
     midi_in: tuple[MidiEvent, ...] = ()
@@ -67,12 +85,16 @@ class Block:
 
 
 class Processor(Protocol):
-    """Makes events for a host. The engine is one; a MIDI file that is played is another."""
+    """Makes events for a host. The engine is one; ``ScoreProcessor``, which plays a file, is another."""
 
     def prepare(self, sample_rate: float, block_size: int) -> None:
-        """Called before the first block and when these change. ``block_size`` is the largest to come."""
+        """Prepare for blocks; called before the first block and when a value changes. ``block_size`` is the
+        largest to come.
+        """
         ...
 
     def process(self, transport: Transport, block: Block) -> list[MidiEvent]:
-        """Events in order of offset. Never blocks, never raises on a transport that can be."""
+        """Return the events of a block in order of offset. Never blocks, never raises on a possible
+        transport.
+        """
         ...

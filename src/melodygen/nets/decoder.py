@@ -22,7 +22,7 @@ from torch.nn import functional
 from melodygen.nets.float16_step import scripted
 from melodygen.nets.kv_cache import Cache, PlainCache, TiledCache
 from melodygen.nets.precision import has_bf16
-from melodygen.nets.transformer import Block, Transformer
+from melodygen.nets.transformer import Transformer, TransformerBlock
 
 Product = Callable[[Tensor], Tensor]
 """A function that multiplies rows by a matrix, from float32 to float32."""
@@ -100,7 +100,7 @@ class TransformerDecoder:
             order = torch.cat([rows.reshape(-1), torch.arange(2 * self.width, 3 * self.width)])
             layers = []
             for block in net.blocks:
-                assert isinstance(block, Block)
+                assert isinstance(block, TransformerBlock)
                 attend = block.query_key_value.weight * block.norm_attention.weight * size
                 attend = attend[order]
                 attend[: self.width] *= head**-0.5

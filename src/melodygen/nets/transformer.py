@@ -55,7 +55,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, drop: float = 0.0, span: int = 256) 
     return torch.cat(found, dim=2)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """One Transformer layer: attention and MLP, each behind an RMS norm and beside a shortcut."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -125,7 +125,7 @@ class Transformer(nn.Module):
         self.heads = heads
         self.width = width
         self.embedding = nn.Embedding(vocabulary_size, width)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, dropout) for _ in range(layers))
         self.norm = nn.RMSNorm(width, eps=1e-6)
         cos, sin = rotary_table(max(context, 4096), width // heads)
         self.register_buffer("cos", cos, persistent=False)
@@ -136,7 +136,7 @@ class Transformer(nn.Module):
         """Initialise the weights: normal embeddings and inputs of branches, zero outputs of branches."""
         nn.init.normal_(self.embedding.weight, std=0.02)
         for block in self.blocks:
-            assert isinstance(block, Block)
+            assert isinstance(block, TransformerBlock)
             for linear in (block.query_key_value, block.mlp_in):
                 nn.init.normal_(linear.weight, std=self.width**-0.5)
             for linear in (block.attention_out, block.mlp_out):
