@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 export PYTHONUNBUFFERED = 1
 
-.PHONY: demo test check samples clean
+.PHONY: demo test check format docs samples clean
 
 demo: .venv/run.stamp ## write a jazz piece into this folder
 	.venv/bin/melodygen generate --style jazz
@@ -12,10 +12,15 @@ demo: .venv/run.stamp ## write a jazz piece into this folder
 test: check ## everything that must hold
 	.venv/bin/python -m pytest
 
-check: .venv/dev.stamp
+check: .venv/dev.stamp ## format, style, types and layers, without running a test
+	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+format: .venv/dev.stamp ## format the code and sort its imports
+	.venv/bin/ruff check --select I --fix .
+	.venv/bin/ruff format .
 
 samples: .venv/run.stamp ## write samples/ again
 	.venv/bin/python scripts/make_samples.py

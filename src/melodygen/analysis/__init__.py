@@ -1,1 +1,1 @@
-"""Music analysis from notes or sound: chords, roles, rhythm."""
+"""Music analysis of notes or sound: chords, roles and rhythm."""

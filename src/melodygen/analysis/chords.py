@@ -1,8 +1,9 @@
-"""Chord symbols from notes, where a source has no markers.
+"""Chord symbols from notes, for music that has none.
 
-Template matching a half bar at a time (whole bars where the meter is not even): the duration-weighted pitch classes of
-all pitched roles, the lowest note counted twice more, against chord templates; a change must earn its cost. Plain on
-purpose: it only has to agree with the ear on clear harmony, and unclear harmony gets no symbol.
+Template matching in half bars (whole bars where the meter is not even). The duration-weighted pitch classes
+of all pitched roles, with the lowest note weighted three times, are compared with chord templates; a change
+of chord has a cost. The method is simple on purpose: it only has to agree with the ear on clear harmony, and
+unclear harmony gets no symbol.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ _BEATS = np.array([m[0] for m in METERS])
 
 
 def harmonise(piece: Piece) -> Piece:
-    """The piece with estimated chord changes; unchanged when it has symbols, or one voice only (no harmony to hear)."""
+    """Return the piece with estimated chord symbols.
+
+    A piece that has symbols, or only one voice (which shows no harmony), is returned unchanged.
+    """
     table = piece_to_columns(piece)
     found = chord_changes(table)
     if found is table.chords:
@@ -54,7 +58,15 @@ def harmonise(piece: Piece) -> Piece:
 
 
 def chord_changes(table: Columns, change_cost: float = 0.12, least_fit: float = 0.72) -> Ints:
-    """Rows of (bar, position, root, quality); the chords of ``table`` themselves where nothing is to be estimated."""
+    """Return estimated chord symbols as rows (bar, position, root, quality).
+
+    A table that has symbols, or only one voice, gives back its own.
+
+    Args:
+        table: the piece.
+        change_cost: by how much a new chord must fit better than the old one (cosine similarity).
+        least_fit: smallest fit that gets a symbol.
+    """
     pitched = np.flatnonzero(table.role != DRUM_ROLE)
     onset = table.bar_starts[table.bar[pitched]] + table.at[pitched]
     onsets = int((np.diff(onset * len(SEGMENT_ROLES) + table.role[pitched], prepend=-1) != 0).sum())

@@ -1,9 +1,9 @@
-"""Tempo, meter and key of a recording, read from the signal.
+"""Tempo, meter and key of a recording, estimated from the signal.
 
-Beats come from librosa's tracker (Ellis 2007) on its onset strength; the meter is what repeats better, three beats
-or four, in how strong and how low the beats are; the key is the best of the 24 Krumhansl-Kessler profiles on
-librosa's chroma. All three are estimates: tempo may be off by two, and a meter other than 3/4 and 4/4 is
-not told apart. librosa costs a second to import, so it is imported when first asked.
+Beats come from librosa's tracker (Ellis 2007) on its onset strength. The meter is 3/4 or 4/4, whichever
+repeats better in the strength of the beats, overall and in the bass. The key is the best of the 24
+Krumhansl-Kessler profiles on librosa's chroma. All three are estimates: the tempo may be off by a factor of
+two, and other meters are not recognised. librosa takes a second to import, so it is imported on first use.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MIN_BEATS = 12
 
 @dataclass(frozen=True)
 class Rhythm:
-    """None where there is nothing to go by."""
+    """Tempo, meter and key of a recording; None where the signal gives no answer."""
 
     qpm: float | None = None
     meter: tuple[int, int] | None = None
@@ -32,7 +32,12 @@ class Rhythm:
 
 
 def read_rhythm(mono: Features, sample_rate: int) -> Rhythm:
-    """Of a stretch of mono sound at a low rate (the front end's); a minute or so is enough."""
+    """Return tempo, meter and key of mono samples; a minute of them is enough.
+
+    Args:
+        mono: (num_samples,).
+        sample_rate: in Hz, a low one such as the front end's.
+    """
     if len(mono) < MIN_SECONDS * sample_rate or float(np.abs(mono).max(initial=0.0)) < 1e-5:
         return Rhythm()
     import librosa
@@ -55,7 +60,14 @@ def read_rhythm(mono: Features, sample_rate: int) -> Rhythm:
 
 
 def meter_of(onset: Features, low: Features, beats: NDArray[np.int64]) -> tuple[int, int] | None:
-    """3/4 or 4/4, by what the strength of beats (in all, in the bass) has in common with itself so many beats later."""
+    """Return 3/4 or 4/4 from the autocorrelation of beat strengths, or None for fewer than ``MIN_BEATS``
+    beats.
+
+    Args:
+        onset: onset strength in each frame.
+        low: onset strength of the low bands in each frame.
+        beats: frame of each beat.
+    """
     if len(beats) < MIN_BEATS:
         return None
     likeness = {}

@@ -1,1 +1,1 @@
-"""Sound in memory and in files: buffers, features, decoding, loudness, synthetic noises."""
+"""Sound in memory and in files: buffers, features, decoding, loudness and synthetic noises."""

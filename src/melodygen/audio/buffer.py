@@ -1,4 +1,4 @@
-"""Sound in memory: float32 samples with their rate. numpy only."""
+"""Sound in memory: float32 samples with their sample rate. Needs numpy only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from melodygen.errors import AudioError
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """``samples`` is float32, shape (channels, num_samples), nominal range -1..1, finite and read-only."""
+    """A recording in memory.
+
+    Attributes:
+        samples: float32 of shape (channels, num_samples), nominal range -1 to 1, finite and read-only. One
+            dimension is taken as one channel.
+        sample_rate: in Hz, 1000 to 768000.
+
+    Raises:
+        AudioError: shape, sample rate or samples break these rules.
+    """
 
     samples: NDArray[np.float32]
     sample_rate: int
@@ -34,18 +43,21 @@ class Audio:
 
     @property
     def num_channels(self) -> int:
+        """Number of channels."""
         return int(self.samples.shape[0])
 
     @property
     def num_samples(self) -> int:
+        """Number of samples in each channel."""
         return int(self.samples.shape[1])
 
     @property
     def duration_seconds(self) -> float:
+        """Length in seconds."""
         return self.num_samples / self.sample_rate
 
     def to_mono(self) -> Audio:
-        """The mean of the channels."""
+        """Return the mean of the channels."""
         if self.num_channels == 1:
             return self
         return Audio(self.samples.mean(axis=0, dtype=np.float32), self.sample_rate)

@@ -1,8 +1,9 @@
-"""Recordings in blocks: any length in little memory, brought to mono at the front end's rate as they are read.
+"""Recordings in blocks: any length in little memory, converted to mono at the front end's rate while they are
+read.
 
-libsndfile reads WAV, FLAC, MP3, Ogg, Opus, AIFF and more, by content and not by name; what it does not know (M4A,
-WMA) goes through the ``ffmpeg`` program where there is one. Samples that are not finite are heard as silence and
-counted; a file that holds many is refused.
+libsndfile reads WAV, FLAC, MP3, Ogg, Opus, AIFF and more, by content and not by name. Other formats (M4A,
+WMA) go through the ``ffmpeg`` program where it is installed. Samples that are not finite count as silence; a
+file with many of them is refused.
 """
 
 from __future__ import annotations
@@ -25,17 +26,30 @@ from melodygen.errors import AudioError
 from melodygen.io.formats import FFMPEG_SUFFIXES
 
 BLOCK_SECONDS = 4.0
+"""Length of a block."""
 MAX_CHANNELS = 64
 LOUDEST = 1e4
-"""Float files may hold anything; a sample beyond this is no sound."""
+"""Float files may hold any value; a sample beyond this is treated as broken."""
 CLIPPED = 0.9999
+"""A sample at or beyond this counts as clipped."""
 MAX_BAD_SHARE = 0.01
+"""Largest share of broken samples that a file may have."""
 FFMPEG_RATE = 44_100
 
 
 @dataclass
 class Signal:
-    """What was met while decoding. ``peak`` and ``rms`` of full scale, DC taken off ``rms``."""
+    """What was found while decoding.
+
+    Attributes:
+        num_frames: samples in each channel.
+        num_samples: samples in all channels.
+        num_bad: samples that are NaN, infinite or beyond ``LOUDEST``.
+        num_clipped: samples at full scale.
+        peak: largest absolute sample, 1.0 is full scale.
+        total: sum of the samples.
+        squares: sum of their squares.
+    """
 
     num_frames: int = 0
     num_samples: int = 0
@@ -46,7 +60,7 @@ class Signal:
     squares: float = 0.0
 
     def add(self, block: Features, num_bad: int) -> None:
-        """Count a clean block of (frames, channels)."""
+        """Count a block (frames, channels) whose broken samples were set to 0."""
         self.num_frames += len(block)
         self.num_samples += block.size
         self.num_bad += num_bad
@@ -60,6 +74,7 @@ class Signal:
 
     @property
     def rms(self) -> float:
+        """RMS of the samples without their DC offset, 1.0 is full scale."""
         if not self.num_samples:
             return 0.0
         mean = self.total / self.num_samples
@@ -68,14 +83,19 @@ class Signal:
 
 @lru_cache(maxsize=8)
 def _low_pass(up: int, down: int) -> Features:
-    """The filter that ``resample_poly`` would design anew for each block."""
+    """Return the filter that ``resample_poly`` would otherwise design for each block."""
     most = max(up, down)
     taps: Features = firwin(2 * 10 * most + 1, 1.0 / most, window=("kaiser", 5.0)).astype(np.float32)
     return taps
 
 
 class BlockResampler:
-    """Mono blocks at one rate -> blocks at another: together they equal resampling the whole at once."""
+    """Resamples mono blocks; the results together equal resampling the whole at once.
+
+    Args:
+        rate_in: sample rate of the blocks in Hz.
+        rate_out: sample rate of the results in Hz.
+    """
 
     def __init__(self, rate_in: int, rate_out: int) -> None:
         self._up, self._down = (1, 1) if rate_in == rate_out else resampling_ratio(rate_in, rate_out)
@@ -85,23 +105,23 @@ class BlockResampler:
         self._halo = -(-reach // self._down) * self._down
         self._held = np.zeros(0, dtype=np.float32)
         self._before = 0
-        """How much of what is held was let out already: context of what comes."""
+        """Number of held samples that were returned already; they are context for the next ones."""
 
     def push(self, block: Features) -> Features:
-        """What can be said of the sound so far and was not yet."""
+        """Take a block and return the samples that are final now."""
         if self._up == self._down == 1:
             return block
         self._held = np.concatenate((self._held, block))
         ready = (len(self._held) - self._halo - self._before) // self._down * self._down
-        return self._let_out(self._before + ready) if ready > 0 else np.zeros(0, dtype=np.float32)
+        return self._resample_until(self._before + ready) if ready > 0 else np.zeros(0, dtype=np.float32)
 
     def flush(self) -> Features:
-        """The end of the sound."""
+        """Return the remaining samples at the end of the sound."""
         if self._up == self._down == 1 or self._before == len(self._held):
             return np.zeros(0, dtype=np.float32)
-        return self._let_out(len(self._held))
+        return self._resample_until(len(self._held))
 
-    def _let_out(self, until: int) -> Features:
+    def _resample_until(self, until: int) -> Features:
         sound = resample_poly(self._held, self._up, self._down, window=_low_pass(self._up, self._down))
         first = self._before * self._up // self._down
         last = len(sound) if until == len(self._held) else until * self._up // self._down
@@ -112,9 +132,16 @@ class BlockResampler:
 
 @dataclass
 class Recording:
-    """An open recording. ``expected_frames`` is what its header says, None where it does not.
+    """An open recording, used in a ``with`` block.
 
-    ``tags``  the text fields that tell where a file comes from (``software``, ``comment``).
+    Attributes:
+        path: the file.
+        sample_rate: in Hz.
+        num_channels: number of channels.
+        expected_frames: length according to the header, None where it says none.
+        decoder: ``libsndfile`` or ``ffmpeg``.
+        tags: the text fields that tell where a file comes from (``software``, ``comment``).
+        signal: what was found so far.
     """
 
     path: Path
@@ -143,7 +170,9 @@ class Recording:
                 self._process.stdout.close()
 
     def mono_blocks(self, sample_rate: int) -> Iterator[Features]:
-        """Mono blocks at ``sample_rate``. Raises AudioError when the file cannot be read, or holds no sound."""
+        """Yield mono blocks at ``sample_rate``. Raises AudioError where the file cannot be read or holds no
+        sound.
+        """
         resampler = BlockResampler(self.sample_rate, sample_rate)
         for block in self._blocks():
             # a product with the channels' shares: ten times as fast as a mean along them
@@ -201,7 +230,7 @@ class Recording:
 
 
 def open_recording(path: Path) -> Recording:
-    """Open for reading, by content; use it in a ``with``. Raises AudioError with the reason."""
+    """Open a recording by its content, for use in a ``with`` block. Raises AudioError with the reason."""
     import soundfile as sf
 
     try:
@@ -250,7 +279,11 @@ def _reason(error: Exception) -> str:
 
 
 def read_mono(path: Path, sample_rate: int, max_seconds: float = 3600.0) -> Features:
-    """A whole recording, mono, at ``sample_rate``; no more than ``max_seconds`` of it."""
+    """Return a recording as mono samples at ``sample_rate``, at most the first ``max_seconds``.
+
+    Raises:
+        AudioError: the file cannot be read or holds no sound.
+    """
     parts: list[NDArray[np.float32]] = []
     with open_recording(path) as recording:
         for block in recording.mono_blocks(sample_rate):

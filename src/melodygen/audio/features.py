@@ -1,9 +1,9 @@
-"""Audio -> log-mel windows: the one front end of training and use.
+"""Log-mel windows of audio: the one front end of training and use.
 
-Everything is brought to 8 kHz mono, so that a net hears renders, recordings and old records at one bandwidth. A
-window is cut into frames (Hann, 1024 samples, hop 320: 25 frames a second), its power spectrum is summed into
-mel bands (HTK scale, triangles of unit height), and stands in dB relative to its own mean power: gain does not
-matter. numpy and scipy alone, float32, no randomness: equal audio gives equal features.
+All audio becomes 8 kHz mono, so that renders, recordings and old records have one bandwidth. A window is cut
+into frames (Hann, 1024 samples, hop 320: 25 frames a second). The power spectrum of a frame is summed into
+mel bands (HTK scale, triangles of unit height) and expressed in dB relative to the window's mean power, so
+gain has no effect. numpy and scipy alone, float32, no randomness: equal audio gives equal features.
 
 Letters: W windows, F bands, T frames.
 """
@@ -28,19 +28,31 @@ Features = NDArray[np.float32]
 FLOOR_POWER = 1e-10
 KINDS = ("log_mel", "mfcc")
 SWITCHES = ("denoise_db", "band_hz")
-"""Fields that a checkpoint need not have: off where they are missing."""
+"""Fields that a checkpoint need not have; they are off where they are missing."""
 
 
 @dataclass(frozen=True)
 class FrontEndConfig:
-    """What decides the features; it travels in the checkpoint.
+    """Everything that decides the features; the checkpoint holds it.
 
-    ``window_seconds``  length of what the net hears at once; shorter audio is repeated, longer is cut.
-    ``step_seconds``    distance of window starts in longer audio.
-    ``range_db``        how far below the window's mean power a band is still told apart from silence.
-    ``kind``            ``log_mel``, or ``mfcc``: its cosine transform over bands (orthonormal, ``num_mfcc`` kept).
-    ``denoise_db``      spectral gating: how far a band is turned down while it is near its own floor; 0 is off.
-    ``band_hz``         band-pass: corners of a 4th-order Butterworth response over the bands; None is off.
+    Attributes:
+        sample_rate: in Hz.
+        n_fft: length of a frame in samples.
+        hop_length: distance of frames in samples.
+        n_mels: number of mel bands.
+        fmin_hz: lower edge of the lowest band.
+        fmax_hz: upper edge of the highest band.
+        window_seconds: length of a window; shorter audio is repeated, longer audio gives several windows.
+        step_seconds: distance of window starts in longer audio.
+        range_db: levels further below the window's mean power than this count as silence.
+        headroom_db: levels further above the window's mean power than this are cut.
+        kind: ``log_mel``, or ``mfcc``, its orthonormal cosine transform over bands.
+        num_mfcc: number of coefficients kept for ``mfcc``.
+        denoise_db: spectral gate: by how much a band is turned down while it is near its own floor; 0 is off.
+        band_hz: band-pass: corners of a 4th-order Butterworth response over the bands; None is off.
+
+    Raises:
+        CheckpointError: a value is out of range.
     """
 
     sample_rate: int = 8_000
@@ -75,26 +87,30 @@ class FrontEndConfig:
 
     @property
     def num_samples(self) -> int:
-        """Of a window."""
+        """Number of samples in a window."""
         return round(self.window_seconds * self.sample_rate)
 
     @property
     def num_frames(self) -> int:
-        """T: frames that lie whole inside the window."""
+        """T: number of frames that lie whole inside a window."""
         return 1 + (self.num_samples - self.n_fft) // self.hop_length
 
     @property
     def num_bands(self) -> int:
-        """F"""
+        """F: number of rows of the features."""
         return self.n_mels if self.kind == "log_mel" else self.num_mfcc
 
     def to_dict(self) -> dict[str, Any]:
-        """Switches that are off are left out, so that checkpoints without them stay readable by older versions."""
+        """Return the fields without switches that are off, so that older versions can read such
+        checkpoints.
+        """
         return {k: v for k, v in asdict(self).items() if k not in SWITCHES or v}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> FrontEndConfig:
-        """Raises CheckpointError for a field that is missing or unknown."""
+        """Return the config of a checkpoint's fields. Raises CheckpointError for a missing or unknown
+        field.
+        """
         odd = sorted((set(values) ^ set(asdict(cls()))) - ({*SWITCHES} - set(values)))
         if odd:
             raise CheckpointError(
@@ -105,18 +121,19 @@ class FrontEndConfig:
 
 
 def hz_to_mel(hz: float) -> float:
-    """HTK's mel scale."""
+    """Return a frequency on HTK's mel scale."""
     return float(2595.0 * np.log10(1.0 + hz / 700.0))
 
 
 def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return frequencies in Hz of values on HTK's mel scale."""
     result: NDArray[np.float64] = 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     return result
 
 
 @lru_cache(maxsize=8)
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin_hz: float, fmax_hz: float) -> Features:
-    """(n_fft / 2 + 1, n_mels): triangles whose peak is 1."""
+    """Return the mel filter bank (n_fft / 2 + 1, n_mels): triangles whose peak is 1."""
     edges = mel_to_hz(np.linspace(hz_to_mel(fmin_hz), hz_to_mel(fmax_hz), n_mels + 2))
     bins = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
     # A low band may be narrower than a bin: each triangle is at least one bin wide to each side.
@@ -138,9 +155,11 @@ def _hann(n_fft: int) -> Features:
 
 
 def to_mono_at(audio: Audio, sample_rate: int) -> Features:
-    """(num_samples,) at ``sample_rate``, anti-aliased. Raises AudioError for no samples."""
+    """Return mono samples (num_samples,) at ``sample_rate``, anti-aliased. Raises AudioError for empty
+    audio.
+    """
     if audio.num_samples == 0:
-        raise AudioError("the audio holds no samples; there is nothing to hear")
+        raise AudioError("the audio holds no samples; there is nothing to classify")
     mono = audio.to_mono().samples[0]
     if audio.sample_rate == sample_rate:
         samples: Features = mono
@@ -152,7 +171,7 @@ def to_mono_at(audio: Audio, sample_rate: int) -> Features:
 
 
 def resampling_ratio(rate_in: int, rate_out: int) -> tuple[int, int]:
-    """(up, down) for polyphase resampling."""
+    """Return (up, down) for polyphase resampling; odd ratios are rounded by at most 1 in 1000."""
     common = gcd(rate_in, rate_out)
     up, down = rate_out // common, rate_in // common
     if max(up, down) > 4_000:  # an odd rate: no one hears a deviation of 1 in 1000
@@ -161,7 +180,9 @@ def resampling_ratio(rate_in: int, rate_out: int) -> tuple[int, int]:
 
 
 def mel_power(mono: Features, config: FrontEndConfig) -> Features:
-    """(F mel bands, T frames) of power for samples at the front end's rate; frames lie whole inside."""
+    """Return the power (F mel bands, T frames) of mono samples at the front end's rate; frames lie whole
+    inside.
+    """
     frames = np.lib.stride_tricks.sliding_window_view(mono, config.n_fft)[:: config.hop_length]
     spectrum = rfft(frames * _hann(config.n_fft), axis=1)
     power = spectrum.real**2 + spectrum.imag**2
@@ -171,10 +192,10 @@ def mel_power(mono: Features, config: FrontEndConfig) -> Features:
 
 
 def conditioned(power: Features, config: FrontEndConfig) -> Features:
-    """Mel power (…, F, T) after the optional band-pass and spectral gate.
+    """Return mel power (…, F, T) after the optional band-pass and spectral gate.
 
-    The gate takes a band's floor to be its 10th percentile over the window and turns the band down, by up to
-    ``denoise_db``, where it is less than 6 dB above that.
+    The gate takes a band's floor to be its 10th percentile over the window. It turns the band down, by up to
+    ``denoise_db``, where the band is less than 6 dB above that floor.
     """
     if config.band_hz is not None:
         low, high = config.band_hz
@@ -190,7 +211,9 @@ def conditioned(power: Features, config: FrontEndConfig) -> Features:
 
 
 def log_levels(power: Features, config: FrontEndConfig) -> Features:
-    """(…, F, T) of mel power -> dB over the window's mean power, cut to the range and scaled to about -1..1."""
+    """Return mel power (…, F, T) in dB over the window's mean power, cut to the range and scaled to about -1
+    to 1.
+    """
     power = conditioned(power, config)
     reference = np.maximum(power.mean(axis=(-2, -1), keepdims=True, dtype=np.float64), FLOOR_POWER)
     level = 10.0 * np.log10(np.maximum(power / reference, 1e-9))
@@ -200,7 +223,7 @@ def log_levels(power: Features, config: FrontEndConfig) -> Features:
 
 
 def cut_windows(mono: Features, config: FrontEndConfig) -> Features:
-    """(W, num_samples): overlapping windows that reach the end; one that is too short is repeated to fill it."""
+    """Return overlapping windows (W, num_samples) that reach the end; audio that is too short is repeated."""
     size = config.num_samples
     if len(mono) <= size:
         return np.resize(mono, size)[None, :]
@@ -208,25 +231,27 @@ def cut_windows(mono: Features, config: FrontEndConfig) -> Features:
 
 
 def window_starts(num_samples: int, config: FrontEndConfig) -> NDArray[np.int64]:
-    """(W,): first samples of the windows of so much mono sound."""
+    """Return the first sample (W,) of each window of ``num_samples`` mono samples."""
     last = max(0, num_samples - config.num_samples)
     count = -(-last // round(config.step_seconds * config.sample_rate)) + 1
     return np.rint(np.linspace(0, last, count)).astype(np.int64)
 
 
 def mono_features(mono: Features, config: FrontEndConfig) -> Features:
-    """(W, F, T) of samples that are mono at the front end's rate already."""
+    """Return the features (W, F, T) of mono samples at the front end's rate."""
     power = np.stack([mel_power(w, config) for w in cut_windows(mono, config)])
     return transform(log_levels(power, config), config)
 
 
 def features(audio: Audio, config: FrontEndConfig) -> Features:
-    """(W, F, T): what a net hears of a recording of any length and rate. Raises AudioError for no samples."""
+    """Return the features (W, F, T) of a recording of any length and rate. Raises AudioError for empty
+    audio.
+    """
     return mono_features(to_mono_at(audio, config.sample_rate), config)
 
 
 def transform(levels: Features, config: FrontEndConfig) -> Features:
-    """Levels (…, F, T) as they are, or as MFCC."""
+    """Return levels (…, F, T) unchanged for ``log_mel``, or their MFCC."""
     if config.kind == "log_mel":
         return levels
     coefficients: Features = dct(levels, axis=-2, norm="ortho")[..., : config.num_mfcc, :].astype(np.float32)

@@ -1,8 +1,9 @@
-"""Audio files: WAV, FLAC, Ogg Vorbis and MP3 out; those, Opus, AIFF and whatever else libsndfile knows in.
+"""Audio files: writes WAV, FLAC, Ogg Vorbis and MP3; reads these, Opus, AIFF and whatever else libsndfile
+reads.
 
-Tags travel in libsndfile's text fields (RIFF INFO, Vorbis comments, ID3). ``comment`` is the place for
-provenance, as a JSON string in ASCII: MP3's tags hold no more (other letters become their plain ones, or "?").
-Files appear whole or not at all.
+Tags are libsndfile's text fields (RIFF INFO, Vorbis comments, ID3). ``comment`` holds the provenance as a
+JSON string in ASCII, because MP3's tags hold no more (other letters become their plain ones, or "?"). Files
+appear whole or not at all.
 """
 
 from __future__ import annotations
@@ -25,20 +26,21 @@ FORMATS = {
     ".ogg": ("OGG", "VORBIS"),
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
-"""Suffix to libsndfile's names of what is written."""
+"""Suffix -> libsndfile's names of container and encoding."""
 TAGS = ("title", "artist", "comment", "software", "copyright", "date", "album", "genre")
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 VORBIS_MAX_RATE = 192_000
 CHUNK_FRAMES = 16_384
-"""libsndfile's Vorbis encoder overflows its stack on long writes."""
+"""Frames written at once, because libsndfile's Vorbis encoder overflows its stack on long writes."""
 MAX_TAG_BYTES = 8_000
 WAV_MAX_BYTES = 2**32 - 2**16
 
 
 def read_audio(path: str | os.PathLike[str]) -> Audio:
-    """The recording at ``path``, any rate and number of channels.
+    """Return the recording at ``path``, with any sample rate and number of channels.
 
-    Raises AudioError with the reason: missing, not audio, cut off, empty, or with NaN or infinite samples.
+    Raises:
+        AudioError: the file is missing, no audio, cut off, empty, or holds NaN or infinite samples.
     """
     path = Path(path)
     try:
@@ -60,7 +62,7 @@ def read_audio(path: str | os.PathLike[str]) -> Audio:
 
 
 def read_audio_tags(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The text fields of ``TAGS`` that are set. Raises AudioError as :func:`read_audio`."""
+    """Return the text fields of ``TAGS`` that are set. Raises AudioError where the file cannot be read."""
     try:
         with sf.SoundFile(os.fspath(path)) as file:
             values = {name: getattr(file, name) for name in TAGS}
@@ -72,10 +74,17 @@ def read_audio_tags(path: str | os.PathLike[str]) -> dict[str, str]:
 def write_audio(
     path: str | os.PathLike[str], audio: Audio, tags: Mapping[str, str] | None = None, overwrite: bool = False
 ) -> None:
-    """Write ``audio`` in the format of the suffix (``FORMATS``); samples beyond -1..1 are clipped.
+    """Write a recording in the format of the suffix (``FORMATS``); samples beyond -1 to 1 are clipped.
 
-    Raises AudioError for another suffix, an unknown tag, a rate the format cannot hold, and when the disk is
-    full or the folder is missing; OutputExistsError if the file is there and ``overwrite`` is false.
+    Args:
+        path: the file; its suffix chooses the format.
+        audio: the recording.
+        tags: text fields by name, from ``TAGS``.
+        overwrite: replace an existing file.
+
+    Raises:
+        AudioError: the suffix or a tag is unknown, the format cannot hold the audio, or the disk is full.
+        OutputExistsError: the file exists and ``overwrite`` is false.
     """
     path = Path(path)
     container, subtype = _format(path, audio)
@@ -105,7 +114,7 @@ def write_audio(
 
 
 def _plain(text: str) -> str:
-    """ASCII only: libsndfile puts UTF-8 where ID3 readers expect Latin-1."""
+    """Return ASCII text only: libsndfile puts UTF-8 where ID3 readers expect Latin-1."""
     bare = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return bare.encode("ascii", "replace").decode("ascii")
 

@@ -1,7 +1,7 @@
-"""Integrated loudness in LUFS (ITU-R BS.1770-4), in blocks, so that half an hour fits in memory.
+"""Integrated loudness in LUFS (ITU-R BS.1770-4), computed in blocks so that half an hour fits in memory.
 
-pyloudnorm computes the same, and the tests hold this against it; it needs the whole piece as float64 several
-times over and refuses less than 0.4 s.
+pyloudnorm computes the same, and the tests compare the two. It needs the whole piece as float64 several times
+over and refuses less than 0.4 s.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SILENCE_LUFS = -70.0
 
 
 def k_weighting(sample_rate: int) -> NDArray[np.float64]:
-    """Second-order sections of the K filter (shelf, then high-pass) at any sample rate."""
+    """Return the second-order sections (2, 6) of the K filter (shelf, then high-pass) at any sample rate."""
     sections = []
     for gain_db, q, f0, is_shelf in (
         (3.999843853973347, 0.7071752369554196, 1681.974450955533, True),
@@ -34,7 +34,14 @@ def k_weighting(sample_rate: int) -> NDArray[np.float64]:
 
 
 def integrated_loudness(samples: NDArray[np.float32], sample_rate: int) -> float:
-    """LUFS of ``samples`` (channels, n), both gates applied; ``-inf`` for silence. Shorter than 0.4 s: all of it."""
+    """Return the loudness in LUFS with both gates applied; ``-inf`` for silence.
+
+    Audio shorter than 0.4 s is measured as one block.
+
+    Args:
+        samples: (channels, num_samples).
+        sample_rate: in Hz.
+    """
     hop = sample_rate // 10
     sections = k_weighting(sample_rate)
     state = np.zeros((len(sections), len(samples), 2))

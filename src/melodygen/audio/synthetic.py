@@ -1,6 +1,7 @@
-"""What is not music: noises, tones and strung-together speech to teach the music head with.
+"""Synthetic sounds that are no music (noises, tones, speech joined from utterances), for training the music
+head.
 
-Everything is mono at a given rate, random but for the generator of random numbers, at a level of about -20 dBFS.
+Everything is mono at a given rate, at a level of about -20 dBFS, and random only through the given generator.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ Sound = NDArray[np.float64]
 
 
 def coloured(rng: Rng, size: int, slope: float) -> Sound:
-    """Noise whose power falls by ``slope`` dB an octave (0 white, 3 pink, 6 brown; negative rises)."""
+    """Return noise whose power falls by ``slope`` dB an octave: 0 white, 3 pink, 6 brown; negative slopes
+    rise.
+    """
     spectrum = np.fft.rfft(rng.standard_normal(size))
     spectrum[0] = 0.0
     frequency = np.maximum(np.arange(len(spectrum)), 1.0)
@@ -87,15 +90,22 @@ NOISES: dict[str, Callable[[Rng, int, int], Sound]] = {
 
 
 def make_noise(kind: str, rng: Rng, seconds: float, rate: int) -> Features:
-    """One of ``NOISES``."""
+    """Return ``seconds`` of one kind of ``NOISES`` at ``rate`` Hz."""
     return levelled(NOISES[kind](rng, round(seconds * rate), rate))
 
 
 def make_speech(
     utterances: Sequence[Features], rng: Rng, seconds: float, rate: int, vary: bool = True
 ) -> Features:
-    """Utterances one after another with pauses; with ``vary``, at another pitch (the voice smaller or larger), in a
-    room, over noise, sometimes with a second voice."""
+    """Return utterances one after another with pauses, ``seconds`` long.
+
+    Args:
+        utterances: mono recordings of speech at ``rate``.
+        rng: random generator.
+        seconds: length of the result.
+        rate: sample rate in Hz.
+        vary: change the pitch of the voice, add a room and noise, and sometimes a second voice.
+    """
     size = round(seconds * rate)
     sound = _strung(utterances, rng, size, rate, vary)
     if not vary:
@@ -130,7 +140,7 @@ def _strung(utterances: Sequence[Features], rng: Rng, size: int, rate: int, vary
 
 
 def levelled(sound: NDArray[np.floating]) -> Features:
-    """At -20 dBFS."""
+    """Return the sound at -20 dBFS (RMS)."""
     rms = float(np.sqrt(np.mean(np.square(sound, dtype=np.float64))))
     return np.asarray(sound * (0.1 / max(rms, 1e-9)), dtype=np.float32)
 

@@ -278,12 +278,12 @@ def _drawn(
     from dataclasses import replace
 
     from melodygen.errors import MelodygenError
-    from melodygen.plots.style_evidence import plot_finding
+    from melodygen.plots.style_evidence import plot_result
 
     target = _pictures(folder, files, True)[Path(finding.path)]
     try:
         judge, mono = here.signal_of(finding)
-        plot_finding(target, finding, mono, judge, force)
+        plot_result(target, finding, mono, judge, force)
     except MelodygenError as error:
         return replace(finding, notes=(*finding.notes, f"no picture: {error}"))
     return finding

@@ -1,11 +1,14 @@
-"""Where instruments sound well, and how many notes they can hold: General MIDI programs (from 0), MIDI numbers.
+"""Instruments: the range in which they sound well and whether they hold several notes, by General MIDI
+program (from 0).
 
-Playing ranges after Adler, The Study of Orchestration, kept to the middle where a tune speaks.
+Playing ranges (MIDI numbers) after Adler, The Study of Orchestration, limited to the middle register that
+suits a melody.
 """
 
 from __future__ import annotations
 
 ROLE_RANGES = {"melody": (55, 86), "chords": (45, 79), "bass": (28, 55), "other": (45, 84)}
+"""(lowest, highest) MIDI number of each role."""
 
 _PROGRAM_RANGES: dict[range, tuple[int, int]] = {
     range(0, 8): (36, 96), range(8, 16): (53, 96), range(16, 24): (36, 86), range(24, 32): (40, 83),
@@ -21,7 +24,10 @@ _SINGLE_LINE = frozenset((*range(56, 80), 22, 80, 81, 82, 83, 84, 85, 86, 87, 10
 
 
 def note_range(role: str, program: int) -> tuple[int, int]:
-    """(lowest, highest) MIDI number for a role on an instrument; the role's own where they do not meet."""
+    """Return the (lowest, highest) MIDI number of a role on an instrument.
+
+    Where the ranges of role and instrument overlap by less than 17 semitones, the role's range is returned.
+    """
     low, high = ROLE_RANGES.get(role, (36, 96))
     for programs, (lowest, highest) in _PROGRAM_RANGES.items():
         if program in programs:
@@ -32,5 +38,5 @@ def note_range(role: str, program: int) -> tuple[int, int]:
 
 
 def is_single_line(role: str, program: int) -> bool:
-    """Winds, brass and lead synths sound one note at a time; so does a bass."""
+    """Return whether the part plays one note at a time: winds, brass, lead synths and every bass."""
     return role == "bass" or (role in ("melody", "other") and program in _SINGLE_LINE)

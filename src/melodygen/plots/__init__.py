@@ -1,1 +1,1 @@
-"""Pictures: piano roll, census of a folder, evidence of a classification."""
+"""Figures: piano roll, census of a folder, evidence of a classification."""

@@ -1,4 +1,4 @@
-"""A folder of music as a picture: styles, roles, meters, keys, lengths and what was turned down."""
+"""A figure of a folder of music: styles, roles, meters, keys, lengths and the files that were rejected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from melodygen.data.census import Census
 
 
 def plot_census(path: str | os.PathLike[str], census: Census, title: str, overwrite: bool = False) -> None:
-    """Write a PNG of six panels."""
+    """Write a PNG with six panels.
+
+    Args:
+        path: the file.
+        census: counts of the folder.
+        title: title of the figure.
+        overwrite: replace an existing file.
+
+    Raises:
+        OutputExistsError: the file exists and ``overwrite`` is false.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,6 @@
-"""A piece as a picture: piano roll with bars, roles by colour, chords on top. Drums have a panel of their own."""
+"""A piece as a figure: a piano roll with bars, roles by colour and chord symbols; drums have a panel of their
+own.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,17 @@ DRUM_NAMES = {
 
 
 def plot_score(path: str | os.PathLike[str], score: Score, title: str = "", overwrite: bool = False) -> None:
-    """Write a PNG. One row holds up to 16 bars; longer pieces get more rows."""
+    """Write a PNG. A row holds up to 16 bars; longer pieces get more rows.
+
+    Args:
+        path: the file.
+        score: the piece.
+        title: title of the figure; empty for none.
+        overwrite: replace an existing file.
+
+    Raises:
+        OutputExistsError: the file exists and ``overwrite`` is false.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -97,7 +109,7 @@ def _draw_drums(axis: Any, tracks: list[Track]) -> None:
 
 
 def _draw_bars(axis: Any, row: list[int], first_bar: int, numbered: bool, filled: bool) -> None:
-    """``filled``: the row takes the whole width, however many bars it has."""
+    """Draw the bar lines of a row; ``filled``: the row takes the whole width, however few bars it has."""
     for tick in row:
         axis.axvline(tick, color="#b0b0b0", linewidth=0.8, zorder=0)
     axis.set_xlim(row[0], row[-1] if filled or len(row) > 16 else row[0] + (row[1] - row[0]) * 16)
@@ -111,7 +123,9 @@ def _draw_bars(axis: Any, row: list[int], first_bar: int, numbered: bool, filled
 
 
 def _draw_chords(axis: Any, score: Score, row: list[int]) -> None:
-    """The label of each chord where it begins, and of the one that sounds at the start of the row."""
+    """Write each chord's label where it begins, and the label of the chord that sounds at the start of the
+    row.
+    """
     sounding = [c for c in score.chords if c.tick <= row[0]][-1:]
     shown = [(row[0], c.label) for c in sounding] + [
         (c.tick, c.label) for c in score.chords if row[0] < c.tick < row[-1]
