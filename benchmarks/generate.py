@@ -69,16 +69,16 @@ def measure_commands(options: argparse.Namespace, folder: Path) -> dict[str, Any
 
 
 def measure_warm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    from melodygen import api
+    from melodygen.services import models as services
     from melodygen.audio.files import write_audio
     from melodygen.errors import MelodygenError
     from melodygen.generation.loop import candidate_seeds, compose
     from melodygen.io.midi import write_midi
     from melodygen.request import Request
 
-    usual = api.style_of(options.style)
+    usual = services.style_of(options.style)
     request = Request(options.style, options.bars, usual.qpm, usual.meter, tracks=usual.tracks)
-    generator, classifier, renderer = api.load_generator(), api.load_classifier(), api.load_renderer()
+    generator, classifier, renderer = services.load_generator(), services.load_classifier(), services.load_renderer()
 
     def whole() -> Any:
         piece = compose(
@@ -108,7 +108,7 @@ def measure_warm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         mine = median_costs(lambda q=quality: renderer.render(score, 44_100, q), options.repeats)[0]  # type: ignore[misc]
         result[f"render_{quality}_times_real_time"] = length / mine
         try:
-            other = api.load_renderer("fluidsynth")
+            other = services.load_renderer("fluidsynth")
             other.render(score, 44_100, quality)
             theirs = median_costs(lambda q=quality, r=other: r.render(score, 44_100, q), options.repeats)[0]  # type: ignore[misc]
             result[f"render_{quality}_over_fluidsynth"] = theirs / mine

@@ -304,14 +304,14 @@ class Log:
 
 
 def respond(repeats: int) -> dict[str, Any]:
-    from melodygen import api
+    from melodygen.services import models as services
     from melodygen.engine import Engine, ProcessWriter
     from melodygen.live.clock import InternalClock
     from melodygen.live.player import Player
     from melodygen.live.session import Session
 
     started = time.perf_counter()
-    writer = ProcessWriter(functools.partial(api.load_writer))
+    writer = ProcessWriter(functools.partial(services.load_writer))
     results: dict[str, Any] = {"models_loaded_s": round(time.perf_counter() - started, 2)}
 
     def stage(**options: Any) -> tuple[Engine, Session, Log, threading.Thread]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from melodygen import api
+from melodygen.services import models as services
 from melodygen.contracts import Draft, Generator
 from melodygen.data.dataset import ExampleSampler, Views
 from melodygen.data.shards import Shards, load_shards
@@ -113,7 +113,7 @@ def human_windows(
 def write_music(
     style: str, options: argparse.Namespace, generator: Generator, renderer: Any, classifier: Any
 ) -> tuple[list[Composition], Recorder, Request]:
-    usual = api.style_of(style)
+    usual = services.style_of(style)
     request = Request(style=style, bars=options.bars, qpm=usual.qpm, meter=usual.meter, tracks=usual.tracks)
     recorder = Recorder(generator)
     done = []
@@ -351,8 +351,8 @@ def main() -> None:
     if not index_path.is_file():
         build_index(shards).save(index_path)
     index = CopyIndex.load(index_path)
-    generator, classifier = api.load_generator(options.model), api.load_classifier(options.classifier)
-    renderer = api.load_renderer(options.renderer)
+    generator, classifier = services.load_generator(options.model), services.load_classifier(options.classifier)
+    renderer = services.load_renderer(options.renderer)
     record: dict[str, Any] = {}
     for style in options.styles.split(","):
         done, recorder, request = write_music(style, options, generator, renderer, classifier)

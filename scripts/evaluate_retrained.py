@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from melodygen import api
+from melodygen.services import models as services
 from melodygen.audio.buffer import Audio
 from melodygen.contracts import Renderer, StyleClassifier
 from melodygen.data.scan import SourceFile, find_files, load_columns
@@ -83,10 +83,10 @@ def main() -> None:
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    generator = api.load_generator(arguments.model)
+    generator = services.load_generator(arguments.model)
     assert isinstance(generator, NeuralGenerator)
-    cnn = api.load_classifier(arguments.classifier or api.classifier_of(arguments.model))
-    sound = api.load_renderer()
+    cnn = services.load_classifier(arguments.classifier or services.classifier_of(arguments.model))
+    sound = services.load_renderer()
 
     # the folder's own split where it has none: titles, as training splits them
     own = read(find_files(arguments.folder), arguments.most, arguments.seed)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from melodygen.api import generate, load_classifier, load_generator, load_renderer, load_writer, render
     from melodygen.audio.buffer import Audio
     from melodygen.audio.files import read_audio, write_audio
     from melodygen.contracts import Draft, Generator, Renderer, StyleClassifier
@@ -29,11 +28,16 @@ if TYPE_CHECKING:
     from melodygen.music.score import Chord, KeySignature, Note, Score, Tempo, TimeSignature, Track
     from melodygen.registry import list_styles
     from melodygen.request import Request
+    from melodygen.services.generate import generate
+    from melodygen.services.models import load_classifier, load_generator, load_renderer, load_writer
+    from melodygen.services.render import render
     from melodygen.styles.scores import StyleScores
     from melodygen.styles.style import Style
 
 _HOME = {
-    "api": ("generate", "load_classifier", "load_generator", "load_renderer", "load_writer", "render"),
+    "services.generate": ("generate",),
+    "services.models": ("load_classifier", "load_generator", "load_renderer", "load_writer"),
+    "services.render": ("render",),
     "audio.buffer": ("Audio",),
     "contracts": ("Draft", "Generator", "Renderer", "StyleClassifier"),
     "request": ("Request",),

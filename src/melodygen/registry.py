@@ -55,6 +55,14 @@ def load(kind: str, name: str) -> Any:
     return _loaded(kind, found[name])
 
 
+def load_model(kind: str, spec: str = "") -> Any:
+    """A generator or classifier by ``NAME:REST`` of a plug-in, else by the name or the folder of a checkpoint."""
+    name, _, rest = spec.partition(":")
+    if name != "checkpoint" and name in names(kind):
+        return load(kind, name)(rest)
+    return load(kind, "checkpoint")(spec)
+
+
 def list_styles() -> dict[str, Style]:
     """Every usable style by name, in alphabetical order."""
     styles = {**_fixed_styles(), **user_styles().styles}

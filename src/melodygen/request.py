@@ -1,41 +1,382 @@
-"""What is asked of a generator: style, form, given music, and how boldly it is drawn."""
+"""The generation request, and the one table of its controls.
+
+A control is a field of :class:`Request` with its range, default, unit and help. The options of ``melodygen
+generate`` and ``live``, the parameters of the engine, the keyword arguments of ``melodygen.generate``, the JSON
+schema and all checks derive from :data:`CONTROLS`. To add a control, add a field here and use it where music is
+written. :data:`LOOP_CONTROLS` holds the settings of the loop that chooses among candidates.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
-from melodygen.music.score import Score
+from melodygen import parsing
+from melodygen.errors import UsageError
+from melodygen.registry import nearest
+
+if TYPE_CHECKING:
+    from melodygen.music.score import Score
+
+TEXT_KINDS = ("roles", "key", "meter", "chords", "fill")
+"""Kinds of value that can also be written as a short text."""
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "roles": parsing.parse_tracks,
+    "key": parsing.parse_key,
+    "meter": parsing.parse_meter,
+    "chords": parsing.parse_chords,
+    "fill": parsing.parse_fill,
+}
+_EXAMPLES = {
+    "bool": "true or false",
+    "roles": "roles like melody,bass",
+    "key": "a key like C, Am or 'F# minor'",
+    "meter": "a meter like 4/4, 3/4 or 6/8",
+    "chords": "chords like 'Dm7 G7 | Cmaj7'",
+    "fill": "FIRST:COUNT with bars counted from 1, like 5:4",
+    "score": "a MIDI file",
+}
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control: what it is, what it may be and when it may change.
+
+    ``kind``           float, int, bool, choice, roles, key, meter, chords, fill or score.
+    ``low, high``      range of a number, both allowed.
+    ``knob``           the part of that range which a knob or fader covers; None is all of it.
+    ``choices``        of a choice; empty where the models decide what there is.
+    ``optional``       None is a value too: the style or the model chooses.
+    ``option``         its option on the command line.
+    ``while_playing``  the engine has it as a parameter that may change between two blocks of a playing transport.
+    ``applies``        when a change is heard: ``now``, ``bar`` (next bar line), ``phrase`` (next phrase).
+    ``rewrites``       phrases written before the change no longer fit and are written again.
+    """
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+    option: str = ""
+    knob: tuple[float, float] | None = None
+    while_playing: bool = True
+    applies: str = "phrase"
+    rewrites: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The option on the command line."""
+        return self.option or "--" + self.name.replace("_", "-")
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return self.flag.removeprefix("--")
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """What a knob covers from end to end."""
+        return self.knob or (self.low, self.high)
+
+    def check(self, value: Any) -> Any:
+        """The value in its own type, read from text where it is one. UsageError with what is allowed."""
+        if value is None or value == "":
+            if self.optional:
+                return None
+            raise UsageError(f"{self.label} needs a value: {self.allowed()}")
+        if self.kind in _PARSERS:
+            return self._check_music(value)
+        if self.kind == "score":
+            return value
+        if self.kind == "bool":
+            return self._check_bool(value)
+        if self.kind == "choice":
+            return self._check_choice(value)
+        return self._check_number(value)
+
+    def text(self, value: Any) -> str:
+        """A value as it is written on the command line; text stays as it is."""
+        if isinstance(value, float):
+            return f"{value:g}"
+        if isinstance(value, str) or self.kind not in _PARSERS:
+            return str(value)
+        if self.kind == "roles":
+            return ",".join(value)
+        if self.kind == "meter":
+            return "{}/{}".format(*value)
+        if self.kind == "fill":
+            return f"{value[0] + 1}:{value[1]}"
+        if self.kind == "key":
+            from melodygen.music.harmony import key_name
+
+            return key_name(value)
+        return " | ".join(" ".join(bar) for bar in value)
+
+    def allowed(self) -> str:
+        """What may be given, as the end of a message."""
+        if self.kind in ("float", "int"):
+            return f"give {self.low:g} to {self.high:g}" + (f" {self.unit}" if self.unit else "")
+        return f"give {_EXAMPLES.get(self.kind) or 'one of ' + ', '.join(self.choices)}"
+
+    def _check_number(self, value: Any) -> float | int:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise UsageError(f"{self.label} {value!r} is not a number; {self.allowed()}")
+        value = value if isinstance(value, int) else float(value)
+        parsing.check_range(self.label, value, self.low, self.high)
+        if self.kind == "float":
+            return float(value)
+        if value != round(value):
+            raise UsageError(f"{self.label} {value:g} is not a whole number; {self.allowed()}")
+        return round(value)
+
+    def _check_bool(self, value: Any) -> bool:
+        known = {True: True, False: False, "true": True, "false": False}
+        if not isinstance(value, (bool, int, str)) or value not in known:
+            raise UsageError(f"{self.label} {value!r} is not possible; {self.allowed()}")
+        return known[value]
+
+    def _check_choice(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise UsageError(f"{self.label} {value!r} is not possible; {self.allowed()}")
+        if self.choices and value not in self.choices:
+            raise UsageError(f"{self.label} {value!r} is not known; {nearest(value, self.choices)}")
+        return value
+
+    def _check_music(self, value: Any) -> Any:
+        if isinstance(value, str):
+            value = _PARSERS[self.kind](value)
+        elif not isinstance(value, (tuple, list)) or not value:
+            raise UsageError(f"{self.label} {value!r} is not possible; {self.allowed()}")
+        elif self.kind == "roles":
+            value = parsing.parse_tracks(",".join(map(str, value)))
+        elif self.kind == "chords":
+            value = tuple((bar,) if isinstance(bar, str) else tuple(bar) for bar in value)
+        elif len(value) != 2:
+            raise UsageError(f"{self.label} {value!r} is not possible; {self.allowed()}")
+        else:
+            value = tuple(value)
+        if self.kind == "meter":
+            parsing.check_meter(*value)
+        if self.kind == "key" and not (value[0] in range(12) and value[1] in ("major", "minor")):
+            raise UsageError(f"{self.label} {value!r} is not a pitch class of 0 to 11 and major or minor")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """JSON schema of the value in a form that JSON can hold."""
+        types = {"float": "number", "int": "integer", "bool": "boolean"}
+        found: dict[str, Any] = {"type": types.get(self.kind, "string"), "description": self.help}
+        if self.kind in ("float", "int"):
+            found |= {"minimum": self.low, "maximum": self.high}
+        if self.choices:
+            found["enum"] = list(self.choices)
+        if self.optional:
+            found["type"] = [found["type"], "null"]
+        if self.kind in TEXT_KINDS:
+            found["description"] += f": {_EXAMPLES[self.kind]}"
+        if self.unit:
+            found["x-unit"] = self.unit
+        found["x-while-playing"] = self.while_playing
+        return found
+
+
+def _control(kind: str, text: str, **more: Any) -> dict[str, Control]:
+    """Metadata of a field that is a control; name and default are those of the field."""
+    return {"control": Control("", kind, None, text, **{"while_playing": False, **more})}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a generator. ``None`` leaves the choice to the model.
+    """What is asked of a generator. ``None`` leaves the choice to the style or the model.
 
     ``tracks``   roles in the order they are written in each bar; ``given`` roles come first.
     ``chords``   one list of Harte labels a bar, evenly spread over the bar.
+    ``density``  0.0 (sparse) to 1.0 (dense), relative to the style.
     ``prompt``   bars to go on from: a Score whose bars stand before the new ones.
     ``given``    a Score whose roles are kept and written around (accompaniment, melody over a bass).
     ``fill``     (first, count): which bars of ``given`` to write anew, from 0; the rest is context.
-    ``density``  0.0 (sparse) to 1.0 (dense), relative to the style.
-    ``goes_on``  more will follow: the last bar does not end the piece.
     ``temperature``, ``top_p``  None: what suits the style in this model.
-    ``raw``      as the net alone writes: it leans neither on the chord, nor back, nor home at the end.
+    ``raw``      as the net alone writes: without the bias to chords, repetition and ending.
+    ``goes_on``  more will follow: the last bar does not end the piece.
     """
 
-    style: str
-    bars: int = 16
-    qpm: float | None = None
-    meter: tuple[int, int] | None = None
-    key: tuple[int, str] | None = None
-    tracks: tuple[str, ...] = ("melody", "chords", "bass", "drums")
-    chords: tuple[tuple[str, ...], ...] | None = None
-    prompt: Score | None = None
-    given: Score | None = None
-    given_roles: tuple[str, ...] = ()
-    fill: tuple[int, int] | None = None
-    density: float | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int = 0
-    raw: bool = False
+    style: str = field(
+        metadata=_control(
+            "choice", "Style by name: see 'melodygen styles'",
+            while_playing=True, applies="bar", rewrites=True,
+        )
+    )  # fmt: skip
+    bars: int = field(
+        default=16, metadata=_control("int", "Number of bars", low=1, high=256)
+    )
+    qpm: float | None = field(
+        default=None,
+        metadata=_control("float", "Tempo", low=20.0, high=300.0, unit="quarter notes a minute", option="--tempo"),
+    )
+    meter: tuple[int, int] | None = field(
+        default=None, metadata=_control("meter", "Meter like 4/4, 3/4, 6/8")
+    )
+    key: tuple[int, str] | None = field(
+        default=None,
+        metadata=_control("key", "Key like C, Am, 'F# minor'", while_playing=True, rewrites=True),
+    )
+    tracks: tuple[str, ...] = field(
+        default=("melody", "chords", "bass", "drums"),
+        metadata=_control(
+            "roles", "Roles that are written: melody,chords,bass,drums", while_playing=True, rewrites=True
+        ),
+    )
+    chords: tuple[tuple[str, ...], ...] | None = field(
+        default=None,
+        metadata=_control("chords", "Chords with bars between |, as in 'Dm7 G7 | Cmaj7', repeated to fill all bars"),
+    )
+    density: float | None = field(
+        default=None,
+        metadata=_control("float", "Sparse to dense, for the style", while_playing=True, rewrites=True),
+    )
+    prompt: Score | None = field(default=None, metadata=_control("score", "A MIDI file to go on from"))
+    given: Score | None = field(
+        default=None,
+        metadata=_control("score", "A MIDI file to work on, with --given or --fill", option="--under"),
+    )
+    given_roles: tuple[str, ...] = field(
+        default=(),
+        metadata=_control(
+            "roles", "Roles of --under that are kept; the others are written around them", option="--given"
+        ),
+    )
+    fill: tuple[int, int] | None = field(
+        default=None,
+        metadata=_control("fill", "FIRST:COUNT, the bars of --under that are written anew, counted from 1"),
+    )
+    temperature: float | None = field(
+        default=None,
+        metadata=_control(
+            "float", "Above 1 bolder, below 1 safer", low=0.01, high=10.0, knob=(0.1, 2.0),
+            while_playing=True, rewrites=True,
+        ),
+    )  # fmt: skip
+    top_p: float | None = field(
+        default=None,
+        metadata=_control(
+            "float", "Sample from the likeliest tokens of this share of probability", low=0.01, high=1.0,
+            knob=(0.05, 1.0), while_playing=True, rewrites=True,
+        ),
+    )  # fmt: skip
+    top_k: int = field(
+        default=0, metadata=_control("int", "Sample from the k likeliest tokens; 0 is all", high=100_000)
+    )
+    raw: bool = field(
+        default=False,
+        metadata=_control("bool", "As the net alone writes: no help with chords, repetition and ending"),
+    )
     goes_on: bool = False
+
+    @classmethod
+    def of(cls, style: str, **controls: Any) -> Request:
+        """A request from controls by name, each typed or as text. UsageError for what cannot be."""
+        request = cls(**{name: control_of(name).check(v) for name, v in {"style": style, **controls}.items()})
+        check_request(request)
+        return request
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """How the loop chooses: see :func:`melodygen.generation.loop.compose`. ``seed`` None draws one."""
+
+    seed: int | None = field(
+        default=None,
+        metadata=_control("int", "The same seed makes the same files", low=0, high=2**63),
+    )
+    candidates: int = field(default=8, metadata=_control("int", "Pieces written a round", low=1, high=64))
+    min_style: float = field(
+        default=0.7, metadata=_control("float", "Style probability that is good enough")
+    )
+    max_rounds: int = field(
+        default=3, metadata=_control("int", "Rounds until the best is taken", low=1, high=100)
+    )
+
+
+def _table(cls: type[Request] | type[LoopOptions]) -> dict[str, Control]:
+    def described(found: Field[Any]) -> Control:
+        default = None if found.default is MISSING else found.default
+        is_open = found.default is None or found.default == ()
+        return replace(found.metadata["control"], name=found.name, default=default, optional=is_open)
+
+    return {found.name: described(found) for found in fields(cls) if "control" in found.metadata}
+
+
+CONTROLS: Mapping[str, Control] = _table(Request)
+"""Every control of a generation request by name, in the order of the fields."""
+LOOP_CONTROLS: Mapping[str, Control] = _table(LoopOptions)
+"""The settings of the loop by name."""
+
+
+def control_of(name: str) -> Control:
+    """A control of the request or the loop by name. UsageError with the nearest for an unknown one."""
+    found = CONTROLS.get(name) or LOOP_CONTROLS.get(name)
+    if found is None:
+        raise UsageError(f"control {name!r} is not known; {nearest(name, [*CONTROLS, *LOOP_CONTROLS])}")
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of a generation request and its loop. Scores are not part of it."""
+    table = {**CONTROLS, **LOOP_CONTROLS}
+    properties = {}
+    for name, control in table.items():
+        if control.kind == "score":
+            continue
+        properties[name] = control.schema()
+        if control.default is not None and control.default != ():
+            given = control.default
+            properties[name]["default"] = control.text(given) if control.kind in TEXT_KINDS else given
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "melodygen generation request",
+        "type": "object",
+        "properties": properties,
+        "required": ["style"],
+        "additionalProperties": False,
+    }
+
+
+def check_request(request: Request) -> None:
+    """Raise UsageError for what no generator can write: 0 bars, a tempo of 0, a meter of 7/3."""
+    for name, control in CONTROLS.items():
+        value = getattr(request, name)
+        if value in (None, (), ""):
+            continue
+        if isinstance(value, str) and control.kind in TEXT_KINDS:
+            raise UsageError(f"{control.label} {value!r} is text: make the request with Request.of")
+        control.check(value)
+    if request.given_roles and request.given is None:
+        raise UsageError("given roles need the piece they are taken from: --under FILE.mid")
+    for role in request.given_roles:
+        if request.given is not None and request.given.track_by_role(role) is None:
+            there = sorted({track.role for track in request.given.tracks})
+            raise UsageError(f"the given piece has no {role} track; it has {', '.join(there) or 'none'}")
+    if request.fill is not None:
+        _check_fill(request, *request.fill)
+
+
+def _check_fill(request: Request, first: int, count: int) -> None:
+    if request.given is None:
+        raise UsageError("--fill needs the piece whose bars are written anew: --under FILE.mid")
+    there = len(request.given.bar_ticks()) - 1
+    if first < 0 or count < 1 or first + count > there:
+        raise UsageError(
+            f"bars {first + 1} to {first + count} cannot be filled: the given piece has {there} bars"
+        )
+
+
+def check_loop(options: LoopOptions) -> None:
+    """Raise UsageError for loop settings that cannot be."""
+    for name, control in LOOP_CONTROLS.items():
+        control.check(getattr(options, name))

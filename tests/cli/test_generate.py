@@ -248,7 +248,7 @@ def test_disk_that_fills_up_leaves_nothing_half_written(melodygen: Run, tmp_path
 
 
 def test_too_little_space_is_said_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from melodygen.cli import output
+    from melodygen.services import output
     from melodygen.errors import UsageError
 
     monkeypatch.setattr(output.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 2**20})())

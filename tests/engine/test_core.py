@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from livehost import RATE, Change, Host, Scribe, unbalanced
 
 from melodygen.engine import Engine, Phrase, PhraseRequest, ProcessWriter
-from melodygen.engine.phrase import place, swung
+from melodygen.engine.phrase import place
+from melodygen.generation.performance import swung
 from melodygen.engine.writer import Abandoned
 from melodygen.errors import UsageError
 from melodygen.live.transport import Block, MidiEvent, Transport

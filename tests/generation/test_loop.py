@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from melodygen.errors import ClassifierError, MelodygenError, UsageError
 from melodygen.generation import loop as pipeline
 from melodygen.generation.loop import Composition, candidate_seeds, compose, find_flaw, piece_seeds
-from melodygen.generation.parsing import (
-    check_request,
+from melodygen.parsing import (
     parse_chords,
     parse_fill,
     parse_key,
@@ -20,7 +19,7 @@ from melodygen.generation.parsing import (
     parse_tracks,
 )
 from melodygen.music.score import Score, Track
-from melodygen.request import Request
+from melodygen.request import Request, check_request
 
 JAZZ = Request("jazz", bars=4, qpm=120.0, meter=(4, 4), tracks=("melody",))
 
@@ -48,7 +47,7 @@ def test_of_those_good_enough_the_better_made_is_chosen_where_it_is_clearly_so(
     )  # all of them are good enough
     pitch = round(100 * least.style_probability)
     monkeypatch.setattr(
-        pipeline, "craft", lambda score: 0.5 + better * (int(score.tracks[0].notes["pitch"][0]) == pitch)
+        pipeline, "quality", lambda score: 0.5 + better * (int(score.tracks[0].notes["pitch"][0]) == pitch)
     )
     piece = run(min_style=0.1)
     assert (piece.chosen.seed == least.seed) is chosen_is_better

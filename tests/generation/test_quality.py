@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from melodygen.generation.quality import craft
+from melodygen.generation.quality import quality
 from melodygen.music.score import Chord, KeySignature, Score, Track
 
 BAR = 1920
@@ -23,12 +23,12 @@ def cadence(final_bass: int = 36, final_melody: int = 72) -> Score:
 
 def test_a_clean_cadence_is_perfect() -> None:
     # every note is in the key and on its chord, and both voices come home
-    assert craft(cadence()) == 1.0
+    assert quality(cadence()) == 1.0
 
 
 def test_an_ending_off_the_tonic_costs() -> None:
-    assert craft(cadence(final_bass=43)) < craft(cadence())
-    assert craft(cadence(final_melody=74)) < craft(cadence())
+    assert quality(cadence(final_bass=43)) < quality(cadence())
+    assert quality(cadence(final_melody=74)) < quality(cadence())
 
 
 def test_wrong_notes_cost() -> None:
@@ -40,13 +40,13 @@ def test_wrong_notes_cost() -> None:
             score.tracks[1],
         ),
     )
-    assert craft(sour) < craft(score) - 0.1
+    assert quality(sour) < quality(score) - 0.1
 
 
 def test_a_tune_that_stops_costs() -> None:
     score = cadence()
     short = replace(score, tracks=(Track([(3 * BAR, BAR, 72, 90)], role="melody"), score.tracks[1]))
-    assert craft(short) < 0.5 * craft(score)
+    assert quality(short) < 0.5 * quality(score)
 
 
 SCALE = (0, 2, 4, 5, 7, 9, 11)
@@ -68,14 +68,14 @@ LINE = [[60 + 12 * ((s + bar) // 7) + SCALE[(s + bar) % 7] for s in STEPS] for b
 
 
 def test_a_tune_without_shape_costs() -> None:
-    whole = craft(tune(LINE, 3))
-    assert craft(tune([LINE[0]] * 8, 3)) < whole  # one bar over and over
-    assert craft(tune([[(60, 62, 64)[p % 3] for p in bar] for bar in LINE], 3)) < whole  # three notes
+    whole = quality(tune(LINE, 3))
+    assert quality(tune([LINE[0]] * 8, 3)) < whole  # one bar over and over
+    assert quality(tune([[(60, 62, 64)[p % 3] for p in bar] for bar in LINE], 3)) < whole  # three notes
     assert (
-        craft(tune([[p + 12 * (i % 2) for i, p in enumerate(bar)] for bar in LINE], 3)) < whole
+        quality(tune([[p + 12 * (i % 2) for i, p in enumerate(bar)] for bar in LINE], 3)) < whole
     )  # all leaps
-    assert craft(tune(LINE, 1)) < whole  # never takes a breath
-    assert craft(tune([bar[:1] for bar in LINE])) < whole  # one note a bar
+    assert quality(tune(LINE, 1)) < whole  # never takes a breath
+    assert quality(tune([bar[:1] for bar in LINE])) < whole  # one note a bar
 
 
 def test_a_tune_under_its_chords_costs() -> None:
@@ -83,7 +83,7 @@ def test_a_tune_under_its_chords_costs() -> None:
 
     def over(pitches: tuple[int, ...]) -> float:
         rows = [(bar * BAR, BAR, p, 60) for bar in range(8) for p in pitches]
-        return craft(replace(line, tracks=(*line.tracks, Track(rows, role="chords"))))
+        return quality(replace(line, tracks=(*line.tracks, Track(rows, role="chords"))))
 
     assert over((72, 76, 79)) < over((48, 52, 55))
 
@@ -97,7 +97,7 @@ def test_staying_on_one_chord_costs() -> None:
     changing = replace(
         score, tracks=on_it, chords=(*still[:1], Chord(0, "A:min"), Chord(0, "F:maj7"), *still[1:])
     )
-    assert craft(replace(score, tracks=on_it, chords=still)) < craft(changing)
+    assert quality(replace(score, tracks=on_it, chords=still)) < quality(changing)
 
 
 def test_one_bar_of_another_chord_is_no_progression() -> None:
@@ -106,7 +106,7 @@ def test_one_bar_of_another_chord_is_no_progression() -> None:
     moving = tuple(Chord(bar * BAR, ("C:maj", "A:min", "F:maj", "G:maj")[bar % 4]) for bar in range(8))
     # B alone is on none of these chords, so that what differs is their motion
     off = replace(line, tracks=(Track([(i * 240, 240, 71, 90) for i in range(60)], role="other"),))
-    assert craft(replace(off, chords=hardly)) < craft(replace(off, chords=moving))
+    assert quality(replace(off, chords=hardly)) < quality(replace(off, chords=moving))
 
 
 def test_a_band_that_falls_silent_costs() -> None:
@@ -114,15 +114,15 @@ def test_a_band_that_falls_silent_costs() -> None:
 
     def over(bars: int, length: int = 1) -> float:
         rows = [(bar * BAR, length * BAR, 48, 60) for bar in range(bars)]
-        return craft(replace(line, tracks=(*line.tracks, Track(rows, role="chords"))))
+        return quality(replace(line, tracks=(*line.tracks, Track(rows, role="chords"))))
 
     assert over(3) < over(5) < over(6) == over(8)
     assert over(2, 7) == over(8)  # held on, it sounds
 
 
 def test_no_notes_is_nothing() -> None:
-    assert craft(Score()) == 0.0
-    assert 0.0 <= craft(Score((Track([(0, 10, 36, 90)], is_drum=True, role="drums"),))) <= 1.0
+    assert quality(Score()) == 0.0
+    assert 0.0 <= quality(Score((Track([(0, 10, 36, 90)], is_drum=True, role="drums"),))) <= 1.0
 
 
 def band(strokes: tuple[int, ...], struck: int = 2) -> Score:
@@ -138,15 +138,15 @@ def band(strokes: tuple[int, ...], struck: int = 2) -> Score:
 
 
 def test_a_band_keeps_time_and_comps() -> None:
-    good = craft(band((36, 42, 38, 42)))
-    assert good == craft(band((36, 51, 51, 51), struck=4)), "enough is enough"
-    assert craft(band((38,))) < good - 0.1, "a snare alone"
-    assert craft(band((51,))) < good - 0.1, "a ride alone"
-    assert craft(band((36, 42, 38, 42), struck=1)) < good - 0.05, "a lead sheet read aloud"
+    good = quality(band((36, 42, 38, 42)))
+    assert good == quality(band((36, 51, 51, 51), struck=4)), "enough is enough"
+    assert quality(band((38,))) < good - 0.1, "a snare alone"
+    assert quality(band((51,))) < good - 0.1, "a ride alone"
+    assert quality(band((36, 42, 38, 42), struck=1)) < good - 0.05, "a lead sheet read aloud"
 
 
 def test_without_drums_nothing_need_groove() -> None:
     score = band((38,), struck=1)
     quiet = replace(score, tracks=score.tracks[:-1])
     more = band((38,), struck=2)
-    assert craft(quiet) == craft(replace(more, tracks=more.tracks[:-1])) > craft(score)
+    assert quality(quiet) == quality(replace(more, tracks=more.tracks[:-1])) > quality(score)

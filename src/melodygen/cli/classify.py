@@ -67,7 +67,7 @@ def classify(
     paths = paths or []
     if sum((bool(paths), watch is not None, stdin)) != 1:
         raise UsageError("give files or folders, or --watch FOLDER, or --stdin: one of them")
-    from melodygen.cli.output import refuse_existing
+    from melodygen.services.output import refuse_existing
 
     refuse_existing([csv] if csv is not None else [], force)
     if plot is not None and plot.exists() and not plot.is_dir():
@@ -257,7 +257,7 @@ def _write_csv(target: Path, found: list[TrackResult | TrackError], top: int, fo
 
 def _pictures(folder: Path, files: list[Path], force: bool) -> dict[Path, Path]:
     """Where each file's picture goes; two files of one name get a number. Refuses existing ones."""
-    from melodygen.cli.output import refuse_existing
+    from melodygen.services.output import refuse_existing
 
     targets: dict[Path, Path] = {}
     taken: set[str] = set()

@@ -31,7 +31,7 @@ def corpus(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
     """Show what a folder of music holds: files, notes, roles, meters, keys, lengths, near-duplicates, rejects."""
-    from melodygen.cli.output import refuse_existing
+    from melodygen.services.output import refuse_existing
     from melodygen.cli.progress import stage_progress
     from melodygen.data.census import Census, read_census, write_report
     from melodygen.data.scan import find_files

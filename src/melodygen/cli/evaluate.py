@@ -46,7 +46,7 @@ def classifier(
     and once among those of the folder. Baselines are trained on these tracks in folds that never cut through an artist.
     """
     from melodygen.classification.batch import load_recognizer
-    from melodygen.cli.output import refuse_existing
+    from melodygen.services.output import refuse_existing
     from melodygen.cli.progress import stage_progress
     from melodygen.errors import CorpusError
     from melodygen.evaluation.comparison import evaluate_labelled

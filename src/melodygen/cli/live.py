@@ -32,7 +32,7 @@ def live(
     density: Annotated[
         float | None, typer.Option(help="0 (sparse) to 1 (dense).", rich_help_panel=_MUSIC)
     ] = None,
-    temperature: Annotated[float, typer.Option(help="0.1-2.", rich_help_panel=_MUSIC)] = 1.0,
+    temperature: Annotated[float | None, typer.Option(help="0.1-2.", rich_help_panel=_MUSIC)] = None,
     swing: Annotated[
         float, typer.Option(help="Off-beat at 0.5 (as written) to 0.75.", rich_help_panel=_MUSIC)
     ] = 0.5,
@@ -134,16 +134,17 @@ def live(
     Phrases are written ahead and heard by the classifier in a process of their own while this one plays.
     Press ? for the keys.
     """
-    from melodygen import api
+    from melodygen.services import models as services
     from melodygen.cli.learn import controls_path, learn_controls, learned_controls
     from melodygen.cli.live_session import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
-    from melodygen.cli.output import prepare_folder, refuse_existing
+    from melodygen.services.output import prepare_folder, refuse_existing
     from melodygen.engine import Engine, ProcessWriter
     from melodygen.engine.actions import LiveActions
     from melodygen.engine.core import CHANNELS
     from melodygen.engine.parameters import Parameters
     from melodygen.errors import UsageError
-    from melodygen.generation import parsing as asking
+    from melodygen import parsing
+    from melodygen.request import CONTROLS
     from melodygen.live.moves import Controls
     from melodygen.live.player import Player
     from melodygen.live.ports import PortInput, find_port, list_inputs
@@ -157,21 +158,21 @@ def live(
         return
     kept_ready = tuple(s for s in (standby or "").split(",") if s)
     for name in (style, *kept_ready) if model is None else ():
-        asking.check_style(name, list_styles())
-    usual = api.style_of(style)
+        parsing.check_style(name, list_styles())
+    usual = services.style_of(style)
     qpm = usual.qpm if tempo is None else tempo
-    asking.check_range("tempo", qpm, asking.MIN_QPM, asking.MAX_QPM)
-    asking.check_range("latency", latency, -1000, 1000)
-    asking.check_range("count-in", count_in, 0, 8)
-    asking.check_range("save-bars", save_bars, 1, 1000)
+    CONTROLS["qpm"].check(qpm)
+    parsing.check_range("latency", latency, -1000, 1000)
+    parsing.check_range("count-in", count_in, 0, 8)
+    parsing.check_range("save-bars", save_bars, 1, 1000)
     if until is not None:
-        asking.check_range("until", until, 1, 1_000_000)
+        parsing.check_range("until", until, 1, 1_000_000)
     if mode != "play" and listen is None:
         raise UsageError(f"--mode {mode} needs what it is to hear: --input NAME (see 'melodygen ports')")
     if sync is not None and count_in:
         raise UsageError("--count-in is for our own clock; with --sync the DAW counts")
-    beats = usual.meter if meter is None else asking.parse_meter(meter)
-    roles = usual.tracks if tracks is None else asking.parse_tracks(tracks)
+    beats = usual.meter if meter is None else parsing.parse_meter(meter)
+    roles = usual.tracks if tracks is None else parsing.parse_tracks(tracks)
     to_channel = {**CHANNELS, **_channels(channels)}
     if record is not None:
         refuse_existing([record], force)
@@ -181,11 +182,11 @@ def live(
         "style": style, "mode": mode, "tracks": roles, "key": key, "bars_per_phrase": bars, "density": density,
         "temperature": temperature, "swing": swing, "humanize": humanize, "late": late, "opening": opening,
         "candidates": candidates, "min_style": min_style, "program_changes": programs,
-        "seed": api.random_seed() if seed is None else seed,
+        "seed": services.random_seed() if seed is None else seed,
     }  # fmt: skip
     Parameters((style,), **knobs)  # what cannot be is said before the models are loaded
     load = functools.partial(
-        api.load_writer, model, classifier, renderer, None if soundfont is None else str(soundfont)
+        services.load_writer, model, classifier, renderer, None if soundfont is None else str(soundfont)
     )
     recorder = Recorder(record is not None, {c: r for r, c in to_channel.items()})
 
@@ -285,7 +286,7 @@ def _clock(sync: str | None, qpm: float) -> Iterator[Any]:
 def _channels(text: str | None) -> dict[str, int]:
     """``bass=3,drums=10``, channels from 1 as musicians count."""
     from melodygen.errors import UsageError
-    from melodygen.generation.parsing import check_range
+    from melodygen.parsing import check_range
     from melodygen.music.score import ROLES
     from melodygen.registry import nearest
 

@@ -37,7 +37,7 @@ def map_(
     holds everything it needs and asks nothing of any network. Needs scikit-learn (the extra 'eval').
     """
     from melodygen.classification.batch import load_recognizer
-    from melodygen.cli.output import refuse_existing
+    from melodygen.services.output import refuse_existing
     from melodygen.cli.progress import stage_progress
     from melodygen.errors import CorpusError, UsageError
     from melodygen.evaluation.collection_map import collection_items, lay_out, write_map

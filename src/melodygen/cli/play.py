@@ -29,7 +29,7 @@ def play(
     """Play a MIDI file in time: from any bar, in a loop, slower or faster. The space bar pauses."""
     from melodygen.cli.live_session import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
     from melodygen.errors import UsageError
-    from melodygen.generation.parsing import check_range, parse_fill
+    from melodygen.parsing import check_range, parse_fill
     from melodygen.io.midi import read_midi
     from melodygen.live.clock import InternalClock
     from melodygen.live.player import Player

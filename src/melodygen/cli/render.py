@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -23,40 +23,14 @@ def render(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
     """Render a MIDI file with General MIDI instruments: stereo, 44.1 kHz, loudness set."""
-    started = time.monotonic()
-    from melodygen import __version__, api
-    from melodygen.audio.files import write_audio
-    from melodygen.cli.output import AUDIO_FORMATS, prepare_folder, refuse_existing
     from melodygen.cli.progress import stage_progress
-    from melodygen.errors import UsageError
-    from melodygen.io.midi import read_midi
+    from melodygen.services.render import RenderRequest, render_file
 
-    target = Path(f"{midi.stem}.wav") if out is None else (out / f"{midi.stem}.wav" if out.is_dir() else out)
-    if target.suffix.lower().lstrip(".") not in AUDIO_FORMATS:
-        raise UsageError(f"--out {target}: the format must be one of {', '.join(AUDIO_FORMATS)}")
-    refuse_existing([target], force)
-    score = read_midi(midi)
-    prepare_folder(target.parent, round((score.duration_seconds + 10) * 44_100 * 2 * 3))
     with stage_progress(visible=not quiet) as progress:
-        progress("rendering", 0.0)
-        sound = api.load_renderer(renderer, soundfont)
-        audio = sound.render(score)
-        tags = {
-            "title": score.title or midi.stem,
-            "software": f"melodygen {__version__}",
-            "comment": f"renderer: {sound.renderer_id}",
-        }
-        write_audio(target, audio, tags, overwrite=force)
-    seconds = time.monotonic() - started
+        result = render_file(RenderRequest(midi, out, soundfont, renderer, force), progress)
     if json_:
-        report = {
-            "midi": str(midi),
-            "audio": str(target),
-            "duration_seconds": audio.duration_seconds,
-            "sample_rate": audio.sample_rate,
-            "renderer": sound.renderer_id,
-            "seconds": round(seconds, 3),
-        }
-        print(json.dumps(report))
+        print(json.dumps(asdict(result)))
     elif not quiet:
-        print(f"{target}: {audio.duration_seconds:.1f} s of sound in {seconds:.1f} s, {sound.renderer_id}")
+        print(
+            f"{result.audio}: {result.duration_seconds:.1f} s of sound in {result.seconds:.1f} s, {result.renderer}"
+        )

@@ -215,7 +215,7 @@ def classifier(
 ) -> None:
     """Train the CNN alone: it learns to tell the folders apart by ear."""
     from melodygen.errors import OutputExistsError
-    from melodygen.generation.parsing import check_range
+    from melodygen.parsing import check_range
 
     check_range("steps", steps, 1, 1_000_000)
     if not force and out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -70,7 +70,7 @@ class LiveActions:
             index = min(int(value * len(self._styles)), len(self._styles) - 1)
             self._engine.set_parameter("style", self._styles[index])
         else:
-            low, high = next((p.low, p.high) for p in self._engine.parameters() if p.name == name)
+            low, high = next(p.span for p in self._engine.parameters() if p.name == name)
             self._engine.set_parameter(name, low + value * (high - low))
 
     def _style(self, step: int) -> None:

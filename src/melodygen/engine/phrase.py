@@ -11,14 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.generation.performance import deviations, swung
 from melodygen.live.playhead import Stretch
 from melodygen.music.score import ROLES, Score
 from melodygen.request import Request
 
-Floats = NDArray[np.float64]
-HUMANIZE_QUARTERS = 0.02
-"""Spread of onsets at full strength: 10 ms at 120 qpm."""
-HUMANIZE_VELOCITY = 9.0
 SHORTEST_QUARTERS = 1.0 / 96
 
 
@@ -71,10 +68,9 @@ def place(phrase: Phrase, start: float, swing: float = 0.5, humanize: float = 0.
     velocity = table[4]
     if humanize > 0:
         rng = np.random.default_rng([phrase.seed, len(onset)])
-        shift = rng.normal(0.0, HUMANIZE_QUARTERS * humanize, len(onset))
-        shift = shift.clip(-3 * HUMANIZE_QUARTERS, 3 * HUMANIZE_QUARTERS)
+        shift, touch = deviations(len(onset), humanize, rng)
         onset = (onset + shift).clip(0.0, length - SHORTEST_QUARTERS)
-        velocity = velocity + rng.normal(0.0, HUMANIZE_VELOCITY * humanize, len(onset))
+        velocity = velocity + touch
     end = np.minimum(np.maximum(end, onset + SHORTEST_QUARTERS), length)
     order = np.lexsort((table[3], table[2], onset))
     return Placed(
@@ -88,14 +84,6 @@ def place(phrase: Phrase, start: float, swing: float = 0.5, humanize: float = 0.
         phrase,
         (swing, humanize),
     )
-
-
-def swung(quarters: Floats, swing: float) -> Floats:
-    """Each quarter bent so that its middle falls at ``swing``: 0.5 leaves it, 2/3 is triplet swing."""
-    whole = np.floor(quarters)
-    part = quarters - whole
-    bent = np.where(part < 0.5, part * 2 * swing, swing + (part - 0.5) * 2 * (1 - swing))
-    return np.asarray(whole + bent)
 
 
 def rest(start: float, end: float) -> Placed:

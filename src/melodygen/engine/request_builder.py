@@ -1,4 +1,4 @@
-"""Orders for the writer, from the parameters, the transport and the music so far."""
+"""Builds requests for the writer from the parameters, the transport and the music so far."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from melodygen.engine.midi_input import Call, MidiInput
 from melodygen.engine.parameters import Parameters
 from melodygen.engine.phrase import Phrase, joined
 from melodygen.engine.writer import PhraseRequest
-from melodygen.generation.parsing import MAX_QPM, MIN_QPM, parse_key
 from melodygen.live.transport import Transport
-from melodygen.request import Request
+from melodygen.request import CONTROLS, Request
 
 OPENING_BARS = 1
 """So little is written when something has to begin now; the rest is written while it plays."""
+DECIDED_PER_PHRASE = ("style", "key", "tracks")
+"""Controls that a request may hold otherwise than the parameters: an answer, say, is in the key of the call."""
 
 
 class RequestBuilder:
@@ -29,7 +30,7 @@ class RequestBuilder:
 
     def next(self, transport: Transport, last: Phrase | None) -> PhraseRequest:
         """The phrase after ``last``."""
-        return self._dressed(self._accompanying(self._request(transport, last), transport), "next")
+        return self._phrase_request(self._accompanying(self._request(transport, last), transport), "next")
 
     def opening(self, transport: Transport, last: Phrase | None) -> PhraseRequest:
         """The beginning of a phrase, to be had at once."""
@@ -40,7 +41,7 @@ class RequestBuilder:
     def spare(self, transport: Transport, last: Phrase | None, style: str) -> PhraseRequest:
         """A phrase to keep for a change to ``style``."""
         request = replace(self._request(transport, last), style=style, prompt=None)
-        return self._dressed(request, "spare")
+        return self._phrase_request(request, "spare")
 
     def variation(self, phrase: Phrase) -> PhraseRequest:
         """The same phrase with its melody, or its second half, written anew."""
@@ -51,7 +52,7 @@ class RequestBuilder:
             request = replace(request, given_roles=tuple(r for r in roles if r != "melody"), tracks=roles)
         else:
             request = replace(request, fill=(bars // 2, bars - bars // 2))
-        return self._dressed(request, "vary")
+        return self._phrase_request(request, "vary")
 
     def answer(self, call: Call, transport: Transport, last: Phrase | None) -> PhraseRequest:
         """An answer as long as the call, or its opening where openings are wanted."""
@@ -60,7 +61,7 @@ class RequestBuilder:
         key = call.key() or request.key
         request = replace(request, bars=bars, prompt=call.score(transport), key=key, goes_on=False)
         if not self._parameters["opening"]:
-            return self._dressed(request, f"answer{call.number}")
+            return self._phrase_request(request, f"answer{call.number}")
         request = replace(request, bars=min(bars, OPENING_BARS), goes_on=bars > OPENING_BARS)
         return self._quick(request, f"answer{call.number}")
 
@@ -71,23 +72,24 @@ class RequestBuilder:
             return None
         assert opening.request.prompt is not None
         prompt = joined(opening.request.prompt, opening.score)
-        return self._dressed(replace(opening.request, bars=bars, prompt=prompt, goes_on=False), "more")
+        return self._phrase_request(replace(opening.request, bars=bars, prompt=prompt, goes_on=False), "more")
 
     def _request(self, transport: Transport, last: Phrase | None) -> Request:
-        p = self._parameters
-        key, style, tracks = p["key"], str(p["style"]), p["tracks"]
-        assert isinstance(tracks, tuple)
-        joins = (
-            p["linked"] and last is not None and last.request.style == style and last.meter == transport.meter
+        controls = self._parameters.request_controls()
+        controls["key"] = controls["key"] or _key_of(last)
+        follows = (
+            self._parameters["linked"]
+            and last is not None
+            and last.request.style == controls["style"]
+            and last.meter == transport.meter
         )
+        tempo = CONTROLS["qpm"]
         return Request(
-            style=style,
-            bars=round(p.number("bars_per_phrase")),
-            qpm=min(max(transport.qpm, MIN_QPM), MAX_QPM),
+            **controls,
+            bars=round(self._parameters.number("bars_per_phrase")),
+            qpm=min(max(transport.qpm, tempo.low), tempo.high),
             meter=transport.meter,
-            key=parse_key(key) if isinstance(key, str) else _key_of(last),
-            tracks=tracks,
-            prompt=last.score if joins and last is not None else None,
+            prompt=last.score if follows and last is not None else None,
             goes_on=True,
         )
 
@@ -102,18 +104,13 @@ class RequestBuilder:
         return replace(request, given=given, given_roles=("melody",), tracks=("melody", *others), prompt=None)
 
     def _quick(self, request: Request, purpose: str) -> PhraseRequest:
-        return replace(self._dressed(request, purpose), candidates=1, max_rounds=1, quick=True)
+        return replace(self._phrase_request(request, purpose), candidates=1, max_rounds=1, quick=True)
 
-    def _dressed(self, request: Request, purpose: str) -> PhraseRequest:
-        """An order for a request, with what the parameters say about how it is written."""
+    def _phrase_request(self, request: Request, purpose: str) -> PhraseRequest:
+        """A phrase request, with what the parameters say now about how it is written."""
         p = self._parameters
-        density = p["density"]
-        request = replace(
-            request,
-            density=density if isinstance(density, float) else None,
-            temperature=p.number("temperature"),
-            top_p=p.number("top_p"),
-        )
+        controls = {n: v for n, v in p.request_controls().items() if n not in DECIDED_PER_PHRASE}
+        request = replace(request, **controls)
         self.count += 1
         seed = int(np.random.SeedSequence([round(p.number("seed")), self.count]).generate_state(1)[0])
         return PhraseRequest(

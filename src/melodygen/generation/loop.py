@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from melodygen.audio.buffer import Audio
 from melodygen.contracts import Draft, Generator, Renderer, StyleClassifier
 from melodygen.errors import ClassifierError, MelodygenError
-from melodygen.generation.parsing import check_loop, check_request, check_style
-from melodygen.generation.quality import craft
+from melodygen.generation.performance import perform
+from melodygen.generation.quality import quality
 from melodygen.music.score import Score
+from melodygen.parsing import check_style
 from melodygen.registry import nearest
-from melodygen.request import Request
+from melodygen.request import LoopOptions, Request, check_loop, check_request
 from melodygen.styles.scores import StyleScores
 
 ProgressCallback = Callable[[str, float], None]
@@ -32,7 +33,7 @@ MAX_WORN_BARS = 8
 """A melody that says one pitch for longer has nothing to say; and runs of it stand in the training data."""
 SILENCE_PEAK = 1e-4
 """-80 dBFS: what stays below is not heard."""
-CRAFT_STEP = 0.05
+QUALITY_STEP = 0.05
 """Less tells no piece from another."""
 DRAFT_SAMPLE_RATE = 22_050
 """Enough for the classifier, and a third of the time of 44.1 kHz."""
@@ -44,14 +45,14 @@ MAX_WAITING_SAMPLES = 12_000_000
 class CandidateRecord:
     """One piece the generator wrote. ``flaw`` says why it cannot be chosen whatever its style; else empty.
     ``style_probability`` is that of the style asked for, 0 for silence. ``round`` counts from 1.
-    ``craft`` (0-1) says how well made it is apart from its style: see :mod:`melodygen.generation.quality`."""
+    ``quality`` (0-1) says how well made it is apart from its style: see :mod:`melodygen.generation.quality`."""
 
     seed: int
     round: int
     style_probability: float
     log_prob_per_token: float
     flaw: str = ""
-    craft: float = 0.0
+    quality: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +103,11 @@ class _ScoredDraft:
     style_scores: StyleScores | None
 
     def rank(self, min_style: float) -> tuple[bool, float, int, float]:
-        """Style up to the threshold, then craft, then style: of those that sound like the style the better made is
+        """Style up to the threshold, then quality, then style: of those that sound like the style the better made is
         kept, of those as well made the one that sounds most like it."""
         record = self.record
         style = record.style_probability
-        return (not record.flaw, min(style, min_style), round(record.craft / CRAFT_STEP), style)
+        return (not record.flaw, min(style, min_style), round(record.quality / QUALITY_STEP), style)
 
 
 def compose(
@@ -125,14 +126,14 @@ def compose(
 ) -> Composition:
     """Write ``candidates`` pieces a round until one reaches ``min_style`` or ``max_rounds`` are over.
 
-    Chosen is, of those without a flaw: where some reach ``min_style``, the best made of them (``craft``, in steps),
+    Chosen is, of those without a flaw: where some reach ``min_style``, the best made of them (``quality``, in steps),
     and of those as well made the one with the highest style probability; where none does, that of all.
     ``should_stop`` is asked between the steps; when it says so, the best so far is returned.
     Raises UsageError for an impossible request, ClassifierError if the classifier does not know the style,
     MelodygenError if nothing playable was written.
     """
     check_request(request)
-    check_loop(candidates, min_style, max_rounds)
+    check_loop(LoopOptions(None, candidates, min_style, max_rounds))
     check_style(request.style, generator.styles)
     if request.style not in classifier.labels:
         raise ClassifierError(
@@ -142,19 +143,19 @@ def compose(
     report = progress or _no_progress
     stop = should_stop or _never
     started = clock()
-    heard: list[_ScoredDraft] = []
+    written: list[_ScoredDraft] = []
     best: _ScoredDraft | None = None
     for number in range(1, max_rounds + 1):
         if stop():
             break
-        heard += _round(request, generator, renderer, classifier, seed, number, candidates, report, stop)
-        best = max(heard, key=lambda h: h.rank(min_style), default=None)
+        written += _round(request, generator, renderer, classifier, seed, number, candidates, report, stop)
+        best = max(written, key=lambda h: h.rank(min_style), default=None)
         if best is not None and not best.record.flaw and best.record.style_probability >= min_style:
             break
     if best is None or best.record.flaw or best.style_scores is None:
-        flaws = sorted({h.record.flaw for h in heard}) or ["stopped before the first was written"]
+        flaws = sorted({h.record.flaw for h in written}) or ["stopped before the first was written"]
         raise MelodygenError(
-            f"none of {len(heard)} candidates can be played: {'; '.join(flaws)}; try another --seed or --model"
+            f"none of {len(written)} candidates can be played: {'; '.join(flaws)}; try another --seed or --model"
         )
     return Composition(
         request=request,
@@ -162,7 +163,7 @@ def compose(
         score=best.draft.score,
         chosen=best.record,
         style_scores=best.style_scores,
-        candidates=tuple(h.record for h in heard),
+        candidates=tuple(h.record for h in written),
         min_style=min_style,
         seconds=clock() - started,
         model_id=generator.model_id,
@@ -219,23 +220,24 @@ def _round(
     report: ProgressCallback,
     stop: Callable[[], bool],
 ) -> list[_ScoredDraft]:
-    """Write one batch and hear it. Empty if stopped before anything was heard."""
+    """Write one batch and classify it. Empty if stopped before anything was classified."""
     seeds = candidate_seeds(seed, number, count)
     again = "" if number == 1 else f" (round {number})"
     drafts = generator.generate(request, seeds, lambda done: report(f"writing{again}", done))
     if stop():
         return []
-    judged: list[StyleScores | None] = []
+    drafts = [replace(draft, score=perform(draft.score, request, draft.seed)) for draft in drafts]
+    scored: list[StyleScores | None] = []
     waiting: list[Audio | None] = []
     for index, draft in enumerate(drafts):
         waiting.append(_sound(draft.score, renderer))
         report(f"listening{again}", (index + 1) / len(drafts))
         last = index + 1 == len(drafts)
         if last or sum(audio.samples.size for audio in waiting if audio is not None) > MAX_WAITING_SAMPLES:
-            judged += _classify(waiting, classifier)
+            scored += _classify(waiting, classifier)
             waiting = []
-    heard = []
-    for draft, scores in zip(drafts, judged, strict=True):
+    written = []
+    for draft, scores in zip(drafts, scored, strict=True):
         flaw = find_flaw(draft.score, request) or ("silent when rendered" if scores is None else "")
         record = CandidateRecord(
             seed=draft.seed,
@@ -243,10 +245,10 @@ def _round(
             style_probability=0.0 if scores is None else scores[request.style],
             log_prob_per_token=draft.log_prob_per_token,
             flaw=flaw,
-            craft=craft(draft.score),
+            quality=quality(draft.score),
         )
-        heard.append(_ScoredDraft(draft, record, scores))
-    return heard
+        written.append(_ScoredDraft(draft, record, scores))
+    return written
 
 
 def _sound(score: Score, renderer: Renderer) -> Audio | None:

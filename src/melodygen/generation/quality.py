@@ -41,7 +41,7 @@ FULL_COMPING = 1.5
 """Times a bar that chords are struck in a band with drums; once a bar is a lead sheet read aloud."""
 
 
-def craft(score: Score) -> float:
+def quality(score: Score) -> float:
     """0.0 to 1.0: the mean of those of key, ending, chords and band (that it is there) that can be said of the piece,
     times the tune (that it is there, and its shape), which the ear follows most, half of how much the harmony moves
     and half of how the band grooves; 0 without notes."""

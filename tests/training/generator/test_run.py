@@ -18,7 +18,7 @@ import torch
 from training_folder import tune, write_folder, write_model
 from training_run import CPU, SMALL, Silent, begun
 
-from melodygen import api
+from melodygen.services import models as services
 from melodygen.data.scan import find_files
 from melodygen.data.shards import load_shards
 from melodygen.errors import CheckpointError, CorpusError, MelodygenError, OutputExistsError, UsageError
@@ -436,10 +436,10 @@ def test_two_processes_learn_as_one_with_twice_the_batch(
 
 
 def test_the_classifier_of_a_model_is_found(tmp_path: Path) -> None:
-    assert api.classifier_of(None) is None and api.classifier_of(str(tmp_path)) is None
+    assert services.classifier_of(None) is None and services.classifier_of(str(tmp_path)) is None
     (tmp_path / "classifier").mkdir()
     (tmp_path / "classifier" / "config.json").write_text("{}")
-    assert api.classifier_of(str(tmp_path)) == tmp_path / "classifier"
+    assert services.classifier_of(str(tmp_path)) == tmp_path / "classifier"
 
 
 def test_a_lstm_can_be_trained_too(folder: Path, tmp_path: Path) -> None:

@@ -1,27 +1,20 @@
-"""What a user writes, read into a :class:`~melodygen.contracts.Request`, and checked.
+"""Reads the short texts in which musicians write meters, keys, roles, chords and bars.
 
-Everything here raises UsageError with the value, the limit and the way out, before anything heavy starts.
+Everything here raises UsageError with the value, the limit and the way out. The control table in
+:mod:`melodygen.request` calls these parsers for the command line, Python and the engine alike.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable
 
 from melodygen.errors import ScoreError, UsageError
-from melodygen.music import harmony
-from melodygen.music.score import ROLES
 from melodygen.registry import broken_styles, nearest
-from melodygen.request import Request
 
-MAX_BARS = 256
-MIN_QPM, MAX_QPM = 20.0, 300.0
 MAX_NUMERATOR = 15
 DENOMINATORS = (1, 2, 4, 8, 16)
 MAX_BAR_QUARTERS = 8.0
-MAX_CANDIDATES = 64
-MAX_ROUNDS = 100
 
 
 def parse_meter(text: str) -> tuple[int, int]:
@@ -34,6 +27,8 @@ def parse_meter(text: str) -> tuple[int, int]:
 
 def parse_key(text: str) -> tuple[int, str]:
     """``Am``, ``F# minor``, ``Bb:maj`` -> (pitch class of the tonic, ``major`` or ``minor``)."""
+    from melodygen.music import harmony  # with numpy; the help of the commands does without
+
     try:
         return harmony.parse_key(text)
     except ScoreError as error:
@@ -42,6 +37,8 @@ def parse_key(text: str) -> tuple[int, str]:
 
 def parse_tracks(text: str) -> tuple[str, ...]:
     """``melody,bass`` -> (``melody``, ``bass``): each role once."""
+    from melodygen.music.score import ROLES
+
     roles = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     for role in roles:
         if role not in ROLES:
@@ -69,6 +66,8 @@ def parse_chords(text: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _chord(symbol: str, bar: int) -> str:
+    from melodygen.music import harmony
+
     try:
         parsed = harmony.parse_chord(symbol)
     except ScoreError as error:
@@ -100,54 +99,11 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         raise UsageError(f"{name} {value:g} is not possible; give {low:g} to {high:g}")
 
 
-def check_request(request: Request) -> None:
-    """Raise UsageError for what no generator can write: 0 bars, a tempo of 0, a meter of 7/3."""
-    check_range("bars", request.bars, 1, MAX_BARS)
-    if request.qpm is not None:
-        check_range("tempo", request.qpm, MIN_QPM, MAX_QPM)
-    if request.meter is not None:
-        _check_meter(*request.meter)
-    if request.temperature is not None:
-        check_range("temperature", request.temperature, 0.01, 10.0)
-    if request.top_p is not None:
-        check_range("top-p", request.top_p, 0.01, 1.0)
-    check_range("top-k", request.top_k, 0, 100_000)
-    if request.density is not None:
-        check_range("density", request.density, 0.0, 1.0)
-    if request.given_roles and request.given is None:
-        raise UsageError("given roles need the piece they are taken from: --under FILE.mid")
-    for role in request.given_roles:
-        if request.given is not None and request.given.track_by_role(role) is None:
-            there = sorted({track.role for track in request.given.tracks})
-            raise UsageError(f"the given piece has no {role} track; it has {', '.join(there) or 'none'}")
-    if request.fill is not None:
-        _check_fill(request)
-
-
-def _check_meter(numerator: int, denominator: int) -> None:
+def check_meter(numerator: int, denominator: int) -> None:
+    """Raise UsageError for a meter that no music has: 7/3, 0/4, or a bar of more than eight quarters."""
     meter = f"meter {numerator}/{denominator}"
     if denominator not in DENOMINATORS:
         raise UsageError(f"{meter} is not possible; the denominator must be one of 1, 2, 4, 8, 16")
     check_range(f"{meter}: numerator", numerator, 1, MAX_NUMERATOR)
     if numerator * 4 / denominator > MAX_BAR_QUARTERS:
         raise UsageError(f"{meter} is too long; a bar may last at most {MAX_BAR_QUARTERS:g} quarters")
-
-
-def _check_fill(request: Request) -> None:
-    assert request.fill is not None
-    first, count = request.fill
-    if request.given is None:
-        raise UsageError("--fill needs the piece whose bars are written anew: --under FILE.mid")
-    there = len(request.given.bar_ticks()) - 1
-    if first < 0 or count < 1 or first + count > there:
-        raise UsageError(
-            f"bars {first + 1} to {first + count} cannot be filled: the given piece has {there} bars"
-        )
-
-
-def check_loop(candidates: int, min_style: float, max_rounds: int) -> None:
-    """Raise UsageError for loop settings that cannot be."""
-    check_range("candidates", candidates, 1, MAX_CANDIDATES)
-    check_range("max-rounds", max_rounds, 1, MAX_ROUNDS)
-    if not math.isfinite(min_style) or not 0 <= min_style <= 1:
-        raise UsageError(f"min-style {min_style:g} is not possible; give a probability of 0 to 1")

@@ -1,0 +1,214 @@
+"""Writes pieces: the candidates, the choice, the files with their provenance, and a report of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from melodygen import __version__
+from melodygen.contracts import Generator, Renderer, StyleClassifier
+from melodygen.errors import StyleNotReachedError
+from melodygen.generation.loop import Composition, ProgressCallback, compose, piece_seeds
+from melodygen.io.provenance import Provenance
+from melodygen.parsing import check_range
+from melodygen.request import LOOP_CONTROLS, LoopOptions, Request, check_loop
+from melodygen.services.models import (
+    LoadedModels,
+    ModelNames,
+    classifier_of,
+    load_classifier,
+    load_generator,
+    load_models,
+    load_renderer,
+    random_seed,
+)
+from melodygen.services.output import AUDIO_FORMATS, plan_output, prepare_folder, refuse_existing
+from melodygen.services.report import PieceReport, report_of
+from melodygen.services.requests import build_request, command_of, known_style
+
+MAX_PIECES = 1000
+BYTES_PER_SECOND = {"wav": 44_100 * 2 * 3, "flac": 44_100 * 2 * 2, "ogg": 40_000, "mp3": 40_000}
+"""A safe guess of what a second of sound takes on disk."""
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Which files are written. ``out`` is a folder or a file, ``formats`` a list like ``mid,wav``; None is default."""
+
+    out: Path | None = None
+    formats: str | None = None
+    plot: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """What ``melodygen generate`` is asked for.
+
+    ``controls``  the style and any other control of :data:`melodygen.request.CONTROLS` by name, typed or as text;
+                  None is "not given". ``prompt`` and ``given`` may be paths.
+    ``count``     number of different pieces, 1 to 1000.
+    ``strict``    fail where no candidate reaches ``loop.min_style``.
+    """
+
+    controls: Mapping[str, Any]
+    loop: LoopOptions = LoopOptions()
+    models: ModelNames = ModelNames()
+    output: OutputOptions = OutputOptions()
+    count: int = 1
+    strict: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedGeneration:
+    """A request that was checked: nothing is written yet, and at most the generator is loaded."""
+
+    asked: GenerateRequest
+    request: Request
+    seeds: tuple[int, ...]
+    paths: tuple[dict[str, Path], ...]
+    generator: Generator | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class GenerateResult:
+    """A piece that was chosen and saved."""
+
+    composition: Composition
+    report: PieceReport
+
+
+def prepare(asked: GenerateRequest, generator: Generator | None = None) -> PreparedGeneration:
+    """Check everything that can be known before models are loaded: values, files in the way, space on the disk.
+
+    Raises UsageError, OutputExistsError, MidiReadError or OSError.
+    """
+    style, loop, output = str(asked.controls["style"]), asked.loop, asked.output
+    generator = known_style(style, asked.models.model, generator)
+    check_loop(loop)
+    check_range("count", asked.count, 1, MAX_PIECES)
+    request = build_request(asked.controls, generator)
+    plan = plan_output(output.out, output.formats)
+    seeds = piece_seeds(random_seed() if loop.seed is None else loop.seed, asked.count)
+    paths = [plan.paths(f"{style}-{seed}", i, asked.count) for i, seed in enumerate(seeds, 1)]
+    if output.plot:
+        paths = [{**of_piece, "png": next(iter(of_piece.values())).with_suffix(".png")} for of_piece in paths]
+    refuse_existing([path for of_piece in paths for path in of_piece.values()], output.force)
+    prepare_folder(plan.folder, asked.count * _bytes_needed(request, paths[0]))
+    return PreparedGeneration(asked, request, tuple(seeds), tuple(paths), generator)
+
+
+def run(
+    prepared: PreparedGeneration,
+    progress: ProgressCallback,
+    models: LoadedModels | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[GenerateResult]:
+    """Write, choose and save one piece after the other. Models are loaded unless they are given.
+
+    Raises StyleNotReachedError where ``strict`` was asked for and no candidate is good enough.
+    """
+    started = time.monotonic()
+    asked, loop = prepared.asked, prepared.asked.loop
+    progress("loading", 0.0)
+    models = models or load_models(asked.models, prepared.generator)
+    progress("loading", 1.0)
+    for seed, paths in zip(prepared.seeds, prepared.paths, strict=True):
+        piece = compose(
+            prepared.request, models.generator, models.renderer, models.classifier,
+            seed=seed, candidates=loop.candidates, min_style=loop.min_style, max_rounds=loop.max_rounds,
+            progress=progress, should_stop=should_stop,
+        )  # fmt: skip
+        if asked.strict and not piece.accepted:
+            raise StyleNotReachedError(
+                f"none of {len(piece.candidates)} candidates reached {loop.min_style:g} for "
+                f"{prepared.request.style!r} (best {piece.style_probability:.2f}, seed {seed}); nothing was "
+                "written: lower --min-style, raise --max-rounds, or leave out --strict"
+            )
+        progress("saving", 0.0)
+        command = command_of(asked.controls, loop, asked.models, seed)
+        save(piece, models.renderer, command, paths, asked.output.force)
+        progress("saving", 1.0)
+        report = report_of(piece, models.renderer.renderer_id, command, paths, time.monotonic() - started)
+        started = time.monotonic()
+        yield GenerateResult(piece, report)
+
+
+def generate(
+    style: str,
+    *,
+    model: str | Generator | None = None,
+    classifier: str | StyleClassifier | None = None,
+    renderer: str | Renderer | None = None,
+    progress: ProgressCallback | None = None,
+    **controls: Any,
+) -> Composition:
+    """Compose a piece in ``style`` and save nothing; what is not given is the style's own.
+
+    ``controls`` are those of :data:`melodygen.request.CONTROLS` and ``LOOP_CONTROLS`` by name, typed or as text:
+    ``bars=8, key="Ebm", meter="3/4", tracks="melody,bass", chords="Dm7 G7 | Cmaj7", seed=7, min_style=0.8``.
+    Models are loaded unless objects are given; to write many pieces, load them once.
+    Raises UsageError for an unknown control, style or value.
+    """
+    loop = LoopOptions(**{name: controls.pop(name) for name in LOOP_CONTROLS if name in controls})
+    check_loop(loop)
+    generator = load_generator(model) if model is None or isinstance(model, str) else model
+    if classifier is None and isinstance(model, str):
+        trained = classifier_of(model)
+        classifier = None if trained is None else str(trained)
+    known_style(style, None, generator)
+    return compose(
+        build_request({"style": style, **controls}, generator),
+        generator,
+        load_renderer(renderer) if renderer is None or isinstance(renderer, str) else renderer,
+        load_classifier(classifier) if classifier is None or isinstance(classifier, str) else classifier,
+        seed=random_seed() if loop.seed is None else loop.seed,
+        candidates=loop.candidates,
+        min_style=loop.min_style,
+        max_rounds=loop.max_rounds,
+        progress=progress,
+    )
+
+
+def save(piece: Composition, renderer: Renderer, command: str, paths: Mapping[str, Path], force: bool) -> None:
+    """Write a piece in every format of ``paths``, each file with its provenance and each whole or not at all."""
+    origin = Provenance(
+        style=piece.request.style,
+        seed=piece.seed,
+        candidate_seed=piece.chosen.seed,
+        style_probability=piece.style_probability,
+        model=piece.model_id,
+        classifier=piece.classifier_id,
+        renderer=renderer.renderer_id,
+        version=__version__,
+        command=command,
+    )
+    audio = renderer.render(piece.score) if any(kind in AUDIO_FORMATS for kind in paths) else None
+    for kind, path in paths.items():
+        if kind == "mid":
+            from melodygen.io.midi import write_midi
+
+            write_midi(path, piece.score, origin.texts(), overwrite=force)
+        elif kind == "musicxml":
+            from melodygen.io.musicxml import write_musicxml
+
+            write_musicxml(path, piece.score, overwrite=force)
+        elif kind == "png":
+            from melodygen.plots.piano_roll import plot_score
+
+            title = f"{origin.style}, seed {origin.seed}, style probability {origin.style_probability:.2f}"
+            plot_score(path, piece.score, title, overwrite=force)
+        elif audio is not None:
+            from melodygen.audio.files import write_audio
+
+            write_audio(path, audio, origin.tags(), overwrite=force)
+
+
+def _bytes_needed(request: Request, paths: Mapping[str, Path]) -> int:
+    """A safe guess of what one piece takes on disk."""
+    numerator, denominator = request.meter or (4, 4)
+    seconds = request.bars * numerator * 4 / denominator * 60 / (request.qpm or 120) + 10
+    return round(sum(BYTES_PER_SECOND.get(kind, 0) * seconds + 2**18 for kind in paths))

@@ -1,0 +1,131 @@
+"""What is reported about a piece that was generated, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from melodygen import __version__
+from melodygen.generation.loop import Composition
+from melodygen.music.harmony import key_name
+from melodygen.services.output import AUDIO_FORMATS
+
+
+@dataclass(frozen=True)
+class CandidateReport:
+    """One candidate: see :class:`melodygen.generation.loop.CandidateRecord`. ``flaw`` None: it has none."""
+
+    seed: int
+    round: int
+    style_probability: float
+    log_prob_per_token: float
+    quality: float
+    flaw: str | None
+
+
+@dataclass(frozen=True)
+class PieceReport:
+    """What ``melodygen generate --json`` prints of a piece. ``seconds``: how long it took, loading included."""
+
+    style: str
+    seed: int
+    bars: int
+    qpm: float
+    meter: str
+    key: str | None
+    tracks: tuple[str, ...]
+    midi: str | None
+    audio: str | None
+    files: Mapping[str, str]
+    style_probability: float
+    min_style: float
+    accepted: bool
+    unselected_mean_probability: float
+    heard_as: Mapping[str, float]
+    chosen_seed: int
+    candidates: tuple[CandidateReport, ...]
+    turned_down: int
+    rounds: int
+    seconds: float
+    model: str
+    classifier: str
+    renderer: str
+    version: str
+    command: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """The same for people, in a few lines."""
+        listed = [self._line(candidate) for candidate in self.candidates]
+        shortfall = (
+            ""
+            if self.accepted
+            else f"\n  No candidate reached {self.min_style:g}: this is the best of {len(listed)}."
+            "\n  Try more --max-rounds, another --seed or a lower --temperature."
+        )
+        return "\n".join(
+            [
+                f"{self.style}, {self.bars} bars of {self.meter} at {self.qpm:g} qpm"
+                + (f" in {self.key}" if self.key else "")
+                + f": {', '.join(self.tracks)}",
+                f"  seed {self.seed}",
+                f"  style probability {self.style_probability:.2f} "
+                f"(mean of all {len(listed)} before choosing: {self.unselected_mean_probability:.2f}; "
+                f"{self.turned_down} turned down)",
+                *(f"    {line}" for line in listed),
+                f"  {self.seconds:.1f} s, {self.model}, {self.classifier}{shortfall}",
+                *(f"  {path}" for path in self.files.values()),
+            ]
+        )
+
+    def _line(self, candidate: CandidateReport) -> str:
+        return (
+            ("* " if candidate.seed == self.chosen_seed else "  ")
+            + f"{candidate.style_probability:.2f}  quality {candidate.quality:.2f}  round {candidate.round}"
+            + f"  seed {candidate.seed}"
+            + (f"  turned down: {candidate.flaw}" if candidate.flaw else "")
+        )
+
+
+def report_of(
+    piece: Composition, renderer_id: str, command: str, paths: Mapping[str, Path], seconds: float
+) -> PieceReport:
+    """The report of a piece and the files it was saved in."""
+    request, keys = piece.request, piece.score.key_signatures
+    return PieceReport(
+        style=request.style,
+        seed=piece.seed,
+        bars=request.bars,
+        qpm=round(piece.score.qpm, 3),
+        meter=str(piece.score.time_signatures[0]),
+        key=key_name((keys[0].tonic, keys[0].mode)) if keys else None,
+        tracks=request.tracks,
+        midi=str(paths["mid"]) if "mid" in paths else None,
+        audio=next((str(path) for kind, path in paths.items() if kind in AUDIO_FORMATS), None),
+        files={kind: str(path) for kind, path in paths.items()},
+        style_probability=piece.style_probability,
+        min_style=piece.min_style,
+        accepted=piece.accepted,
+        unselected_mean_probability=piece.unselected_mean_probability,
+        heard_as=dict(piece.style_scores.top(3)),
+        chosen_seed=piece.chosen.seed,
+        candidates=tuple(
+            CandidateReport(
+                c.seed, c.round, c.style_probability, c.log_prob_per_token, c.quality, c.flaw or None
+            )
+            for c in piece.candidates
+        ),
+        turned_down=piece.num_turned_down,
+        rounds=piece.rounds,
+        seconds=round(seconds, 3),
+        model=piece.model_id,
+        classifier=piece.classifier_id,
+        renderer=renderer_id,
+        version=__version__,
+        command=command,
+    )

@@ -1,0 +1,137 @@
+"""Builds a generation request from controls by name: texts are parsed, files read, defaults resolved, all checked.
+
+Tempo, meter, key and length follow a file that is worked on, else the style.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from melodygen.analysis.roles import assign_roles
+from melodygen.contracts import Generator
+from melodygen.errors import UsageError
+from melodygen.io.midi import read_midi
+from melodygen.music.score import Score
+from melodygen.parsing import check_style
+from melodygen.registry import list_styles
+from melodygen.request import CONTROLS, LOOP_CONTROLS, LoopOptions, Request, check_request, control_of
+from melodygen.services.models import ModelNames, load_generator, style_of
+
+DEFAULT_BARS = 16
+
+
+def known_style(name: str, model: str | None, generator: Generator | None = None) -> Generator | None:
+    """Check a style by name. The generator that had to be loaded where only it can say, else None.
+
+    Raises UsageError for a style that neither is installed nor in the model.
+    """
+    installed = list_styles()
+    if name in installed:
+        return generator
+    if model is None and generator is None:
+        check_style(name, installed)
+    found = generator or load_generator(model)
+    check_style(name, found.styles)
+    return found
+
+
+def build_request(controls: Mapping[str, Any], generator: Generator | None = None) -> Request:
+    """The request that controls by name ask for, each typed or as text; scores may be paths. None is "not given".
+
+    Raises UsageError for what cannot be, MidiReadError for a file that cannot be read.
+    """
+    given = {name: value for name, value in controls.items() if value is not None}
+    _check_combination(given)
+    prompt, under = _score(given.get("prompt")), _score(given.get("given"))
+    values = {
+        name: control_of(name).check(value) for name, value in given.items() if control_of(name).kind != "score"
+    }
+    values |= {"prompt": prompt, "given": under}
+    values["bars"] = _bars(values, given.get("given"))
+    if values.get("chords"):
+        chords = values["chords"]
+        values["chords"] = tuple(chords[i % len(chords)] for i in range(values["bars"]))
+    request = Request(**_with_defaults(values, generator))
+    check_request(request)
+    return request
+
+
+def _check_combination(given: Mapping[str, Any]) -> None:
+    under, what = "given" in given, bool(given.get("given_roles") or given.get("fill"))
+    if what and not under:
+        raise UsageError("--given and --fill say what to do with a piece: name it with --under FILE.mid")
+    if under and not what:
+        raise UsageError(
+            "--under needs --given ROLES (kept, written around) or --fill FIRST:COUNT (written anew)"
+        )
+    if under and "prompt" in given:
+        raise UsageError("--under and --prompt cannot be combined: write around a piece, or go on from one")
+
+
+def _score(source: Score | str | os.PathLike[str] | None) -> Score | None:
+    """A score, or the file it is read from; roles are told from the music where the file does not name them."""
+    if source is None or isinstance(source, Score):
+        return source
+    return assign_roles(read_midi(Path(source)))
+
+
+def _bars(values: Mapping[str, Any], under: object) -> int:
+    bars, given, chords = values.get("bars"), values["given"], values.get("chords")
+    if given is not None:
+        there = len(given.bar_ticks()) - 1
+        if bars not in (None, there):
+            named = "the given piece" if isinstance(under, Score) else under
+            raise UsageError(f"--bars {bars} does not fit {named}, which has {there} bars; leave it out")
+        bars = there
+    if bars is None:
+        bars = len(chords) if chords else DEFAULT_BARS
+    return int(CONTROLS["bars"].check(bars))
+
+
+def _with_defaults(values: dict[str, Any], generator: Generator | None) -> dict[str, Any]:
+    """Tempo, meter, key and tracks where they were not given; kept roles stand first among the tracks."""
+    usual = style_of(values["style"], generator)
+    given, basis = values["given"], values["given"] or values["prompt"]
+    if basis is not None:
+        signature = basis.time_signatures[0]
+        values.setdefault("qpm", basis.qpm)
+        values.setdefault("meter", (signature.numerator, signature.denominator))
+        if basis.key_signatures:
+            values.setdefault("key", (basis.key_signatures[0].tonic, basis.key_signatures[0].mode))
+    values.setdefault("qpm", usual.qpm)
+    values.setdefault("meter", usual.meter)
+    if values.get("fill") and given is not None:
+        values.setdefault("tracks", tuple(dict.fromkeys(track.role for track in given.tracks)))
+    values.setdefault("tracks", usual.tracks)
+    kept = values.get("given_roles") or ()
+    values["tracks"] = (*kept, *(role for role in values["tracks"] if role not in kept))
+    return values
+
+
+def command_of(controls: Mapping[str, Any], loop: LoopOptions, models: ModelNames, seed: int) -> str:
+    """The command that makes a piece again: what was asked and the seed, paths by their last part."""
+    words = ["melodygen", "generate"]
+    for name, control in CONTROLS.items():
+        value = controls.get(name)
+        if value is True:
+            words.append(control.flag)
+        elif value is not None and value is not False:
+            words += [control.flag, _last_part(value) if control.kind == "score" else control.text(value)]
+    for name, control in LOOP_CONTROLS.items():
+        value = getattr(loop, name)
+        if name != "seed" and value != control.default:
+            words += [control.flag, control.text(value)]
+    for name, value in asdict(models).items():
+        if value is not None:
+            is_path = isinstance(value, Path) or (name in ("model", "classifier") and Path(value).is_dir())
+            words += [f"--{name}", Path(value).name if is_path else str(value)]
+    return shlex.join([*words, "--seed", str(seed)])
+
+
+def _last_part(source: Score | str | os.PathLike[str]) -> str:
+    return "FILE.mid" if isinstance(source, Score) else Path(source).name
