@@ -203,6 +203,7 @@ class Request:
     ``fill``     (first, count): which bars of ``given`` to write anew, from 0; the rest is context.
     ``temperature``, ``top_p``  None: what suits the style in this model.
     ``raw``      as the net alone writes: without the bias to chords, repetition and ending.
+    ``swing``, ``humanize``  how what is written is played; what is given stays as it is.
     ``goes_on``  more will follow: the last bar does not end the piece.
     """
 
@@ -275,6 +276,17 @@ class Request:
     raw: bool = field(
         default=False,
         metadata=_control("bool", "As the net alone writes: no help with chords, repetition and ending"),
+    )
+    swing: float = field(
+        default=0.5,
+        metadata=_control(
+            "float", "Where the off-beat eighth note falls; 0.5 is as written", low=0.5, high=0.75,
+            unit="of a quarter", while_playing=True, applies="now",
+        ),
+    )  # fmt: skip
+    humanize: float = field(
+        default=0.0,
+        metadata=_control("float", "Looser time and touch", while_playing=True, applies="now"),
     )
     goes_on: bool = False
 

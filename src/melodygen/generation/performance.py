@@ -5,10 +5,12 @@ The loop applies it to whole pieces (:func:`perform`), the engine to phrases on 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from melodygen.music.score import Score
+from melodygen.music.score import Score, note_array
 from melodygen.request import Request
 
 Floats = NDArray[np.float64]
@@ -36,5 +38,42 @@ def deviations(count: int, strength: float, rng: np.random.Generator) -> tuple[F
 
 
 def perform(score: Score, request: Request, seed: int) -> Score:
-    """The score as it is played. The same seed gives the same performance."""
-    return score
+    """The score with the swing and the humanizing of the request. The same seed gives the same performance.
+
+    Roles and bars that were given stay as they are.
+    """
+    if request.swing == 0.5 and request.humanize == 0.0:
+        return score
+    rng = np.random.default_rng([seed, score.num_notes])
+    kept: set[str] = set()
+    bars = score.bar_ticks()
+    first, last = 0, bars[-1]
+    if request.fill is not None:
+        begin, count = request.fill
+        first, last = bars[begin], bars[min(begin + count, len(bars) - 1)]
+    elif request.given is not None:
+        kept = set(request.given_roles) or {track.role for track in request.given.tracks}
+    tracks = []
+    for track in score.tracks:
+        onsets = track.notes["onset_tick"]
+        mask = (onsets >= first) & (onsets < last) & (track.role not in kept)
+        notes = track.notes.copy()
+        notes[mask] = _performed(notes[mask], request, score.ticks_per_quarter, last, rng)
+        tracks.append(replace(track, notes=note_array(notes)))
+    return replace(score, tracks=tuple(tracks))
+
+
+def _performed(
+    notes: NDArray[np.void], request: Request, ticks_per_quarter: int, end_tick: int, rng: np.random.Generator
+) -> NDArray[np.void]:
+    onset = swung(notes["onset_tick"] / ticks_per_quarter, request.swing)
+    end = swung((notes["onset_tick"] + notes["duration_ticks"]) / ticks_per_quarter, request.swing)
+    if request.humanize > 0:
+        shift, touch = deviations(len(notes), request.humanize, rng)
+        onset = onset + shift
+        notes["velocity"] = (notes["velocity"] + touch).round().clip(1, 127)
+    onset_tick = np.rint(onset * ticks_per_quarter).clip(0, end_tick - 1)
+    end_tick_of = np.minimum(np.rint(end * ticks_per_quarter), end_tick)
+    notes["onset_tick"] = onset_tick
+    notes["duration_ticks"] = np.maximum(end_tick_of - onset_tick, 1)
+    return notes
