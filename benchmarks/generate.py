@@ -69,12 +69,12 @@ def measure_commands(options: argparse.Namespace, folder: Path) -> dict[str, Any
 
 
 def measure_warm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    from melodygen.services import models as services
     from melodygen.audio.files import write_audio
     from melodygen.errors import MelodygenError
     from melodygen.generation.loop import candidate_seeds, compose
     from melodygen.io.midi import write_midi
     from melodygen.request import Request
+    from melodygen.services import models as services
 
     usual = services.style_of(options.style)
     request = Request(options.style, options.bars, usual.qpm, usual.meter, tracks=usual.tracks)

@@ -304,11 +304,11 @@ class Log:
 
 
 def respond(repeats: int) -> dict[str, Any]:
-    from melodygen.services import models as services
     from melodygen.engine import Engine, ProcessWriter
     from melodygen.live.clock import InternalClock
     from melodygen.live.player import Player
     from melodygen.live.session import Session
+    from melodygen.services import models as services
 
     started = time.perf_counter()
     writer = ProcessWriter(functools.partial(services.load_writer))

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from melodygen.services import models as services
 from melodygen.contracts import Draft, Generator
 from melodygen.data.dataset import ExampleSampler, Views
 from melodygen.data.shards import Shards, load_shards
@@ -30,6 +29,7 @@ from melodygen.evaluation.copying import MAX_COPIED_BARS, CopyIndex, build_index
 from melodygen.evaluation.tables import markdown_table, replace_section, write_json
 from melodygen.generation.loop import Composition, compose
 from melodygen.request import Request
+from melodygen.services import models as services
 from melodygen.styles.loader import built_in_styles
 from melodygen.tokens.codec import decode
 from melodygen.tokens.grid import Piece

@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from melodygen.services import models as services
 from melodygen.audio.buffer import Audio
 from melodygen.contracts import Renderer, StyleClassifier
 from melodygen.data.scan import SourceFile, find_files, load_columns
@@ -28,6 +27,7 @@ from melodygen.evaluation.note_classifier import NoteStatisticsClassifier, windo
 from melodygen.generation.neural import NeuralGenerator
 from melodygen.music.score import Score
 from melodygen.request import Request
+from melodygen.services import models as services
 from melodygen.styles.style import Style
 from melodygen.tokens.columns import Columns, quantise
 from melodygen.tokens.grid import columns_to_piece, piece_to_score

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from melodygen.audio.buffer import Audio
 from melodygen.music.score import Score
 from melodygen.request import Request
 from melodygen.styles.scores import StyleScores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from melodygen.audio.features import Features, FrontEndConfig
 
 
 @dataclass(frozen=True)
@@ -52,11 +58,39 @@ class Renderer(Protocol):
 
 @runtime_checkable
 class StyleClassifier(Protocol):
-    """Hears style. Equal audio gives equal scores."""
+    """Tells the style of recordings. Equal audio gives equal scores."""
 
     classifier_id: str
     labels: tuple[str, ...]
 
     def classify(self, recordings: Sequence[Audio]) -> list[StyleScores]:
         """One StyleScores for each recording, any length and sample rate."""
+        ...
+
+
+@runtime_checkable
+class WindowClassifier(StyleClassifier, Protocol):
+    """A StyleClassifier that works window by window and can be looked into; a CNN checkpoint is one.
+
+    What needs it: style over time, telling music from noise, pictures, maps, evaluation. ``front_end`` says what a
+    window is, ``temperature`` divides the averaged logits. Letters: W windows, F bands, T frames, E embedding.
+    """
+
+    front_end: FrontEndConfig
+    temperature: float
+
+    def outputs(self, windows: Features) -> tuple[Features, NDArray[np.float64]]:
+        """(W, F, T) features -> (W, E) embeddings and (W, labels) logits, before the temperature."""
+        ...
+
+    def window_logits(self, windows: Features) -> NDArray[np.float64]:
+        """(W, F, T) features -> (W, labels) logits, before the temperature."""
+        ...
+
+    def music_logits(self, embedded: Features) -> NDArray[np.float64] | None:
+        """(W, E) -> (W,): above 0 for music, below for speech and noise; None where it cannot tell."""
+        ...
+
+    def scores(self, logits: NDArray[np.float64]) -> StyleScores:
+        """Averaged logits of a recording (labels,) as probabilities."""
         ...

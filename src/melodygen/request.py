@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from numbers import Real
-from typing import TYPE_CHECKING, Any
+from operator import index
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 from melodygen import parsing
 from melodygen.errors import UsageError
@@ -85,6 +85,12 @@ class Control:
         """What a knob covers from end to end."""
         return self.knob or (self.low, self.high)
 
+    @property
+    def range_text(self) -> str:
+        """The range of a number with its unit."""
+        low, high = (f"{v:.0f}" if self.kind == "int" else f"{v:g}" for v in (self.low, self.high))
+        return f"{low} to {high}" + (f" {self.unit}" if self.unit else "")
+
     def check(self, value: Any) -> Any:
         """The value in its own type, read from text where it is one. UsageError with what is allowed."""
         if value is None or value == "":
@@ -122,19 +128,19 @@ class Control:
     def allowed(self) -> str:
         """What may be given, as the end of a message."""
         if self.kind in ("float", "int"):
-            return f"give {self.low:g} to {self.high:g}" + (f" {self.unit}" if self.unit else "")
+            return f"give {self.range_text}"
         return f"give {_EXAMPLES.get(self.kind) or 'one of ' + ', '.join(self.choices)}"
 
-    def _check_number(self, value: Any) -> float | int:
-        if isinstance(value, bool) or not isinstance(value, Real):
+    def _check_number(self, value: object) -> float | int:
+        if isinstance(value, bool) or not isinstance(value, (SupportsIndex, SupportsFloat)):
             raise UsageError(f"{self.label} {value!r} is not a number; {self.allowed()}")
-        value = value if isinstance(value, int) else float(value)
-        parsing.check_range(self.label, value, self.low, self.high)
+        number = float(value)
+        parsing.check_range(self.label, number, self.low, self.high)
         if self.kind == "float":
-            return float(value)
-        if value != round(value):
-            raise UsageError(f"{self.label} {value:g} is not a whole number; {self.allowed()}")
-        return round(value)
+            return number
+        if number != round(number):
+            raise UsageError(f"{self.label} {number:g} is not a whole number; {self.allowed()}")
+        return index(value) if isinstance(value, SupportsIndex) else round(number)
 
     def _check_bool(self, value: Any) -> bool:
         known = {True: True, False: False, "true": True, "false": False}
@@ -213,12 +219,12 @@ class Request:
             while_playing=True, applies="bar", rewrites=True,
         )
     )  # fmt: skip
-    bars: int = field(
-        default=16, metadata=_control("int", "Number of bars", low=1, high=256)
-    )
+    bars: int = field(default=16, metadata=_control("int", "Number of bars", low=1, high=256))
     qpm: float | None = field(
         default=None,
-        metadata=_control("float", "Tempo", low=20.0, high=300.0, unit="quarter notes a minute", option="--tempo"),
+        metadata=_control(
+            "float", "Tempo", low=20.0, high=300.0, unit="quarter notes a minute", option="--tempo"
+        ),
     )
     meter: tuple[int, int] | None = field(
         default=None, metadata=_control("meter", "Meter like 4/4, 3/4, 6/8")
@@ -235,7 +241,9 @@ class Request:
     )
     chords: tuple[tuple[str, ...], ...] | None = field(
         default=None,
-        metadata=_control("chords", "Chords with bars between |, as in 'Dm7 G7 | Cmaj7', repeated to fill all bars"),
+        metadata=_control(
+            "chords", "Chords with bars between |, as in 'Dm7 G7 | Cmaj7', repeated to fill all bars"
+        ),
     )
     density: float | None = field(
         default=None,
@@ -304,12 +312,10 @@ class LoopOptions:
 
     seed: int | None = field(
         default=None,
-        metadata=_control("int", "The same seed makes the same files", low=0, high=2**63),
+        metadata=_control("int", "The same seed writes the same music", low=0, high=2**63),
     )
     candidates: int = field(default=8, metadata=_control("int", "Pieces written a round", low=1, high=64))
-    min_style: float = field(
-        default=0.7, metadata=_control("float", "Style probability that is good enough")
-    )
+    min_style: float = field(default=0.7, metadata=_control("float", "Style probability that is good enough"))
     max_rounds: int = field(
         default=3, metadata=_control("int", "Rounds until the best is taken", low=1, high=100)
     )
@@ -319,7 +325,8 @@ def _table(cls: type[Request] | type[LoopOptions]) -> dict[str, Control]:
     def described(found: Field[Any]) -> Control:
         default = None if found.default is MISSING else found.default
         is_open = found.default is None or found.default == ()
-        return replace(found.metadata["control"], name=found.name, default=default, optional=is_open)
+        control: Control = found.metadata["control"]
+        return replace(control, name=found.name, default=default, optional=is_open)
 
     return {found.name: described(found) for found in fields(cls) if "control" in found.metadata}
 

@@ -107,7 +107,7 @@ def test_resampling_by_blocks_equals_resampling_at_once(rate: int, size: int, cu
 @pytest.mark.parametrize("channels", [1, 2, 6, 8])
 @pytest.mark.parametrize("rate", [8_000, 11_025, 44_100, 96_000, 192_000])
 def test_channels_and_rates(listener: TrackClassifier, tmp_path: Path, channels: int, rate: int) -> None:
-    found = listener.hear(wav(tmp_path / "a.wav", sound(2.0, rate, channels), rate), PLAIN)
+    found = listener.classify(wav(tmp_path / "a.wav", sound(2.0, rate, channels), rate), PLAIN)
     assert found.seconds == pytest.approx(2.0, abs=0.01)
     assert sum(p for _, p in found.styles) == pytest.approx(1.0)
     assert found.styles[0][0] in LABELS
@@ -117,7 +117,7 @@ def test_number_of_channels_and_depth_do_not_change_the_verdict(
     listener: TrackClassifier, tmp_path: Path
 ) -> None:
     mono = sound(12.0)
-    reference = dict(listener.hear(wav(tmp_path / "f.wav", mono, subtype="FLOAT"), PLAIN).styles)
+    reference = dict(listener.classify(wav(tmp_path / "f.wav", mono, subtype="FLOAT"), PLAIN).styles)
     others = [
         wav(tmp_path / f"{s}.wav", mono, subtype=s)
         for s in ("PCM_16", "PCM_24", "PCM_32", "DOUBLE", "PCM_U8")
@@ -125,14 +125,14 @@ def test_number_of_channels_and_depth_do_not_change_the_verdict(
     others += [wav(tmp_path / "many.wav", np.repeat(mono, 8, axis=1)), wav(tmp_path / "a.flac", mono)]
     others += [wav(tmp_path / "a.aiff", mono)]
     for path in others:
-        other = dict(listener.hear(path, PLAIN).styles)
+        other = dict(listener.classify(path, PLAIN).styles)
         assert max(abs(other[n] - reference[n]) for n in LABELS) < 0.05, path.name
 
 
 @pytest.mark.parametrize("name", ["a.mp3", "a.ogg", "a.flac", "a.opus"])
 def test_compressed(listener: TrackClassifier, tmp_path: Path, name: str) -> None:
     how = {"format": "OGG", "subtype": "OPUS"} if name == "a.opus" else {}
-    found = listener.hear(wav(tmp_path / name, sound(3.0, 48_000), 48_000, **how), PLAIN)
+    found = listener.classify(wav(tmp_path / name, sound(3.0, 48_000), 48_000, **how), PLAIN)
     assert found.seconds == pytest.approx(3.0, abs=0.2) and found.styles
 
 
@@ -140,7 +140,7 @@ def test_as_the_classifier_in_memory(listener: TrackClassifier, tmp_path: Path, 
     samples = sound(33.0, 44_100, 2)
     path = wav(tmp_path / "a.wav", samples, 44_100, subtype="FLOAT")
     expected = CnnClassifier.from_folder(folder).classify([Audio(samples.T.copy(), 44_100)])[0]
-    for label, probability in listener.hear(path, PLAIN).styles:
+    for label, probability in listener.classify(path, PLAIN).styles:
         assert probability == pytest.approx(expected[label], abs=1e-3)
 
 
@@ -148,9 +148,9 @@ def test_long_tracks_are_heard_in_chapters(
     listener: TrackClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = wav(tmp_path / "long.flac", sound(200.0, 8_000), 8_000)
-    whole = listener.hear(path, RecognitionOptions(rhythm=False, segments=True))
+    whole = listener.classify(path, RecognitionOptions(rhythm=False, segments=True))
     monkeypatch.setattr("melodygen.classification.recognizer.CHAPTER_SECONDS", 30.0)
-    parts = listener.hear(path, RecognitionOptions(rhythm=False, segments=True))
+    parts = listener.classify(path, RecognitionOptions(rhythm=False, segments=True))
     assert parts.seconds == whole.seconds == pytest.approx(200.0)
     assert parts.segments[0].start_seconds == 0 and parts.segments[-1].end_seconds == pytest.approx(200.0)
     starts = [s.start_seconds for s in parts.segments]
@@ -163,24 +163,24 @@ def test_long_tracks_are_heard_in_chapters(
 
 @pytest.mark.parametrize("seconds", [0.1, 0.5])
 def test_short(listener: TrackClassifier, tmp_path: Path, seconds: float) -> None:
-    assert listener.hear(wav(tmp_path / "a.wav", sound(seconds)), PLAIN).styles
+    assert listener.classify(wav(tmp_path / "a.wav", sound(seconds)), PLAIN).styles
 
 
 def test_too_short(listener: TrackClassifier, tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"45 ms are too short.*at least 0.1 s"):
-        listener.hear(wav(tmp_path / "a.wav", sound(0.045)), PLAIN)
+        listener.classify(wav(tmp_path / "a.wav", sound(0.045)), PLAIN)
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5], ids=["silence", "DC"])
 def test_silence_and_dc_are_no_music(listener: TrackClassifier, tmp_path: Path, level: float) -> None:
-    found = listener.hear(wav(tmp_path / "a.wav", np.full((50_000, 2), level, np.float32)))
+    found = listener.classify(wav(tmp_path / "a.wav", np.full((50_000, 2), level, np.float32)))
     assert found.not_music == "silence" and not found.styles and found.rhythm.qpm is None
 
 
 def test_dc_below_music_is_not_heard(listener: TrackClassifier, tmp_path: Path) -> None:
     music = sound(10.0)
-    one = listener.hear(wav(tmp_path / "a.wav", music, subtype="FLOAT"), PLAIN)
-    two = listener.hear(wav(tmp_path / "b.wav", music + 0.25, subtype="FLOAT"), PLAIN)
+    one = listener.classify(wav(tmp_path / "a.wav", music, subtype="FLOAT"), PLAIN)
+    two = listener.classify(wav(tmp_path / "b.wav", music + 0.25, subtype="FLOAT"), PLAIN)
     assert dict(two.styles)[one.styles[0][0]] == pytest.approx(one.styles[0][1], abs=0.02)
 
 
@@ -189,33 +189,33 @@ def test_nan_is_passed_over_or_refused(listener: TrackClassifier, tmp_path: Path
     samples[100:120] = np.nan
     samples[200] = np.inf
     samples[300] = 1e30
-    found = listener.hear(wav(tmp_path / "few.wav", samples, subtype="FLOAT"), PLAIN)
+    found = listener.classify(wav(tmp_path / "few.wav", samples, subtype="FLOAT"), PLAIN)
     assert found.styles and any("22 samples" in n for n in found.notes)
     samples[::3] = np.nan
     with pytest.raises(AudioError, match="NaN, infinite or beyond"):
-        listener.hear(wav(tmp_path / "many.wav", samples, subtype="FLOAT"), PLAIN)
+        listener.classify(wav(tmp_path / "many.wav", samples, subtype="FLOAT"), PLAIN)
 
 
 def test_clipping_is_told(listener: TrackClassifier, tmp_path: Path) -> None:
-    found = listener.hear(wav(tmp_path / "a.wav", np.clip(sound(3.0) * 40, -1, 1)), PLAIN)
+    found = listener.classify(wav(tmp_path / "a.wav", np.clip(sound(3.0) * 40, -1, 1)), PLAIN)
     assert found.styles and any("clipped" in n for n in found.notes)
 
 
 def test_truncated(listener: TrackClassifier, tmp_path: Path) -> None:
     whole = wav(tmp_path / "a.flac", sound(20.0)).read_bytes()
     (tmp_path / "cut.flac").write_bytes(whole[: len(whole) // 2])
-    found = listener.hear(tmp_path / "cut.flac", PLAIN)
+    found = listener.classify(tmp_path / "cut.flac", PLAIN)
     assert 3 < found.seconds < 17 and any("ends early" in n for n in found.notes)
     (tmp_path / "head.flac").write_bytes(whole[:50])
     with pytest.raises(MelodygenError):
-        listener.hear(tmp_path / "head.flac", PLAIN)
+        listener.classify(tmp_path / "head.flac", PLAIN)
 
 
 def test_wrong_extension(listener: TrackClassifier, tmp_path: Path) -> None:
     flac = wav(tmp_path / "a.flac", sound(2.0))
-    assert listener.hear(flac.rename(tmp_path / "a.mp3"), PLAIN).styles
+    assert listener.classify(flac.rename(tmp_path / "a.mp3"), PLAIN).styles
     write_midi(tmp_path / "b.mid", tune())
-    assert listener.hear((tmp_path / "b.mid").rename(tmp_path / "b.wav"), PLAIN).kind == "score"
+    assert listener.classify((tmp_path / "b.mid").rename(tmp_path / "b.wav"), PLAIN).kind == "score"
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_corrupt_bytes_never_escape(
     "name", ["Чайковский — Лебединое озеро.wav", "🎷 blues 🎸.flac", "a b'c\"d.wav", "x" * 200 + ".wav"]
 )
 def test_names(listener: TrackClassifier, tmp_path: Path, name: str) -> None:
-    assert listener.hear(wav(tmp_path / name, sound(0.5)), PLAIN).path.endswith(name)
+    assert listener.classify(wav(tmp_path / name, sound(0.5)), PLAIN).path.endswith(name)
 
 
 def test_missing_folder_and_unreadable(listener: TrackClassifier, tmp_path: Path) -> None:
@@ -275,12 +275,12 @@ def test_missing_folder_and_unreadable(listener: TrackClassifier, tmp_path: Path
 def test_music_head(folder: Path, tmp_path: Path) -> None:
     judge = CnnClassifier.from_folder(folder)
     path = wav(tmp_path / "a.wav", sound(3.0))
-    assert TrackClassifier(judge, judge).hear(path, PLAIN).music == pytest.approx(1 / (1 + np.exp(-3.0)))
+    assert TrackClassifier(judge, judge).classify(path, PLAIN).music == pytest.approx(1 / (1 + np.exp(-3.0)))
     judge.music_head = (np.zeros(24), -3.0)
-    found = TrackClassifier(judge, judge).hear(path, RecognitionOptions())
+    found = TrackClassifier(judge, judge).classify(path, RecognitionOptions())
     assert found.not_music == "speech or noise" and not found.styles and found.rhythm.key is None
     judge.music_head = None
-    assert TrackClassifier(judge, judge).hear(path, PLAIN).music is None
+    assert TrackClassifier(judge, judge).classify(path, PLAIN).music is None
 
 
 def test_broken_music_head_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ def tune(minutes: float = 0.2, **more: Any) -> Score:
 
 def test_scores(listener: TrackClassifier, tmp_path: Path) -> None:
     write_midi(tmp_path / "a.mid", tune(3.0, time_signatures=(TimeSignature(0, 3, 4),)))
-    found = listener.hear(tmp_path / "a.mid")
+    found = listener.classify(tmp_path / "a.mid")
     assert found.kind == "score" and found.seconds == pytest.approx(180, abs=1)
     assert found.rhythm.qpm == 120 and found.rhythm.meter == (3, 4) and found.rhythm.key == (2, "major")
     assert any("a minute from the middle" in n for n in found.notes)
@@ -362,7 +362,7 @@ def test_empty_and_broken_midi(listener: TrackClassifier, tmp_path: Path) -> Non
     (tmp_path / "b.mid").write_bytes(b"MThd\0\0\0\6\0\1\0\1\1\xe0MTrk\0\0\0\xffxx")
     for name in ("a.mid", "b.mid"):
         with pytest.raises(MidiReadError):
-            listener.hear(tmp_path / name)
+            listener.classify(tmp_path / name)
 
 
 # ---- batches
@@ -386,7 +386,7 @@ def test_a_crash_in_a_worker_is_named_and_the_rest_goes_on(
         return classify_file(here, path, how)
 
     monkeypatch.setattr(batch, "_executor", lambda workers, spec: Pool(workers))
-    monkeypatch.setattr(batch, "_hear_there", hear)
+    monkeypatch.setattr(batch, "_classify_in_worker", hear)
     paths = [wav(tmp_path / f"{i}.wav", sound(0.3, seed=i)) for i in range(8)]
     results = list(classify_files(paths, PLAIN, str(folder), 2))
     assert [Path(r.path).name for r in results] == [p.name for p in paths]
@@ -515,9 +515,9 @@ def test_the_one_that_fits_is_taken(tmp_path: Path) -> None:
     here = load_recognizer()
     write_midi(tmp_path / "a.mid", tune())
     wav(tmp_path / "a.wav", sound(3.0))
-    assert here.hear(tmp_path / "a.mid").classifier.startswith("style-cnn-")
+    assert here.classify(tmp_path / "a.mid").classifier.startswith("style-cnn-")
     expected = "style-cnn-recordings" if (models_dir() / "style-cnn-recordings").is_dir() else "style-cnn"
-    assert here.hear(tmp_path / "a.wav", PLAIN).classifier.rpartition("-")[0] == expected
+    assert here.classify(tmp_path / "a.wav", PLAIN).classifier.rpartition("-")[0] == expected
 
 
 def test_reading_stops_where_asked(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from livehost import RATE, Change, Host, Scribe, unbalanced
 
 from melodygen.engine import Engine, Phrase, PhraseRequest, ProcessWriter
 from melodygen.engine.phrase import place
-from melodygen.generation.performance import swung
 from melodygen.engine.writer import Abandoned
 from melodygen.errors import UsageError
+from melodygen.generation.performance import swung
 from melodygen.live.transport import Block, MidiEvent, Transport
 
 PLAY = Change(0, playing=True)
@@ -488,14 +488,14 @@ def test_accompaniment_is_written_around_what_was_played() -> None:
 def test_parameters_check_and_describe_themselves() -> None:
     engine = offline()
     table = {p.name: p for p in engine.parameters()}
-    assert table["style"].choices == Scribe.styles and table["temperature"].high == 2.0
+    assert table["style"].choices == Scribe.styles and table["temperature"].span == (0.1, 2.0)
     for parameter in table.values():
         if parameter.kind in ("float", "int"):
             for value in (parameter.low, parameter.high):
                 engine.set_parameter(parameter.name, value)
                 assert engine.parameter_value(parameter.name) == value
             for value in (parameter.low - 1, parameter.high + 1, math.nan):
-                with pytest.raises(UsageError, match=parameter.name):
+                with pytest.raises(UsageError, match=parameter.label):
                     engine.set_parameter(parameter.name, value)
     with pytest.raises(UsageError, match="did you mean 'polka'"):
         engine.set_parameter("style", "polca")

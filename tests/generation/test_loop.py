@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from melodygen.errors import ClassifierError, MelodygenError, UsageError
 from melodygen.generation import loop as pipeline
 from melodygen.generation.loop import Composition, candidate_seeds, compose, find_flaw, piece_seeds
+from melodygen.music.score import Score, Track
 from melodygen.parsing import (
     parse_chords,
     parse_fill,
@@ -18,7 +19,6 @@ from melodygen.parsing import (
     parse_meter,
     parse_tracks,
 )
-from melodygen.music.score import Score, Track
 from melodygen.request import Request, check_request
 
 JAZZ = Request("jazz", bars=4, qpm=120.0, meter=(4, 4), tracks=("melody",))

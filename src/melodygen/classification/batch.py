@@ -1,6 +1,6 @@
-"""Many files, in worker processes: each decodes and hears by itself, so that both happen on every core at once.
+"""Classifies many files in worker processes: each decodes and scores by itself, so that every core does both.
 
-Results come in the order of the files. A file that crashes a worker is heard again alone, and named if it does it
+Results come in the order of the files. A file that crashes a worker is tried again alone, and named if it does it
 again; the rest goes on.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import cast
 
 from melodygen import registry
 from melodygen.classification.recognizer import RecognitionOptions, TrackClassifier
@@ -25,30 +26,25 @@ from melodygen.resources import models_dir
 
 RECORDINGS_CLASSIFIER = "style-cnn-recordings"
 FILES_A_WORKER = 6
-"""Fewer are heard sooner by the process that is there than by one that must start first."""
+"""The process that is there is done with fewer sooner than one that must start first."""
 AHEAD = 3
 
-_here: list[TrackClassifier] = []
+_recognizer: list[TrackClassifier] = []
 """Of a worker process, made when it starts."""
 
 
 def load_recognizer(spec: str | None = None) -> TrackClassifier:
     """``spec``: a checkpoint or plug-in for everything; None takes the shipped one that fits the kind of file."""
     if spec is not None:
-        judge = _load(spec)
-        return TrackClassifier(judge, judge)
+        classifier = _load(spec)
+        return TrackClassifier(classifier, classifier)
     renders = _load(DEFAULT_CLASSIFIER)
-    there = (models_dir() / RECORDINGS_CLASSIFIER / CONFIG).is_file()
-    return TrackClassifier(_load(RECORDINGS_CLASSIFIER) if there else renders, renders)
+    is_there = (models_dir() / RECORDINGS_CLASSIFIER / CONFIG).is_file()
+    return TrackClassifier(_load(RECORDINGS_CLASSIFIER) if is_there else renders, renders)
 
 
 def _load(spec: str) -> StyleClassifier:
-    name, _, rest = spec.partition(":")
-    if name != "checkpoint" and name in registry.names("classifiers"):
-        plugin: StyleClassifier = registry.load("classifiers", name)(rest)
-        return plugin
-    judge: StyleClassifier = registry.load("classifiers", "checkpoint")(spec)
-    return judge
+    return cast(StyleClassifier, registry.load_model("classifiers", spec))
 
 
 def default_workers(num_files: int) -> int:
@@ -56,10 +52,12 @@ def default_workers(num_files: int) -> int:
     return max(1, min(cores, num_files // FILES_A_WORKER))
 
 
-def classify_file(listener: TrackClassifier, path: Path, how: RecognitionOptions) -> TrackResult | TrackError:
+def classify_file(
+    recognizer: TrackClassifier, path: Path, options: RecognitionOptions
+) -> TrackResult | TrackError:
     """Every failure becomes a line: nothing that a file holds may stop a batch."""
     try:
-        return listener.hear(path, how)
+        return recognizer.classify(path, options)
     except MelodygenError as error:
         reason = str(error)
     except MemoryError:
@@ -74,16 +72,16 @@ def classify_file(listener: TrackClassifier, path: Path, how: RecognitionOptions
 
 def classify_files(
     paths: Sequence[Path],
-    how: RecognitionOptions,
+    options: RecognitionOptions,
     spec: str | None,
     workers: int,
-    listener: TrackClassifier | None = None,
+    recognizer: TrackClassifier | None = None,
 ) -> Iterator[TrackResult | TrackError]:
-    """A TrackResult or TrackError a path, in their order. With one worker ``listener`` does it here."""
+    """A TrackResult or TrackError a path, in their order. With one worker ``recognizer`` does it here."""
     if workers <= 1:
-        here = listener or load_recognizer(spec)
+        here = recognizer or load_recognizer(spec)
         for path in paths:
-            yield classify_file(here, path, how)
+            yield classify_file(here, path, options)
         return
     executor = _executor(workers, spec)
     waiting: deque[tuple[Path, Future[TrackResult | TrackError]]] = deque()
@@ -91,7 +89,7 @@ def classify_files(
     try:
         while True:
             while len(waiting) < workers * AHEAD and (more := next(todo, None)) is not None:
-                waiting.append((more, executor.submit(_hear_there, more, how)))
+                waiting.append((more, executor.submit(_classify_in_worker, more, options)))
             if not waiting:
                 return
             path, future = waiting.popleft()
@@ -102,7 +100,7 @@ def classify_files(
                 suspects = [path, *(p for p, _ in waiting)]
                 waiting.clear()
                 for suspect in suspects:
-                    yield _hear_apart(suspect, how, spec)
+                    yield _classify_apart(suspect, options, spec)
                 executor = _executor(workers, spec)
     finally:
         _stop(executor)
@@ -110,26 +108,26 @@ def classify_files(
 
 def _executor(workers: int, spec: str | None) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(spec,)
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(spec,)
     )
 
 
-def _begin(spec: str | None) -> None:
+def _start_worker(spec: str | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     import torch
 
     torch.set_num_threads(1)
-    _here.append(load_recognizer(spec))
+    _recognizer.append(load_recognizer(spec))
 
 
-def _hear_there(path: Path, how: RecognitionOptions) -> TrackResult | TrackError:
-    return classify_file(_here[0], path, how)
+def _classify_in_worker(path: Path, options: RecognitionOptions) -> TrackResult | TrackError:
+    return classify_file(_recognizer[0], path, options)
 
 
-def _hear_apart(path: Path, how: RecognitionOptions, spec: str | None) -> TrackResult | TrackError:
+def _classify_apart(path: Path, options: RecognitionOptions, spec: str | None) -> TrackResult | TrackError:
     executor = _executor(1, spec)
     try:
-        return executor.submit(_hear_there, path, how).result()
+        return executor.submit(_classify_in_worker, path, options).result()
     except BrokenProcessPool:
         return TrackError(str(path), "the decoder crashed on this file")
     finally:

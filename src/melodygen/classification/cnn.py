@@ -25,7 +25,7 @@ BATCH = 8
 
 
 class CnnClassifier:
-    """See :class:`melodygen.contracts.StyleClassifier`. ``temperature`` divides the averaged logits."""
+    """A :class:`melodygen.contracts.WindowClassifier`. ``temperature`` divides the averaged logits."""
 
     def __init__(
         self,
@@ -68,10 +68,10 @@ class CnnClassifier:
         """One StyleScores a recording. Raises AudioError for one without samples."""
         if not recordings:
             return []
-        heard = [features(audio, self.front_end) for audio in recordings]
-        logits = self.window_logits(np.concatenate(heard))
-        ends = np.cumsum([len(h) for h in heard])
-        return [self.scores(logits[e - len(h) : e].mean(axis=0)) for h, e in zip(heard, ends, strict=True)]
+        parts = [features(audio, self.front_end) for audio in recordings]
+        logits = self.window_logits(np.concatenate(parts))
+        ends = np.cumsum([len(p) for p in parts])
+        return [self.scores(logits[e - len(p) : e].mean(axis=0)) for p, e in zip(parts, ends, strict=True)]
 
     def window_logits(self, windows: Features) -> NDArray[np.float64]:
         """(W, F, T) features -> (W, labels), before the temperature."""

@@ -1,15 +1,16 @@
-"""A listener: a file in, a TrackResult out. Recordings by blocks, MIDI and scores rendered first.
+"""Classifies tracks: a file in, a TrackResult out. Recordings by blocks, MIDI and scores rendered first.
 
-A recording is heard in chapters of ten minutes, so that memory does not grow with its length; a track of one chapter
-gets the scores that ``CnnClassifier.classify`` would give it. A track is said to be no music when nothing sounds, or
-when the classifier's music head says so on the average over its windows.
+A recording is classified in chapters of ten minutes, so that memory does not grow with its length; a track of one
+chapter gets the scores that ``CnnClassifier.classify`` would give it. A track is said to be no music when nothing
+sounds, or when the classifier's music head says so on the average over its windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,33 +18,62 @@ from numpy.typing import NDArray
 from melodygen.analysis.rhythm import Rhythm, read_rhythm
 from melodygen.audio.buffer import Audio
 from melodygen.audio.decode import Recording, Signal, open_recording, read_mono
-from melodygen.audio.features import Features, FrontEndConfig, mono_features, to_mono_at, window_starts
-from melodygen.classification.cnn import CnnClassifier
+from melodygen.audio.features import Features, mono_features, to_mono_at
 from melodygen.classification.result import Segment, TrackResult
+from melodygen.classification.scoring import (
+    MIN_MUSIC,
+    SILENCE_RMS,
+    Scorer,
+    WindowScores,
+    is_silent,
+    music_probability,
+    window_classifier,
+)
 from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft, score_rhythm, stretch
-from melodygen.contracts import Renderer, StyleClassifier
-from melodygen.errors import AudioError, ClassifierError
+from melodygen.contracts import Renderer, StyleClassifier, WindowClassifier
+from melodygen.errors import AudioError
 from melodygen.music.score import Score
 
 CHAPTER_SECONDS = 600.0
 RHYTHM_SECONDS = 60.0
 MIN_SECONDS = 0.1
-SILENCE_RMS = 10 ** (-65 / 20)
-"""Of full scale, DC taken off: below the noise of any medium that holds music."""
-SCORE_RATE = 8_000
+JOINED_SECONDS = 60.0
+"""A rest this short joins the chapter before it."""
+COMPLETE_SHARE = 0.98
+"""A recording that holds less of what its header promises ends early."""
+CLIPPED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
 class RecognitionOptions:
-    """How to listen. ``whole`` renders all of a score instead of a minute from its middle."""
+    """What is found out. ``whole`` renders all of a score instead of a minute from its middle."""
 
     rhythm: bool = True
     segments: bool = False
     whole: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """A track that is about to be classified. ``chapters``: mono sound at the classifier's rate.
+
+    ``rhythm`` and ``duration_seconds`` are None where they are found on the way; ``middle_seconds``: where rhythm is
+    read; ``recording``: what the chapters are read from, as they are asked for.
+    """
+
+    path: str
+    kind: str
+    chapters: Iterable[Features]
+    signal: Signal
+    rhythm: Rhythm | None = None
+    duration_seconds: float | None = None
+    notes: tuple[str, ...] = ()
+    middle_seconds: float = 0.0
+    recording: Recording | None = None
+
+
 class TrackClassifier:
-    """``recordings`` hears recordings, ``renders`` what a renderer of ours made. A renderer is made when needed."""
+    """``recordings`` classifies recordings, ``renders`` what a renderer of ours made. A renderer is made when needed."""
 
     def __init__(
         self, recordings: StyleClassifier, renders: StyleClassifier, renderer: Renderer | None = None
@@ -51,50 +81,46 @@ class TrackClassifier:
         self.for_recordings, self.for_renders = recordings, renders
         self._renderer = renderer
 
-    def hear(self, path: Path, how: RecognitionOptions = RecognitionOptions()) -> TrackResult:
-        """Raises AudioError or MidiReadError with a one-line reason."""
-        if path.is_dir():
-            raise AudioError(f"{path} is a folder")
-        return self._hear_score(path, how) if is_symbolic(path) else self._hear_recording(path, how)
+    def classify(self, path: Path, options: RecognitionOptions = RecognitionOptions()) -> TrackResult:
+        """The style, tempo, meter and key of a file. Raises AudioError or MidiReadError with a one-line reason."""
+        _refuse_folder(path)
+        return (
+            self._classify_score(path, options) if is_symbolic(path) else self._classify_file(path, options)
+        )
 
-    def hear_audio(
-        self, audio: Audio, how: RecognitionOptions = RecognitionOptions(), name: str = ""
+    def classify_audio(
+        self, audio: Audio, options: RecognitionOptions = RecognitionOptions(), name: str = ""
     ) -> TrackResult:
         """Sound in memory, as a recording."""
-        signal = Signal()
-        signal.add(np.ascontiguousarray(audio.samples.T), 0)
-        judge = self.for_recordings
-        mono = to_mono_at(audio, _rate_of(judge))
-        return _finding(name, "recording", [mono], None, signal, judge, how, audio.duration_seconds, ())
+        scorer = Scorer(self.for_recordings)
+        mono = to_mono_at(audio, scorer.sample_rate)
+        track = _Track(name, "recording", [mono], _signal_of(audio), duration_seconds=audio.duration_seconds)
+        return _classify(track, scorer, options)
 
-    def windows(self, path: Path) -> tuple[CnnClassifier, Features]:
-        """The checkpoint that fits a file, and the windows (W, F, T) it hears of it, ten minutes at most. Raises
-        AudioError for silence, ClassifierError for plug-ins."""
-        if path.is_dir():
-            raise AudioError(f"{path} is a folder")
-        symbolic = is_symbolic(path)
-        judge = self.for_renders if symbolic else self.for_recordings
-        if not isinstance(judge, CnnClassifier):
-            raise ClassifierError(f"{judge.classifier_id} is no checkpoint: only a CNN can be looked into")
-        rate = judge.front_end.sample_rate
-        if symbolic:
-            mono = to_mono_at(self._rendered(stretch(read_symbolic(path))), rate)
-        else:
-            mono = read_mono(path, rate, CHAPTER_SECONDS)
-        if float(mono.std()) <= SILENCE_RMS:
+    def windows(self, path: Path) -> tuple[WindowClassifier, Features]:
+        """The classifier that fits a file, and the windows (W, F, T) of it, of ten minutes at most. Raises
+        AudioError for silence, ClassifierError for a classifier that does not work by windows."""
+        _refuse_folder(path)
+        is_score = is_symbolic(path)
+        classifier = window_classifier(self.for_renders if is_score else self.for_recordings)
+        mono = self._mono(path, is_score, classifier.front_end.sample_rate)
+        if is_silent(mono):
             raise AudioError(f"{path.name}: silence")
-        return judge, mono_features(mono, judge.front_end)
+        return classifier, mono_features(mono, classifier.front_end)
 
-    def signal_of(self, result: TrackResult) -> tuple[CnnClassifier, Features]:
-        """The checkpoint that classified a track, and the track again as mono sound at that checkpoint's rate, ten
-        minutes at most. Raises ClassifierError for plug-ins, which cannot be looked into."""
-        judge = self.for_recordings if result.kind == "recording" else self.for_renders
-        if not isinstance(judge, CnnClassifier):
-            raise ClassifierError(f"{judge.classifier_id} is no checkpoint: only a CNN can be looked into")
-        path, rate = Path(result.path), judge.front_end.sample_rate
-        if result.kind == "score":
-            return judge, to_mono_at(self._rendered(stretch(read_symbolic(path))), rate)
-        return judge, read_mono(path, rate, CHAPTER_SECONDS)
+    def signal_of(self, result: TrackResult) -> tuple[WindowClassifier, Features]:
+        """The classifier of a track, and the track again as mono sound at its rate, ten minutes at most. Raises
+        ClassifierError for a classifier that does not work by windows."""
+        classifier = window_classifier(
+            self.for_recordings if result.kind == "recording" else self.for_renders
+        )
+        rate = classifier.front_end.sample_rate
+        return classifier, self._mono(Path(result.path), result.kind == "score", rate)
+
+    def _mono(self, path: Path, is_score: bool, rate: int) -> Features:
+        if is_score:
+            return to_mono_at(self._rendered(stretch(read_symbolic(path))), rate)
+        return read_mono(path, rate, CHAPTER_SECONDS)
 
     def _rendered(self, score: Score) -> Audio:
         if self._renderer is None:
@@ -103,30 +129,43 @@ class TrackClassifier:
             self._renderer = SamplerRenderer()
         return render_draft(score, self._renderer)
 
-    def _hear_score(self, path: Path, how: RecognitionOptions) -> TrackResult:
+    def _classify_score(self, path: Path, options: RecognitionOptions) -> TrackResult:
         score = read_symbolic(path)
-        heard = score if how.whole else stretch(score)
-        audio = self._rendered(heard)
-        signal = Signal()
-        signal.add(np.ascontiguousarray(audio.samples.T), 0)
-        judge = self.for_renders
-        mono = to_mono_at(audio, _rate_of(judge))
-        notes = () if heard is score else ("a minute from the middle was heard",)
-        rhythm = score_rhythm(score)
-        return _finding(str(path), "score", [mono], rhythm, signal, judge, how, score.duration_seconds, notes)
+        excerpt = score if options.whole else stretch(score)
+        audio = self._rendered(excerpt)
+        scorer = Scorer(self.for_renders)
+        notes = () if excerpt is score else ("a minute from the middle was heard",)
+        track = _Track(
+            str(path), "score", [to_mono_at(audio, scorer.sample_rate)], _signal_of(audio),
+            score_rhythm(score), score.duration_seconds, notes,
+        )  # fmt: skip
+        return _classify(track, scorer, options)
 
-    def _hear_recording(self, path: Path, how: RecognitionOptions) -> TrackResult:
+    def _classify_file(self, path: Path, options: RecognitionOptions) -> TrackResult:
         with open_recording(path) as recording:
-            rendered = "melodygen" in recording.tags.get("software", "")
-            judge = self.for_renders if rendered else self.for_recordings
-            rate = _rate_of(judge)
-            kind = "render" if rendered else "recording"
-            chapters = _chapters(recording, rate)
+            is_render = "melodygen" in recording.tags.get("software", "")
+            scorer = Scorer(self.for_renders if is_render else self.for_recordings)
             expected = recording.expected_frames
-            middle = 0.0 if expected is None else expected / recording.sample_rate / 2
-            return _finding(
-                str(path), kind, chapters, None, recording.signal, judge, how, None, (), middle, recording
+            track = _Track(
+                str(path),
+                "render" if is_render else "recording",
+                _chapters(recording, scorer.sample_rate),
+                recording.signal,
+                middle_seconds=0.0 if expected is None else expected / recording.sample_rate / 2,
+                recording=recording,
             )
+            return _classify(track, scorer, options)
+
+
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise AudioError(f"{path} is a folder")
+
+
+def _signal_of(audio: Audio) -> Signal:
+    signal = Signal()
+    signal.add(np.ascontiguousarray(audio.samples.T), 0)
+    return signal
 
 
 def _chapters(recording: Recording, rate: int) -> Iterator[Features]:
@@ -137,7 +176,7 @@ def _chapters(recording: Recording, rate: int) -> Iterator[Features]:
     for block in recording.mono_blocks(rate):
         held.append(block)
         count += len(block)
-        if count >= size + 60 * rate:
+        if count >= size + round(JOINED_SECONDS * rate):
             whole = np.concatenate(held)
             yield whole[:size]
             held, count = [whole[size:]], len(whole) - size
@@ -145,110 +184,117 @@ def _chapters(recording: Recording, rate: int) -> Iterator[Features]:
         yield np.concatenate(held)
 
 
-def _finding(
-    path: str,
-    kind: str,
-    chapters: Iterator[Features] | list[Features],
-    rhythm: Rhythm | None,
-    signal: Signal,
-    judge: StyleClassifier,
-    how: RecognitionOptions,
-    seconds: float | None,
-    notes: tuple[str, ...],
-    middle_seconds: float = 0.0,
-    recording: Recording | None = None,
-) -> TrackResult:
-    config = judge.front_end if isinstance(judge, CnnClassifier) else FrontEndConfig()
-    rate = config.sample_rate
-    logits: list[NDArray[np.float64]] = []
-    music: list[NDArray[np.float64]] = []
-    loud: list[NDArray[np.bool_]] = []
-    spans: list[tuple[float, float]] = []
-    piece = np.zeros(0, dtype=np.float32)
-    start = 0
-    for mono in chapters:
-        if isinstance(judge, CnnClassifier):
-            embedded, found = judge.outputs(mono_features(mono, config))
-            told = judge.music_logits(embedded)
-        else:
-            scores = judge.classify([Audio(mono, rate)])[0].probabilities
-            found, told = np.log(np.maximum(scores, 1e-9))[None, :], None
-        starts = window_starts(len(mono), config) if len(found) > 1 else np.zeros(1, np.int64)
-        length = config.num_samples if isinstance(judge, CnnClassifier) else len(mono)
-        ends = np.minimum(starts + length, len(mono))
-        loud.append(np.array([mono[a:b].std() > SILENCE_RMS for a, b in zip(starts, ends, strict=True)]))
-        spans += [((start + a) / rate, (start + b) / rate) for a, b in zip(starts, ends, strict=True)]
-        logits.append(found)
-        if told is not None:
-            music.append(told)
-        if not len(piece) or start / rate <= middle_seconds:
-            size = round(RHYTHM_SECONDS * rate)
-            at = max(0, (len(mono) - size) // 2)
-            piece = mono[at : at + size]
-        start += len(mono)
-    if recording is not None:
-        seconds = signal.num_frames / recording.sample_rate
-        notes = (*notes, *_remarks(recording))
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """What a classifier says of a whole track; ``spans`` in seconds, ``excerpt`` is what rhythm is read from."""
+
+    style_logits: NDArray[np.float64]
+    music_logits: NDArray[np.float64] | None
+    is_loud: NDArray[np.bool_]
+    spans: list[tuple[float, float]]
+    excerpt: Features
+
+    @classmethod
+    def of(cls, track: _Track, scorer: Scorer) -> _Scores:
+        """Score chapter by chapter; raises what reading them raises."""
+        rate = scorer.sample_rate
+        parts: list[WindowScores] = []
+        spans: list[tuple[float, float]] = []
+        excerpt = np.zeros(0, dtype=np.float32)
+        start = 0
+        for mono in track.chapters:
+            part = scorer.windows(mono)
+            parts.append(part)
+            spans += [
+                ((start + a) / rate, (start + b) / rate) for a, b in zip(part.starts, part.ends, strict=True)
+            ]
+            if not len(excerpt) or start / rate <= track.middle_seconds:
+                size = round(RHYTHM_SECONDS * rate)
+                at = max(0, (len(mono) - size) // 2)
+                excerpt = mono[at : at + size]
+            start += len(mono)
+        if not parts:
+            _refuse_short(track, 0.0)
+        music = [part.music_logits for part in parts if part.music_logits is not None]
+        return cls(
+            np.concatenate([part.style_logits for part in parts]),
+            np.concatenate(music) if music else None,
+            np.concatenate([part.is_loud for part in parts]),
+            spans,
+            excerpt,
+        )
+
+    def music(self, window: int | None = None) -> float | None:
+        """Probability of music of the loud windows, or of one; None where the classifier does not tell."""
+        if self.music_logits is None:
+            return None
+        return music_probability(self.music_logits[self.is_loud if window is None else [window]])
+
+
+def _classify(track: _Track, scorer: Scorer, options: RecognitionOptions) -> TrackResult:
+    scores = _Scores.of(track, scorer)
+    seconds, notes = track.duration_seconds, track.notes
+    if track.recording is not None:
+        seconds = track.signal.num_frames / track.recording.sample_rate
+        notes = (*notes, *_remarks(track.recording))
     assert seconds is not None
     if seconds < MIN_SECONDS:
-        raise AudioError(
-            f"{Path(path).name}: {seconds * 1000:.0f} ms are too short to be heard; at least {MIN_SECONDS} s are needed"
-        )
-    all_logits, heard = np.concatenate(logits), np.concatenate(loud)
-    all_music = np.concatenate(music) if music else None
-    if rhythm is None:
-        sounds = heard.any() and signal.rms > SILENCE_RMS
-        rhythm = read_rhythm(piece, rate) if how.rhythm and sounds else Rhythm()
-    not_music, probability = "", None
-    if signal.rms <= SILENCE_RMS or not heard.any():
+        _refuse_short(track, seconds)
+    sounds = bool(scores.is_loud.any()) and track.signal.rms > SILENCE_RMS
+    music = scores.music() if sounds else None
+    not_music = ""
+    if not sounds:
         not_music = "silence"
-    else:
-        if all_music is not None:
-            probability = float(1 / (1 + np.exp(-np.clip(all_music[heard].mean(), -50, 50))))
-        if probability is not None and probability < 0.5 and kind != "score":
-            not_music = "speech or noise"
-    styles: tuple[tuple[str, float], ...] = ()
-    if not not_music:
-        styles = styles_of(judge, all_logits[heard].mean(axis=0))
-    segments = tuple(
-        Segment(
-            a, b, styles_of(judge, all_logits[i]) if heard[i] else (),
-            None if all_music is None or not heard[i] else float(1 / (1 + np.exp(-np.clip(all_music[i], -50, 50)))),
-        )
-        for i, (a, b) in enumerate(spans)
-    ) if how.segments else ()  # fmt: skip
-    if not_music:
-        rhythm = Rhythm()
+    elif music is not None and music < MIN_MUSIC and track.kind != "score":
+        not_music = "speech or noise"
+    rhythm = track.rhythm
+    if rhythm is None and options.rhythm and not not_music:
+        rhythm = read_rhythm(scores.excerpt, scorer.sample_rate)
     return TrackResult(
-        path, kind, seconds, styles, rhythm, judge.classifier_id, probability, not_music, notes, segments
+        track.path,
+        track.kind,
+        seconds,
+        () if not_music else scorer.styles(scores.style_logits[scores.is_loud].mean(axis=0)),
+        Rhythm() if not_music or rhythm is None else rhythm,
+        scorer.classifier.classifier_id,
+        music,
+        not_music,
+        notes,
+        _segments(scores, scorer) if options.segments else (),
     )
 
 
-def styles_of(judge: StyleClassifier, logits: NDArray[np.float64]) -> tuple[tuple[str, float], ...]:
-    if isinstance(judge, CnnClassifier):
-        return tuple(judge.scores(logits).top(len(judge.labels)))
-    order = np.argsort(-logits, kind="stable")
-    shares = np.exp(logits) / np.exp(logits).sum()
-    return tuple((judge.labels[i], float(shares[i])) for i in order)
+def _segments(scores: _Scores, scorer: Scorer) -> tuple[Segment, ...]:
+    """Style and music of each window; nothing is said of silent ones."""
+
+    def segment(i: int, start: float, end: float) -> Segment:
+        if not scores.is_loud[i]:
+            return Segment(start, end, (), None)
+        return Segment(start, end, scorer.styles(scores.style_logits[i]), scores.music(i))
+
+    return tuple(segment(i, start, end) for i, (start, end) in enumerate(scores.spans))
 
 
-def _rate_of(judge: StyleClassifier) -> int:
-    return judge.front_end.sample_rate if isinstance(judge, CnnClassifier) else SCORE_RATE
+def _refuse_short(track: _Track, seconds: float) -> NoReturn:
+    raise AudioError(
+        f"{Path(track.path).name}: {seconds * 1000:.0f} ms are too short to be heard; "
+        f"at least {MIN_SECONDS} s are needed"
+    )
 
 
 def _remarks(recording: Recording) -> tuple[str, ...]:
-    signal, said = recording.signal, []
+    signal, found = recording.signal, []
     expected = recording.expected_frames
-    if expected is not None and signal.num_frames < 0.98 * expected:
+    if expected is not None and signal.num_frames < COMPLETE_SHARE * expected:
         rate = recording.sample_rate
-        said.append(f"ends early: {signal.num_frames / rate:.1f} of {expected / rate:.1f} s")
+        found.append(f"ends early: {signal.num_frames / rate:.1f} of {expected / rate:.1f} s")
     if signal.num_bad:
-        said.append(f"{signal.num_bad} samples that are no numbers were passed over")
-    if signal.num_samples and signal.num_clipped > 0.01 * signal.num_samples:
-        said.append(f"clipped ({signal.num_clipped / signal.num_samples:.0%} of samples)")
+        found.append(f"{signal.num_bad} samples that are no numbers were passed over")
+    if signal.num_samples and signal.num_clipped > CLIPPED_SHARE * signal.num_samples:
+        found.append(f"clipped ({signal.num_clipped / signal.num_samples:.0%} of samples)")
     if recording.decoder != "libsndfile":
-        said.append(f"decoded by {recording.decoder}")
-    return tuple(said)
+        found.append(f"decoded by {recording.decoder}")
+    return tuple(found)
 
 
-__all__ = ["CHAPTER_SECONDS", "SILENCE_RMS", "RecognitionOptions", "TrackClassifier", "styles_of"]
+__all__ = ["CHAPTER_SECONDS", "RecognitionOptions", "TrackClassifier"]

@@ -1,6 +1,6 @@
 """A stream of audio blocks, a style estimate every second.
 
-The last window (ten seconds) is heard each second, and estimates are smoothed over the last few. Blocks are raw samples
+The last window (ten seconds) is classified each second, and estimates are smoothed over the last few. Blocks are raw samples
 (interleaved, little-endian) or a WAV file whose header comes first, as ``arecord``, ``sox`` and ``ffmpeg`` send them.
 """
 
@@ -14,12 +14,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from melodygen.audio.buffer import Audio
 from melodygen.audio.decode import LOUDEST, BlockResampler
-from melodygen.audio.features import Features, FrontEndConfig, mono_features
-from melodygen.classification.cnn import CnnClassifier
-from melodygen.classification.recognizer import SILENCE_RMS, styles_of
+from melodygen.audio.features import Features
 from melodygen.classification.result import Segment
+from melodygen.classification.scoring import MIN_MUSIC, Scorer, is_silent, music_probability
 from melodygen.contracts import StyleClassifier
 from melodygen.errors import AudioError, UsageError
 
@@ -33,6 +31,8 @@ FORMATS = {
 """Name -> numpy's type, full scale."""
 LAG_SECONDS = 0.02
 """What the resampler may hold back."""
+LEAST_LEFT_SECONDS = 0.1
+"""Less than this at the end of a stream is not worth an estimate."""
 SMOOTHING = 0.6
 """Share of an estimate that the next one keeps: a change of style shows after about three seconds."""
 
@@ -109,16 +109,15 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
 
 
 def classify_stream(
-    stream: BinaryIO, judge: StyleClassifier, asked: StreamFormat, every: float = 1.0
+    stream: BinaryIO, classifier: StyleClassifier, asked: StreamFormat, every: float = 1.0
 ) -> Iterator[Segment]:
     """A Segment every ``every`` seconds of sound until the stream ends, and one for what is left at the end."""
     form, begun = begin_stream(stream, asked)
-    config = judge.front_end if isinstance(judge, CnnClassifier) else FrontEndConfig()
-    rate, size = config.sample_rate, config.num_samples
+    estimator = _Estimator(Scorer(classifier))
+    rate, size = estimator.sample_rate, estimator.window_samples
     resampler = BlockResampler(form.sample_rate, rate)
     window = np.zeros(0, dtype=np.float32)
-    smooth: NDArray[np.float64] | None = None
-    told, count, pending = 0.0, 0, begun
+    reported, count, pending = 0.0, 0, begun
     while True:
         data = stream.read(max(1, round(form.sample_rate * every / 4)) * form.frame_bytes)
         pending += data
@@ -129,42 +128,37 @@ def classify_stream(
             fresh = np.concatenate((fresh, resampler.flush()))
         count += len(fresh)
         window = np.concatenate((window, fresh))[-size:]
-        at_end = not data and count / rate > told + 0.1
-        if count / rate + LAG_SECONDS >= told + every or at_end:
-            told = (
-                count / rate
-                if at_end
-                else told + every * max(1, int((count / rate + LAG_SECONDS - told) / every))
-            )
-            segment, smooth = _estimate(window, judge, config, told, smooth)
-            yield segment
+        seconds = count / rate
+        if not data and seconds > reported + LEAST_LEFT_SECONDS:
+            reported = seconds
+            yield estimator.estimate(window, reported)
+        elif seconds + LAG_SECONDS >= reported + every:
+            reported += every * max(1, int((seconds + LAG_SECONDS - reported) / every))
+            yield estimator.estimate(window, reported)
         if not data:
             return
 
 
-def _estimate(
-    window: Features,
-    judge: StyleClassifier,
-    config: FrontEndConfig,
-    now: float,
-    smooth: NDArray[np.float64] | None,
-) -> tuple[Segment, NDArray[np.float64] | None]:
-    start = now - len(window) / config.sample_rate
-    if float(window.std()) <= SILENCE_RMS:
-        return Segment(start, now, (), None), None
-    music = None
-    if isinstance(judge, CnnClassifier):
-        embedded, logits = judge.outputs(mono_features(window, config))
-        told = judge.music_logits(embedded)
-        music = None if told is None else float(1 / (1 + np.exp(-np.clip(told.mean(), -50, 50))))
-        latest = logits.mean(axis=0)
-    else:
-        latest = np.log(
-            np.maximum(judge.classify([Audio(window, config.sample_rate)])[0].probabilities, 1e-9)
-        )
-    smooth = latest if smooth is None else SMOOTHING * smooth + (1 - SMOOTHING) * latest
-    styles = () if music is not None and music < 0.5 else styles_of(judge, smooth)
-    return Segment(start, now, styles, music), smooth
+class _Estimator:
+    """Estimates of the last window, smoothed over those before; silence begins anew."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._smooth: NDArray[np.float64] | None = None
+        self.sample_rate, self.window_samples = scorer.sample_rate, scorer.front_end.num_samples
+
+    def estimate(self, window: Features, now: float) -> Segment:
+        """``now``: where the window ends, in seconds."""
+        start = now - len(window) / self.sample_rate
+        if is_silent(window):
+            self._smooth = None
+            return Segment(start, now, (), None)
+        logits, music_logits = self._scorer.logits(window)
+        music, latest = music_probability(music_logits), logits.mean(axis=0)
+        before = self._smooth
+        self._smooth = latest if before is None else SMOOTHING * before + (1 - SMOOTHING) * latest
+        is_music = music is None or music >= MIN_MUSIC
+        return Segment(start, now, self._scorer.styles(self._smooth) if is_music else (), music)
 
 
 __all__ = ["FORMATS", "StreamFormat", "begin_stream", "classify_stream"]

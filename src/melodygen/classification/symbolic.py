@@ -1,4 +1,4 @@
-"""MIDI and score files as a listener meets them: read, cut to a stretch from the middle, rendered as a draft.
+"""MIDI and score files for the classifier: read, cut to a stretch from the middle, rendered as a draft.
 
 Tempo and meter are what is in force longest, the key what the file says where it says more than nothing, else the
 best of music21's Temperley-Kostka-Payne profiles for the notes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -46,9 +46,12 @@ def _parameter(control: Control, panel: str, default: str | None, short: str | N
     help_text = f"{control.help}{_range_of(control)}."
     if default is not None:
         help_text += f" Default: {default}."
-    elif not is_needed and control.kind != "bool" and control.default not in (None, ()):
-        help_text += f" Default: {control.text(control.default)}."
-    names = [control.flag, *([short] if short else [])]
+    elif not is_needed and control.default not in (None, (), False):
+        help_text += f" Default: {'on' if control.default is True else control.text(control.default)}."
+    flag = control.flag
+    if control.kind == "bool" and control.default:
+        flag = f"{flag}/--no-{control.label}"
+    names = [flag, *([short] if short else [])]
     option = typer.Option(*names, help=help_text, rich_help_panel=panel)
     kind = _TYPES.get(control.kind, str)
     return inspect.Parameter(
@@ -60,7 +63,8 @@ def _parameter(control: Control, panel: str, default: str | None, short: str | N
 
 
 def _range_of(control: Control) -> str:
+    if control.choices:
+        return f": {', '.join(control.choices)}"
     if control.kind not in ("float", "int"):
         return ""
-    unit = f" {control.unit}" if control.unit else ""
-    return f", {control.low:g} to {control.high:g}{unit}"
+    return f", {control.range_text}"

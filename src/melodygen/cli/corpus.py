@@ -31,11 +31,11 @@ def corpus(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
     """Show what a folder of music holds: files, notes, roles, meters, keys, lengths, near-duplicates, rejects."""
-    from melodygen.services.output import refuse_existing
     from melodygen.cli.progress import stage_progress
     from melodygen.data.census import Census, read_census, write_report
     from melodygen.data.scan import find_files
     from melodygen.errors import CorpusError
+    from melodygen.services.output import refuse_existing
 
     refuse_existing([p for p in (report, plot) if p is not None], force)
     files = find_files(folder, style)

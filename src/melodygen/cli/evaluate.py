@@ -46,12 +46,12 @@ def classifier(
     and once among those of the folder. Baselines are trained on these tracks in folds that never cut through an artist.
     """
     from melodygen.classification.batch import load_recognizer
-    from melodygen.services.output import refuse_existing
     from melodygen.cli.progress import stage_progress
     from melodygen.errors import CorpusError
     from melodygen.evaluation.comparison import evaluate_labelled
     from melodygen.evaluation.labelled import classify_labelled, read_labelled
     from melodygen.evaluation.metrics import plot_confusion
+    from melodygen.services.output import refuse_existing
 
     refuse_existing([plot] if plot is not None else [], force)
     items = read_labelled(folder)

@@ -23,8 +23,8 @@ def export(
     A generator takes ids (batch, steps) and gives logits (batch, steps, vocabulary); a classifier takes levels
     (batch, bands, frames) and gives logits (batch, labels). The checkpoint's config.json says what they mean.
     """
-    from melodygen.services.output import refuse_existing
     from melodygen.errors import UsageError
+    from melodygen.services.output import refuse_existing
     from melodygen.training.generator.onnx import export_onnx
 
     if not onnx:

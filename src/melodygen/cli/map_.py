@@ -37,12 +37,12 @@ def map_(
     holds everything it needs and asks nothing of any network. Needs scikit-learn (the extra 'eval').
     """
     from melodygen.classification.batch import load_recognizer
-    from melodygen.services.output import refuse_existing
     from melodygen.cli.progress import stage_progress
     from melodygen.errors import CorpusError, UsageError
     from melodygen.evaluation.collection_map import collection_items, lay_out, write_map
     from melodygen.evaluation.labelled import classify_labelled
     from melodygen.nets.checkpoint import DEFAULT_CLASSIFIER
+    from melodygen.services.output import refuse_existing
 
     if out.suffix.lower() not in (".html", ".png"):
         raise UsageError(f"--out {out}: give a name that ends in .html or .png")

@@ -29,13 +29,13 @@ def play(
     """Play a MIDI file in time: from any bar, in a loop, slower or faster. The space bar pauses."""
     from melodygen.cli.live_session import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
     from melodygen.errors import UsageError
-    from melodygen.parsing import check_range, parse_fill
     from melodygen.io.midi import read_midi
     from melodygen.live.clock import InternalClock
     from melodygen.live.player import Player
     from melodygen.live.score_processor import ScoreProcessor
     from melodygen.live.session import Session, SessionOptions
     from melodygen.live.terminal import keys
+    from melodygen.parsing import check_range, parse_fill
 
     check_range("tempo-factor", tempo_factor, 0.1, 10.0)
     check_range("latency", latency, -1000, 1000)

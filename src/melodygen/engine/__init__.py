@@ -1,11 +1,31 @@
-"""The plug-in style face of melodygen: parameters, prepare, process, render_block."""
+"""The plug-in style face of melodygen: parameters, prepare, process, render_block.
 
-from melodygen.engine.core import Engine
-from melodygen.engine.parameters import Parameter
-from melodygen.engine.phrase import Phrase
-from melodygen.engine.process import ProcessWriter
-from melodygen.engine.status import Status
-from melodygen.engine.writer import ModelWriter, PhraseRequest, Writer
+Names are looked up when they are first used, so that the table of parameters can be read without the rest.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from melodygen.engine.core import Engine
+    from melodygen.engine.parameters import Parameter
+    from melodygen.engine.phrase import Phrase
+    from melodygen.engine.process import ProcessWriter
+    from melodygen.engine.status import Status
+    from melodygen.engine.writer import ModelWriter, PhraseRequest, Writer
+
+_HOME = {
+    "Engine": "core",
+    "ModelWriter": "writer",
+    "Parameter": "parameters",
+    "Phrase": "phrase",
+    "PhraseRequest": "writer",
+    "ProcessWriter": "process",
+    "Status": "status",
+    "Writer": "writer",
+}
 
 __all__ = [
     "Engine",
@@ -17,3 +37,9 @@ __all__ = [
     "Status",
     "Writer",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'melodygen.engine' has no attribute {name!r}")
+    return getattr(import_module(f"melodygen.engine.{_HOME[name]}"), name)

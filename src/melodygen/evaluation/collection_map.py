@@ -93,7 +93,7 @@ def lay_out(heard: Sequence[ClassifiedItem], clusters: int | None, seed: int) ->
     )
     flat = (flat - flat.min(axis=0)) / np.maximum(np.ptp(flat, axis=0), 1e-9)
     agreement = float(adjusted_rand_score(labels, found)) if len(set(labels)) > 1 else None
-    styles = tuple(h.judge.scores(h.logits.mean(axis=0)).top(1)[0] for h in heard)
+    styles = tuple(h.classifier.scores(h.logits.mean(axis=0)).top(1)[0] for h in heard)
     return Layout(tuple(str(h.item.path) for h in heard), labels, styles, found, flat, agreement)
 
 

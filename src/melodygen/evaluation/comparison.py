@@ -76,19 +76,21 @@ def evaluate_labelled(
         raise CorpusError(f"all tracks are labelled {names[0]!r}; at least two labels are needed")
     groups = [h.item.group for h in heard]
     reports: dict[str, Row] = {}
-    for judge in sorted({id(h.judge): h.judge for h in heard}.values(), key=lambda j: j.classifier_id):
-        mine = [h for h in heard if h.judge is judge and h.item.label in judge.labels]
+    for classifier in sorted(
+        {id(h.classifier): h.classifier for h in heard}.values(), key=lambda j: j.classifier_id
+    ):
+        mine = [h for h in heard if h.classifier is classifier and h.item.label in classifier.labels]
         if not mine:
             continue
-        targets = np.array([judge.labels.index(h.item.label) for h in mine], dtype=np.int64)
-        logits = np.stack([h.logits.mean(axis=0) for h in mine]) / judge.temperature
-        inside = np.isin(judge.labels, names)
+        targets = np.array([classifier.labels.index(h.item.label) for h in mine], dtype=np.int64)
+        logits = np.stack([h.logits.mean(axis=0) for h in mine]) / classifier.temperature
+        inside = np.isin(classifier.labels, names)
         owners = [h.item.group for h in mine]
         for told, values in (("", logits), (", among these labels", np.where(inside, logits, -1e9))):
-            found = report(softmax(values), targets, judge.labels)
+            found = report(softmax(values), targets, classifier.labels)
             right = values.argmax(axis=1) == targets
-            reports[judge.classifier_id + told] = Row(found, grouped_interval(right, owners), True)
-    known = {label for h in heard for label in h.judge.labels}
+            reports[classifier.classifier_id + told] = Row(found, grouped_interval(right, owners), True)
+    known = {label for h in heard for label in h.classifier.labels}
     unknown = tuple(n for n in names if n not in known)
     if baselines:
         if len(set(groups)) < folds:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.audio.features import Features
-from melodygen.classification.cnn import CnnClassifier
 from melodygen.classification.recognizer import TrackClassifier
 from melodygen.classification.result import TrackError
+from melodygen.contracts import WindowClassifier
 from melodygen.errors import CorpusError, MelodygenError
 from melodygen.io.folder import music_files
 
@@ -36,7 +36,7 @@ class ClassifiedItem:
     """A labelled track as windows (W, F, T), and what the checkpoint makes of them: (W, E) and logits (W, C)."""
 
     item: Item
-    judge: CnnClassifier
+    classifier: WindowClassifier
     windows: Features
     embedded: Features
     logits: NDArray[np.float64]
@@ -77,15 +77,15 @@ def read_labelled(folder: Path) -> list[Item]:
 
 
 def classify_labelled(
-    items: Sequence[Item], listener: TrackClassifier, progress: Callable[[int], None] | None = None
+    items: Sequence[Item], recognizer: TrackClassifier, progress: Callable[[int], None] | None = None
 ) -> tuple[list[ClassifiedItem], list[TrackError]]:
     """What could be heard, in order, and what could not, and why."""
     heard, failed = [], []
     for number, item in enumerate(items, 1):
         try:
-            judge, windows = listener.windows(item.path)
-            embedded, logits = judge.outputs(windows)
-            heard.append(ClassifiedItem(item, judge, windows, embedded, logits))
+            classifier, windows = recognizer.windows(item.path)
+            embedded, logits = classifier.outputs(windows)
+            heard.append(ClassifiedItem(item, classifier, windows, embedded, logits))
         except (MelodygenError, OSError, MemoryError) as error:
             failed.append(TrackError(str(item.path), " ".join(str(error).split()) or type(error).__name__))
         if progress is not None:

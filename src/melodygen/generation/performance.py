@@ -23,7 +23,10 @@ MAX_DEVIATIONS = 3.0
 
 
 def swung(quarters: Floats, swing: float) -> Floats:
-    """Times in quarters, each quarter bent so that its middle falls at ``swing``: 0.5 leaves it, 2/3 is triplet swing."""
+    """Times in quarters, bent so that the middle of each quarter falls at ``swing``.
+
+    0.5 leaves them, 2/3 is triplet swing.
+    """
     whole = np.floor(quarters)
     part = quarters - whole
     bent = np.where(part < 0.5, part * 2 * swing, swing + (part - 0.5) * 2 * (1 - swing))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from melodygen.atomic import atomic_path
 from melodygen.audio.features import Features, hz_to_mel, mel_to_hz, mono_features, window_starts
-from melodygen.classification.cnn import CnnClassifier
 from melodygen.classification.result import TrackResult
+from melodygen.contracts import WindowClassifier
 
 BANDS, SPANS = 8, 12
 COLOURS = (
@@ -22,7 +22,7 @@ COLOURS = (
 )  # fmt: skip
 
 
-def occlusion(classifier: CnnClassifier, window: Features, label: int) -> NDArray[np.float64]:
+def occlusion(classifier: WindowClassifier, window: Features, label: int) -> NDArray[np.float64]:
     """Return how much each patch of a window supports a style: (BANDS, SPANS), in nats.
 
     That is the fall of the log-probability of the style when the patch is replaced by the window's mean of
@@ -51,7 +51,7 @@ def occlusion(classifier: CnnClassifier, window: Features, label: int) -> NDArra
 
 
 def plot_result(
-    target: Path, result: TrackResult, mono: Features, classifier: CnnClassifier, overwrite: bool = False
+    target: Path, result: TrackResult, mono: Features, classifier: WindowClassifier, overwrite: bool = False
 ) -> None:
     """Write the evidence of a track's result as a PNG.
 

@@ -55,9 +55,9 @@ class GenerateRequest:
     """
 
     controls: Mapping[str, Any]
-    loop: LoopOptions = LoopOptions()
-    models: ModelNames = ModelNames()
-    output: OutputOptions = OutputOptions()
+    loop: LoopOptions = field(default_factory=LoopOptions)
+    models: ModelNames = field(default_factory=ModelNames)
+    output: OutputOptions = field(default_factory=OutputOptions)
     count: int = 1
     strict: bool = False
 
@@ -173,7 +173,9 @@ def generate(
     )
 
 
-def save(piece: Composition, renderer: Renderer, command: str, paths: Mapping[str, Path], force: bool) -> None:
+def save(
+    piece: Composition, renderer: Renderer, command: str, paths: Mapping[str, Path], force: bool
+) -> None:
     """Write a piece in every format of ``paths``, each file with its provenance and each whole or not at all."""
     origin = Provenance(
         style=piece.request.style,

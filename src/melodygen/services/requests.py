@@ -49,7 +49,9 @@ def build_request(controls: Mapping[str, Any], generator: Generator | None = Non
     _check_combination(given)
     prompt, under = _score(given.get("prompt")), _score(given.get("given"))
     values = {
-        name: control_of(name).check(value) for name, value in given.items() if control_of(name).kind != "score"
+        name: control_of(name).check(value)
+        for name, value in given.items()
+        if control_of(name).kind != "score"
     }
     values |= {"prompt": prompt, "given": under}
     values["bars"] = _bars(values, given.get("given"))

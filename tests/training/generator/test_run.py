@@ -18,7 +18,6 @@ import torch
 from training_folder import tune, write_folder, write_model
 from training_run import CPU, SMALL, Silent, begun
 
-from melodygen.services import models as services
 from melodygen.data.scan import find_files
 from melodygen.data.shards import load_shards
 from melodygen.errors import CheckpointError, CorpusError, MelodygenError, OutputExistsError, UsageError
@@ -26,6 +25,7 @@ from melodygen.generation.neural import load_generator
 from melodygen.io.midi import write_midi
 from melodygen.nets.checkpoint import read_config
 from melodygen.request import Request
+from melodygen.services import models as services
 from melodygen.tokens.vocabulary import VOCABULARY
 from melodygen.training.classifier.recordings import AdaptRecipe
 from melodygen.training.classifier.trainer import ClassifierRecipe

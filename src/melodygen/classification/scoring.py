@@ -1,0 +1,100 @@
+"""Scores mono sound with any classifier: window by window where it can, else as a whole.
+
+What a classifier says of silence, of music and of styles is decided here, once, for tracks and for streams.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.audio.buffer import Audio
+from melodygen.audio.features import Features, FrontEndConfig, mono_features, window_starts
+from melodygen.contracts import StyleClassifier, WindowClassifier
+from melodygen.errors import ClassifierError
+
+Floats = NDArray[np.float64]
+SILENCE_RMS = 10 ** (-65 / 20)
+"""Of full scale, DC taken off: below the noise of any medium that holds music."""
+MIN_MUSIC = 0.5
+"""Probability of music below which a recording is called speech or noise."""
+LEAST_PROBABILITY = 1e-9
+MAX_LOGIT = 50.0
+
+
+def is_silent(mono: Features) -> bool:
+    """Whether nothing can be heard of mono sound, whatever its DC offset."""
+    return bool(mono.std() <= SILENCE_RMS)
+
+
+def music_probability(music_logits: Floats | None) -> float | None:
+    """Probability of music from the logits of windows (W,); None where the classifier does not tell."""
+    if music_logits is None:
+        return None
+    return float(1 / (1 + np.exp(-np.clip(music_logits.mean(), -MAX_LOGIT, MAX_LOGIT))))
+
+
+def window_classifier(classifier: StyleClassifier) -> WindowClassifier:
+    """The classifier, if it works by windows. Raises ClassifierError for one that cannot be looked into."""
+    if not isinstance(classifier, WindowClassifier):
+        raise ClassifierError(
+            f"{classifier.classifier_id} does not classify by windows: only a CNN checkpoint can be looked into"
+        )
+    return classifier
+
+
+@dataclass(frozen=True, eq=False)
+class WindowScores:
+    """What a classifier says of W windows.
+
+    ``style_logits`` (W, labels), ``music_logits`` (W,) or None, ``starts`` and ``ends`` (W,) in samples, ``is_loud``
+    (W,): the window is not silent.
+    """
+
+    style_logits: Floats
+    music_logits: Floats | None
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    is_loud: NDArray[np.bool_]
+
+
+class Scorer:
+    """A classifier as tracks and streams need it."""
+
+    def __init__(self, classifier: StyleClassifier) -> None:
+        self.classifier = classifier
+        self._windows = classifier if isinstance(classifier, WindowClassifier) else None
+        self.front_end = FrontEndConfig() if self._windows is None else self._windows.front_end
+
+    @property
+    def sample_rate(self) -> int:
+        """The rate that sound is brought to, Hz."""
+        return self.front_end.sample_rate
+
+    def logits(self, mono: Features) -> tuple[Floats, Floats | None]:
+        """Mono sound at ``sample_rate`` -> (W, labels) logits of styles, and (W,) of music or None."""
+        if self._windows is not None:
+            embedded, found = self._windows.outputs(mono_features(mono, self.front_end))
+            return found, self._windows.music_logits(embedded)
+        scores = self.classifier.classify([Audio(mono, self.sample_rate)])[0].probabilities
+        return np.log(np.maximum(scores, LEAST_PROBABILITY))[None, :], None
+
+    def windows(self, mono: Features) -> WindowScores:
+        """The same with the place and the loudness of each window."""
+        styles, music = self.logits(mono)
+        starts = window_starts(len(mono), self.front_end) if len(styles) > 1 else np.zeros(1, np.int64)
+        length = len(mono) if self._windows is None else self.front_end.num_samples
+        ends = np.minimum(starts + length, len(mono))
+        is_loud = np.array([not is_silent(mono[a:b]) for a, b in zip(starts, ends, strict=True)])
+        return WindowScores(styles, music, starts, ends, is_loud)
+
+    def styles(self, logits: Floats) -> tuple[tuple[str, float], ...]:
+        """Logits (labels,) -> every label with its probability, likeliest first."""
+        labels = self.classifier.labels
+        if self._windows is not None:
+            return tuple(self._windows.scores(logits).top(len(labels)))
+        order = np.argsort(-logits, kind="stable")
+        shares = np.exp(logits) / np.exp(logits).sum()
+        return tuple((labels[i], float(shares[i])) for i in order)
