@@ -73,7 +73,7 @@ class _Track:
 
 
 class TrackClassifier:
-    """``recordings`` classifies recordings, ``renders`` what a renderer of ours made. A renderer is made when needed."""
+    """``recordings`` classifies recordings, ``renders`` what our renderers made. A renderer is made when needed."""
 
     def __init__(
         self, recordings: StyleClassifier, renders: StyleClassifier, renderer: Renderer | None = None

@@ -1,7 +1,8 @@
 """A stream of audio blocks, a style estimate every second.
 
-The last window (ten seconds) is classified each second, and estimates are smoothed over the last few. Blocks are raw samples
-(interleaved, little-endian) or a WAV file whose header comes first, as ``arecord``, ``sox`` and ``ffmpeg`` send them.
+The last window (ten seconds) is classified each second, and estimates are smoothed over the last few. Blocks are raw
+samples (interleaved, little-endian) or a WAV file whose header comes first, as ``arecord``, ``sox`` and ``ffmpeg``
+send them.
 """
 
 from __future__ import annotations
