@@ -351,7 +351,10 @@ def main() -> None:
     if not index_path.is_file():
         build_index(shards).save(index_path)
     index = CopyIndex.load(index_path)
-    generator, classifier = services.load_generator(options.model), services.load_classifier(options.classifier)
+    generator, classifier = (
+        services.load_generator(options.model),
+        services.load_classifier(options.classifier),
+    )
     renderer = services.load_renderer(options.renderer)
     record: dict[str, Any] = {}
     for style in options.styles.split(","):
