@@ -78,7 +78,11 @@ def measure_warm(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     usual = services.style_of(options.style)
     request = Request(options.style, options.bars, usual.qpm, usual.meter, tracks=usual.tracks)
-    generator, classifier, renderer = services.load_generator(), services.load_classifier(), services.load_renderer()
+    generator, classifier, renderer = (
+        services.load_generator(),
+        services.load_classifier(),
+        services.load_renderer(),
+    )
 
     def whole() -> Any:
         piece = compose(

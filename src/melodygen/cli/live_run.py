@@ -21,9 +21,9 @@ from melodygen.errors import UsageError
 from melodygen.live.clock import ClockFollower, InternalClock
 from melodygen.live.moves import MOVES, Controls
 from melodygen.live.player import Player
-from melodygen.live.ports import Output, Port, PortInput, find_port, list_inputs
+from melodygen.live.ports import MidiOutput, Port, PortInput, find_port, list_inputs
 from melodygen.live.recorder import Recorder
-from melodygen.live.session import Session
+from melodygen.live.session import Session, SessionOptions
 from melodygen.live.terminal import keys
 from melodygen.music.score import ROLES
 from melodygen.parsing import check_range, check_style
@@ -84,7 +84,7 @@ class _Settings:
 class _Stage:
     """The engine, the session and all that is open while it plays."""
 
-    def __init__(self, options: LiveOptions, settings: _Settings, output: Output, clock: Any) -> None:
+    def __init__(self, options: LiveOptions, settings: _Settings, output: MidiOutput, clock: Any) -> None:
         self.options, self.settings, self.clock = options, settings, clock
         names = options.models
         soundfont = None if names.soundfont is None else str(names.soundfont)
@@ -101,13 +101,15 @@ class _Stage:
             self.engine,
             self.player,
             clock,
-            meter=settings.meter,
-            latency_seconds=options.latency / 1000,
-            clock_out=options.clock_out,
-            count_in_bars=options.count_in,
-            thru=options.thru,
+            SessionOptions(
+                meter=settings.meter,
+                latency_seconds=options.latency / 1000,
+                clock_out=options.clock_out,
+                count_in_bars=options.count_in,
+                thru=options.thru,
+                until=float("inf") if options.until is None else options.until * beats * 4.0 / unit,
+            ),
             recorder=self.recorder,
-            until=float("inf") if options.until is None else options.until * beats * 4.0 / unit,
         )
         self.line = Line(lambda: _where(self.engine, self.session, clock), options.quiet)
         self.session.on_notice = self.line.say
@@ -136,7 +138,7 @@ class _Stage:
             followed = opened.name if name == self.options.sync else followed
         return "JACK's transport" if self.options.sync == JACK else followed
 
-    def play(self, output: Output, ports: Sequence[Port], followed: str) -> None:
+    def play(self, output: MidiOutput, ports: Sequence[Port], followed: str) -> None:
         """Until the session ends."""
         engine, session, line = self.engine, self.session, self.line
         with (
