@@ -118,7 +118,7 @@ def live(
         return
     options = LiveOptions(
         models=ModelNames(model, classifier, renderer, soundfont),
-        parameters={name: value for name, value in parameters.items() if value is not None},
+        parameters={"style": DEFAULT_STYLE} | {n: v for n, v in parameters.items() if v is not None},
         **{f.name: ctx.params[f.name] for f in fields(LiveOptions) if f.name in ctx.params},
     )
     run_live(options)
