@@ -14,14 +14,14 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from melodygen.contracts import Draft, Generator
-from melodygen.data.dataset import ExampleSampler, Views
+from melodygen.data.dataset import PLAIN, ExampleSampler
 from melodygen.data.shards import Shards, load_shards
 from melodygen.errors import MelodygenError, TokenError
 from melodygen.evaluation import statistics as music
@@ -52,7 +52,7 @@ STYLES = [
 ]
 ROOT = Path(__file__).parent.parent
 NAMES = tuple(style.name for style in STYLES)
-AS_WRITTEN = Views(0, 0, 0, 0, 0, 0, 0, 0, False, 0)
+AS_WRITTEN = replace(PLAIN, comping=0.0)
 """The human piece with its chord line, in its key, nothing added."""
 MIN_PIECES = 3
 PLOTTED = ("pitch-class entropy", "scale consistency", "notes a quarter", "groove consistency",

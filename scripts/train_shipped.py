@@ -12,21 +12,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from melodygen.data.census import Census, read_census, write_report
-from melodygen.data.dataset import PLAIN, ExampleSampler
+from melodygen.data.dataset import PLAIN, Example, ExampleSampler
 from melodygen.data.scan import find_files
 from melodygen.data.shards import Shards, ShardWriter, load_shards
 from melodygen.generation.neural import NETS, style_to_json
-from melodygen.nets.checkpoint import CONFIG, read_config, save_checkpoint
+from melodygen.nets.checkpoint import CONFIG, load_weights, read_config, save_checkpoint
 from melodygen.styles.loader import built_in_styles
-from melodygen.tokens.vocabulary import VOCABULARY
+from melodygen.tokens.codec import decode, decode_header, encode
+from melodygen.tokens.vocabulary import END, VOCABULARY
 from melodygen.training.generator.trainer import (
     GeneratorRecipe,
     GeneratorTraining,
@@ -89,6 +92,72 @@ def density_quantiles(shards: Shards) -> dict[str, list[float]]:
     return found
 
 
+def paired_windows(shards: Shards, count: int = 8) -> tuple[list[Example], list[Example]]:
+    """Return the same music twice, as the corpus has it: every repeat spelled out, and in short.
+
+    What a net gives for all of it in nats compares nets of both vocabularies.
+    """
+    views = replace(PLAIN, again=False)
+    sampler, rng = ExampleSampler(shards, "valid", ORDER, views), np.random.default_rng(11)
+    spelled = [sampler.draw(rng, style) for style in ORDER for _ in range(count)]
+    short = []
+    for example in spelled:
+        ids = example.ids.tolist()
+        header, at = decode_header(ids)
+        piece = decode(ids)
+        after = VOCABULARY.values[ids[at]] + 1 - len(piece.bars)
+        coded = encode(piece, header, None, after, ids[-1] == END, again=True)
+        short.append(replace(example, ids=np.array(coded, dtype=np.int16)))
+    return spelled, short
+
+
+def warm_net(arguments: argparse.Namespace) -> nn.Module:
+    torch.manual_seed(1)
+    net: nn.Module = NETS[arguments.net](VOCABULARY.size, **ARGUMENTS[arguments.net])
+    if arguments.base is not None:
+        load_weights(arguments.base, net)
+    return net
+
+
+def chosen_recipe(arguments: argparse.Namespace) -> GeneratorRecipe:
+    recipe = RECIPES[arguments.net]
+    if arguments.steps is not None:
+        recipe = replace(recipe, steps=arguments.steps)
+    if arguments.base is not None:
+        recipe = replace(
+            recipe,
+            decay=0.3,
+            learning_rate=recipe.learning_rate / 2,
+            embedding_learning_rate=recipe.embedding_learning_rate / 2,
+        )
+    return recipe
+
+
+def write_checkpoint(
+    folder: Path, net: nn.Module, shards: Shards, arguments: argparse.Namespace, told: dict[str, Any]
+) -> None:
+    numbers = sum(p.numel() for p in net.parameters())
+    by_name = {s.name: s for s in STYLES}
+    config: dict[str, Any] = {
+        "kind": "generator",
+        "name": folder.name,
+        "summary": f"{arguments.net}, {numbers / 1e6:.1f} M parameters, ten styles",
+        "net": {"type": arguments.net, **ARGUMENTS[arguments.net]},
+        "vocabulary_id": VOCABULARY.vocabulary_id,
+        "styles": [style_to_json(by_name[name]) for name in ORDER],
+        "density_quantiles": density_quantiles(shards),
+        "provenance": told,
+    }  # fmt: skip
+    card = folder / "README.md"  # written by hand from the measurements; a new run keeps it
+    text = card.read_text(encoding="utf-8") if card.is_file() else f"# {folder.name}\n"
+    if (folder / CONFIG).is_file():
+        config = {
+            **read_config(folder, "generator"),
+            **config,
+        }  # leaning and sampling were measured; they stay
+    save_checkpoint(folder, net, config, text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -97,53 +166,55 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--net", default="transformer", choices=sorted(ARGUMENTS))
+    parser.add_argument(
+        "--base", type=Path, help="begin with the weights of this checkpoint, at half the rates"
+    )
     parser.add_argument("--steps", type=int, help="in place of the recipe's")
-    parser.add_argument("--every", type=int, default=150, help="steps between validations")
+    parser.add_argument("--minutes", type=float, default=5.0, help="between saved states")
+    parser.add_argument(
+        "--every", type=int, default=150, help="steps between validations and written checkpoints"
+    )
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     arguments.work.mkdir(parents=True, exist_ok=True)
     shards = shards_of(arguments.corpus, arguments.work)
-    torch.manual_seed(1)
-    net = NETS[arguments.net](VOCABULARY.size, **ARGUMENTS[arguments.net])
-    recipe = RECIPES[arguments.net]
-    if arguments.steps is not None:
-        recipe = replace(recipe, steps=arguments.steps)
+    net, recipe = warm_net(arguments), chosen_recipe(arguments)
     training = GeneratorTraining(net, ExampleSampler(shards, "train", ORDER), recipe)
-    state = arguments.work / f"{arguments.net}.pt"
+    state = arguments.work / f"{arguments.out.name}.pt"
     if state.is_file():
         training.load_state(torch.load(state, weights_only=True))
     kept, rng = ExampleSampler(shards, "valid", ORDER), np.random.default_rng(7)
-    valid = [kept.draw(rng, style) for style in (*ORDER, "drums") for _ in range(12)]
+    valid = [kept.draw(rng, style) for style in (*ORDER, "drums") for _ in range(8)]
+    spelled, short = paired_windows(shards)
+    music = sum(len(e.ids) - e.header_length for e in spelled)
     judge = NETS[arguments.net](VOCABULARY.size, **ARGUMENTS[arguments.net])
-    loss = float("nan")
+
+    def judged() -> dict[str, float]:
+        judge.load_state_dict(training.average)
+        mine = validation_loss(judge, valid, bf16=recipe.bf16)[0]
+        nats, count = validation_loss(judge, short, bf16=recipe.bf16)
+        return {"valid": mine, "spelled": nats * count / music}
+
+    told: dict[str, float] = {} if training.step else judged()
+    print(json.dumps({"step": training.step, **told}), flush=True)
+    saved, losses = time.monotonic(), []
     for record in training.run():
+        losses.append(record.loss)
         if record.step % arguments.every == 0 or record.step == recipe.steps:
-            judge.load_state_dict(training.average)
-            loss = validation_loss(judge, valid, bf16=recipe.bf16)[0]
-            told = {"step": record.step, "loss": record.loss, "valid": loss, "seconds": record.seconds}
-            print(json.dumps(told), flush=True)
+            told = judged()
+            line = {"step": record.step, "loss": float(np.mean(losses)), **told, "seconds": record.seconds}
+            print(json.dumps(line), flush=True)
+            losses = []
+            provenance = {
+                "steps": training.step, "tokens": training.tokens, "recipe": asdict(recipe),
+                "base": str(arguments.base or ""),
+                "valid_nats_per_token": told["valid"], "nats_per_spelled_token": told["spelled"],
+            }  # fmt: skip
+            write_checkpoint(arguments.out, judge, shards, arguments, provenance)
+        if time.monotonic() - saved > 60 * arguments.minutes or record.step == recipe.steps:
             save_state(state, training)
-    net.load_state_dict(training.average)
-    numbers = sum(p.numel() for p in net.parameters())
-    by_name = {s.name: s for s in STYLES}
-    config: dict[str, Any] = {
-        "kind": "generator",
-        "name": arguments.out.name,
-        "summary": f"{arguments.net}, {numbers / 1e6:.1f} M parameters, ten styles",
-        "net": {"type": arguments.net, **ARGUMENTS[arguments.net]},
-        "vocabulary_id": VOCABULARY.vocabulary_id,
-        "styles": [style_to_json(by_name[name]) for name in ORDER],
-        "density_quantiles": density_quantiles(shards),
-        "provenance": {
-            "steps": training.step, "tokens": training.tokens, "recipe": asdict(recipe), "valid_nats_per_token": loss,
-        },
-    }  # fmt: skip
-    card = arguments.out / "README.md"  # written by hand from the measurements; a new run keeps it
-    text = card.read_text(encoding="utf-8") if card.is_file() else f"# {arguments.out.name}\n"
-    if (arguments.out / CONFIG).is_file():
-        read_config(arguments.out, "generator")  # do not write over something else
-    save_checkpoint(arguments.out, net, config, text)
+            saved = time.monotonic()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pieces import tune
 from slow_grid import canonical_notes
 
 from melodygen.data.comping import CompingPlayer, comping_patterns, voice_chord
-from melodygen.data.dataset import PLAIN, Example, ExampleSampler, Views, pack
+from melodygen.data.dataset import PLAIN, Example, ExampleSampler, pack
 from melodygen.data.shards import PieceInfo, Shards, build_shards, load_shards, save_shards
 from melodygen.errors import CorpusError
 from melodygen.music.harmony import CHORD_QUALITIES
@@ -116,7 +116,7 @@ def test_splits_styles_and_seeds(shards: Shards) -> None:
 
 
 def test_transposing_keeps_drums(shards: Shards) -> None:
-    sampler = ExampleSampler(shards, "train", STYLES, Views(0, 0, 0, 0, 0, 0, 0, 0, True, 0))
+    sampler = ExampleSampler(shards, "train", STYLES, replace(PLAIN, transpose=True))
     entry = next(p for p in shards.pieces if p.path == "pop/x/band")
     seen = set()
     for seed in range(12):

@@ -57,7 +57,10 @@ def pieces(draw: st.DrawFn, most_bars: int = 6) -> Piece:
     home = draw(meters)
     changes = draw(st.lists(st.one_of(st.just(home), st.just(home), meters), min_size=1, max_size=most_bars))
     roles = tuple(draw(st.lists(st.sampled_from(GRID_ROLES), min_size=1, unique=True)))
-    return Piece(tuple(draw(bars(m, roles)) for m in changes), 120.0, draw(keys))
+    made = [draw(bars(m, roles)) for m in changes]
+    for source in draw(st.lists(st.integers(0, len(made) - 1), max_size=3)):
+        made.insert(draw(st.integers(source, len(made))), made[source])  # bars come back
+    return Piece(tuple(made), 120.0, draw(keys))
 
 
 @st.composite

@@ -33,6 +33,7 @@ from melodygen.tokens.vocabulary import (
     POSITIONS_PER_QUARTER,
     SEGMENT_ROLES,
     VELOCITY_INDEX,
+    VOCABULARY,
 )
 
 CHORDS_A_BAR = 4
@@ -290,3 +291,29 @@ def fingerprint_of(piece: Piece) -> int | None:
         if len(steps) >= 64:
             break
     return hash(tuple(steps[:64])) if len(steps) >= 16 else None
+
+
+def spelled_out(ids: list[int]) -> list[int]:
+    """A sequence without ``again``: what each stands for, copied from the text of the bars before. The oracle of what
+    ``again`` means."""
+    names = [VOCABULARY.name(t) for t in ids]
+    result: list[int] = []
+    bars: list[dict[str, list[int]]] = []
+    for at, name in enumerate(names):
+        if name.startswith("bar:"):
+            bars.append({})
+            role = ""
+        elif bars and name.startswith("role:"):
+            role = name
+            bars[-1][role] = []
+        elif name.startswith("again:"):
+            copied = bars[-1 - int(name.removeprefix("again:"))][role]
+            bars[-1][role] = list(copied)
+            result += copied
+            continue
+        elif name in ("gap", "fill", "end"):
+            role = ""
+        elif bars and role:
+            bars[-1][role].append(ids[at])
+        result.append(ids[at])
+    return result

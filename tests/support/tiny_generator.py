@@ -21,7 +21,7 @@ STYLES = {"polka": Style("polka", "two beats", 110.0, (2, 4), programs=PROGRAMS)
 def make(
     kind: type[Any] = Transformer, context: int = 512, sampling: dict[str, dict[str, float]] | None = None
 ) -> NeuralGenerator:
-    torch.manual_seed(2)
+    torch.manual_seed(5)
     net: Any = (
         Transformer(VOCABULARY.size, 16, layers=1, heads=2, context=context)
         if kind is Transformer

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pieces import ended_pieces, headers, pieces, rough_scores, tune
+from slow_grid import spelled_out
 
 from melodygen.errors import MelodygenError, TokenError
 from melodygen.music.score import Score, TimeSignature, Track, note_array
@@ -47,6 +48,30 @@ def test_decode_undoes_encode(data: st.DataObject) -> None:
     assert decode(ids, piece.qpm) == piece
     assert decode_header(ids)[0] == header
     assert ids[-1] == END
+
+
+@QUICK
+@given(st.data())
+def test_a_repeat_in_short_means_what_it_repeats(data: st.DataObject) -> None:
+    piece = data.draw(pieces())
+    header = data.draw(headers(piece))
+    total = len(piece.bars)
+    first = data.draw(st.integers(0, total - 1))
+    fill = data.draw(st.one_of(st.none(), st.tuples(st.just(first), st.integers(1, total - first))))
+    plain, short = encode(piece, header, fill), encode(piece, header, fill, again=True)
+    assert spelled_out(short) == plain
+    assert decode(short, piece.qpm) == piece
+    assert len(short) <= len(plain)
+
+
+def test_a_bar_that_comes_back_costs_two_tokens_a_role() -> None:
+    piece = score_to_piece(tune(1))
+    header = Header(roles=("melody", "bass"))
+    twice = Piece((*piece.bars, *piece.bars), piece.qpm, piece.key)
+    again = encode(twice, header, again=True)
+    assert [VOCABULARY.name(t) for t in again[-6:]] == [
+        "bar:1", "role:melody", "again:1", "role:bass", "again:1", "end",
+    ]  # fmt: skip
 
 
 @QUICK
@@ -136,6 +161,8 @@ def test_notes_are_canonical_after_quantising() -> None:
         ([VOCABULARY.id("bar", 0), VOCABULARY.id("role", 1), VOCABULARY.id("pitch", 60)], "pitch:60"),
         ([VOCABULARY.id("bar", 0), VOCABULARY.id("drum", 3)], "drum"),
         ([VOCABULARY.id("bar", 0), VOCABULARY.id("chord_quality", 3)], "chord_quality"),
+        ([VOCABULARY.id("bar", 0), VOCABULARY.id("role", 1), VOCABULARY.id("again", 0)], "again:1"),
+        ([VOCABULARY.id("bar", 0), VOCABULARY.id("again", 0)], "again:1"),
         ([4], "fill"),
         ([3, 3], "twice"),
         ([0], "pad"),

@@ -46,7 +46,8 @@ def limits(draw: st.DrawFn) -> Limits:
         ranges[role] = (low, min(127, low + draw(st.sampled_from((0, 1, 3, 20, 127)))))
     polyphony = {r: draw(st.integers(1, 8)) for r in PITCHED if draw(st.booleans())}
     kept = frozenset(r for r in SEGMENT_ROLES if draw(st.integers(0, 5)) == 0)
-    return Limits(draw(st.one_of(st.none(), st.just(ranges))), draw(st.booleans()), polyphony, kept)
+    within = draw(st.one_of(st.none(), st.just(ranges)))
+    return Limits(within, draw(st.booleans()), polyphony, kept, draw(st.booleans()))
 
 
 @QUICK
@@ -82,7 +83,8 @@ def test_the_grammar_accepts_what_the_encoder_writes(data: st.DataObject) -> Non
     total = len(piece.bars)
     first = data.draw(st.integers(0, total - 1))
     fill = data.draw(st.one_of(st.none(), st.tuples(st.just(first), st.integers(1, total - first))))
-    check(encode(piece, header, fill), header, total, len(encode_header(header)))
+    for again in (False, True):
+        check(encode(piece, header, fill, again=again), header, total, len(encode_header(header)))
 
 
 @pytest.mark.parametrize("fill", [None, (3, 2), (0, 38), (36, 4), (0, 40), (1, 5)])

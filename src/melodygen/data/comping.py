@@ -39,12 +39,14 @@ _STRAIGHT_44 = (
     ((0, 18), (18, 30)),
 )
 _SHUFFLE_44 = (
-    ((0, 8), (8, 4), (12, 8), (20, 4), (24, 8), (32, 4), (36, 8), (44, 4)),
-    ((12, 6), (36, 6)),
-    ((0, 12), (12, 12), (24, 12), (36, 12)),
-    ((8, 4), (20, 4), (32, 4), (44, 4)),
-    ((0, 20), (20, 16)),
-)
+    ((0, 8), (8, 4), (12, 8), (20, 4), (24, 8), (32, 4), (36, 8), (44, 4)), ((12, 6), (36, 6)),
+    ((0, 12), (12, 12), (24, 12), (36, 12)), ((8, 4), (20, 4), (32, 4), (44, 4)), ((0, 20), (20, 16)),
+)  # fmt: skip
+_EVEN_44 = (
+    ((0, 18), (18, 18), (42, 6)), ((6, 6), (18, 18), (42, 6)), ((0, 12), (18, 6), (30, 18)),
+    ((12, 6), (18, 12), (42, 6)), ((0, 6), (18, 6), (30, 6), (42, 6)), ((0, 36), (42, 6)),
+)  # fmt: skip
+"""Bossa and other even eighths of jazz bands."""
 _RAG_44 = (((12, 10), (36, 10)), ((12, 6), (36, 6)), ((6, 6), (12, 10), (30, 6), (36, 10)))
 _WALTZ_34 = (((12, 10), (24, 10)), ((12, 12), (24, 12)), ((0, 36),), ((0, 12), (12, 12), (24, 12)))
 _SWING_34 = (((12, 6), (20, 12)), ((0, 18), (20, 12)), ((8, 16),), ((12, 10), (24, 10)), ((0, 30),))
@@ -59,10 +61,13 @@ _FOUR_FOUR = {
 }
 
 
-def comping_patterns(style: Style, meter: tuple[int, int]) -> tuple[tuple[tuple[int, int], ...], ...]:
+def comping_patterns(
+    style: Style, meter: tuple[int, int], swings: bool = True
+) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Patterns of (position, duration), in twelfths of a quarter, that suit; none where the meter has no common one."""
     if meter in ((4, 4), (2, 2)):
-        return _FOUR_FOUR[style.accompaniment.comping]
+        swung = style.accompaniment.comping in ("swing", "shuffle")
+        return _EVEN_44 if swung and not swings else _FOUR_FOUR[style.accompaniment.comping]
     if meter == (3, 4):
         return _SWING_34 if style.is_swung else _WALTZ_34
     if meter == (6, 8):
@@ -101,10 +106,17 @@ def voice_chord(root: int, quality: int, previous: tuple[int, ...] | None, rootl
 
 
 class CompingPlayer:
-    """Plays chord symbols bar after bar; keeps voicing and pattern family so that a window sounds like one player."""
+    """Plays chord symbols bar after bar; keeps voicing and pattern family so that a window sounds like one player.
 
-    def __init__(self, style: Style, rng: np.random.Generator) -> None:
-        self._style = style
+
+    ``swings``: off-beats are late where the style swings; False has styles that swing comp in even eighths. With
+    ``accents`` held and early chords are louder, short ones softer.
+    """
+
+    def __init__(
+        self, style: Style, rng: np.random.Generator, swings: bool = True, accents: bool = False
+    ) -> None:
+        self._style, self._swings = style, swings
         self._rng = rng
         self._voicing: tuple[int, ...] | None = None
         self._chord: tuple[int, int] | None = None
@@ -112,10 +124,19 @@ class CompingPlayer:
         rootless = style.accompaniment.rootless
         self._rootless = rootless > 0 and bool(rng.random() < rootless)
         self._velocity = int(rng.integers(1, 4))
+        self._accents = accents
 
-    def bar(self, meter: tuple[int, int], chords: tuple[tuple[int, int, int], ...]) -> tuple[GridNote, ...]:
-        """Comping for one bar from its chord changes (position, root, quality); the chord in force is remembered."""
-        patterns = comping_patterns(self._style, meter)
+    def bar(
+        self,
+        meter: tuple[int, int],
+        chords: tuple[tuple[int, int, int], ...],
+        coming: tuple[int, int] | None = None,
+    ) -> tuple[GridNote, ...]:
+        """Comping for one bar from its chord changes (position, root, quality); the chord in force is remembered.
+
+        ``coming`` (root, quality) is the chord of the next bar: the last off-beat of this one plays it already.
+        """
+        patterns = comping_patterns(self._style, meter, self._swings)
         if not patterns:
             return ()
         if meter not in self._favourites:
@@ -136,15 +157,21 @@ class CompingPlayer:
                 hits.append((at, min(12, following - at)))
         for position, duration in sorted(hits):
             for at, root, quality in changes:
-                # off-beats anticipate: a hit up to a swung eighth early belongs to the next chord
                 if at <= position:
                     self._chord = (root, quality) if root >= 0 else None
-            if self._chord is None:
+            early = coming is not None and coming[0] >= 0 and bar_end - 6 <= position and duration <= 6
+            chord = coming if early else self._chord
+            if chord is None:
                 continue
-            self._voicing = voice_chord(*self._chord, self._voicing, self._rootless)
+            self._voicing = voice_chord(*chord, self._voicing, self._rootless)
             following = min((c[0] for c in changes if c[0] > position), default=bar_end)
             length = DURATION_INDEX[max(1, min(duration, following - position))]
-            notes += [(position, self._velocity, length, p) for p in self._voicing]
+            loud = (
+                self._velocity
+                + (self._accents and (early or duration > 12))
+                - (self._accents and duration < 5)
+            )
+            notes += [(position, min(4, max(0, loud)), length, p) for p in self._voicing]
         for _, root, quality in changes:
             self._chord = (root, quality) if root >= 0 else None
         return tuple(sorted(notes))

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from melodygen.data.dataset import ExampleSampler, Views
+from melodygen.data.dataset import PLAIN, ExampleSampler
 from melodygen.tokens.codec import bar_token
 from melodygen.tokens.vocabulary import (
     DENSITIES,
@@ -40,7 +40,7 @@ from melodygen.tokens.vocabulary import (
     VOCABULARY,
 )
 
-FULL = Views(0, 0, 0.6, 0.8, 0, 0, 0, 0, False, 0)
+FULL = replace(PLAIN, band=0.6, comping=0.8)
 """Every role that is there and the chord line, nothing hidden, nothing moved: what requests are made of."""
 GIVEN = (
     ("bass", "melody"),

@@ -9,7 +9,7 @@ docs/decisions/0011-logit-bias.md.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,6 +25,7 @@ from melodygen.tokens.vocabulary import (
     DRUM_VELOCITIES,
     DRUMS,
     DURATIONS,
+    MAX_AGAIN,
     SEGMENT_ROLES,
     VOCABULARY,
 )
@@ -132,6 +133,15 @@ class LogitBias:
             tones = CHORD_QUALITIES[CHORD_QUALITY_NAMES[value]]
             self._chords.append((grammar.position, frozenset((self._root + t) % 12 for t in tones)))
 
+    def repeat(self, segment: Sequence[int], grammar: Grammar) -> None:
+        """Take a whole segment (without its role's token) that is repeated; ``grammar`` has taken that already."""
+        self._bars[-1][grammar.role] = list(segment)
+        pitches = [_V.values[t] for t in segment if _V.kinds[t] == "pitch"]
+        if grammar.role == "melody" and pitches:
+            run = next((n for n, p in enumerate(reversed(pitches)) if p != pitches[-1]), len(pitches))
+            self._times = run + (self._times if run == len(pitches) and pitches[-1] == self._said else 0)
+            self._said = pitches[-1]
+
     def values(self, grammar: Grammar) -> NDArray[np.float64] | None:
         """Return the nats (V,) to add to the logits of the next token, or None before the first bar."""
         if not self._bars:
@@ -171,6 +181,8 @@ class LogitBias:
             return  # the copy was varied: no bias until the next role or bar
         if len(there) > len(here):
             added[there[len(here)]] += RETURN_NATS
+            if not here and role and self._returns_by <= MAX_AGAIN:
+                added[_V.id("again", self._returns_by - 1)] += RETURN_NATS
             return
         added[_V.slice("position").start :] -= RETURN_NATS  # every token that would go on with the segment
         following = self._role_after(role, grammar, source)
@@ -184,6 +196,7 @@ class LogitBias:
             added[following] += nats  # every role that played before plays in the last bar
         if grammar.position >= 0:  # one onset is enough
             added[_V.slice("position")] -= 0.5 * nats if role == "drums" else nats
+        added[_V.slice("again")] -= nats  # the last bar closes
         if self._key is None or not role or role == "drums":
             return
         tonic, third = self._key[0], 4 if self._key[1] == "major" else 3

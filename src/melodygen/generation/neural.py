@@ -27,7 +27,7 @@ from melodygen.nets.transformer import Transformer
 from melodygen.registry import list_styles
 from melodygen.request import Request
 from melodygen.styles.style import Style, style_named
-from melodygen.tokens.vocabulary import VOCABULARY
+from melodygen.tokens.vocabulary import EARLIER_VOCABULARIES, VOCABULARY
 
 NETS: dict[str, Callable[..., Any]] = {"transformer": Transformer, "lstm": Lstm}
 DEFAULT_SAMPLING = {"temperature": 0.9, "top_p": 0.95}
@@ -53,13 +53,14 @@ class NeuralGenerator:
     def __init__(
         self, net: Any, styles: Mapping[str, Style], model_id: str, density_quantiles: Mapping[str, Sequence[float]],
         logit_bias: Mapping[str, Mapping[str, float]] | None = None,
-        sampling: Mapping[str, Mapping[str, float]] | None = None,
+        sampling: Mapping[str, Mapping[str, float]] | None = None, again: bool = True,
     ) -> None:  # fmt: skip
         self.net = _decoder(net) if isinstance(net, Transformer) else net.eval()
         self.model_id = model_id
         self.style_info = dict(styles)
         self.styles = tuple(styles)
         self._density = dict(density_quantiles)
+        self._again = again
         self._sampling = {name: {**DEFAULT_SAMPLING, **(sampling or {}).get(name, {})} for name in styles}
         self._logit_bias = {name: LogitBiasConfig.from_config(logit_bias or {}, name) for name in styles}
 
@@ -72,9 +73,10 @@ class NeuralGenerator:
         """
         folder = Path(folder)
         config = checkpoints.read_config(folder, "generator")
-        if config.get("vocabulary_id") != VOCABULARY.vocabulary_id:
+        vocabulary = config.get("vocabulary_id")
+        if vocabulary != VOCABULARY.vocabulary_id and vocabulary not in EARLIER_VOCABULARIES:
             raise CheckpointError(
-                f"checkpoint {folder} speaks vocabulary {config.get('vocabulary_id')}; this melodygen speaks "
+                f"checkpoint {folder} speaks vocabulary {vocabulary}; this melodygen speaks "
                 f"{VOCABULARY.vocabulary_id}: use the melodygen that wrote it, or train again"
             )
         try:
@@ -92,6 +94,7 @@ class NeuralGenerator:
         return cls(
             net, styles, model_id, config.get("density_quantiles", {}),
             {**logit_bias, **config.get("logit_bias", {})}, {**sampling, **config.get("sampling", {})},
+            again=vocabulary == VOCABULARY.vocabulary_id,
         )  # fmt: skip
 
     def generate(
@@ -150,7 +153,7 @@ class NeuralGenerator:
     def _plan(self, request: Request) -> TokenPlan:
         style = self.style_info[request.style]
         slot, logit_bias = self.styles.index(request.style), self._logit_bias[request.style]
-        return TokenPlan(request, style, slot, self._density, self.net.context, logit_bias)
+        return TokenPlan(request, style, slot, self._density, self.net.context, logit_bias, self._again)
 
 
 def _decoder(net: Transformer) -> SequenceNet:

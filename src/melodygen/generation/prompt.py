@@ -12,7 +12,7 @@ from melodygen.analysis.roles import assign_roles
 from melodygen.data.scan import mend_meters
 from melodygen.errors import MelodygenError, UsageError
 from melodygen.generation.logit_bias import LogitBias, LogitBiasConfig
-from melodygen.generation.stream import PieceStream
+from melodygen.generation.stream import PieceStream, SeenBar, shortened, split_segments
 from melodygen.music.harmony import parse_chord
 from melodygen.music.instruments import is_single_line, note_range
 from melodygen.music.score import Score
@@ -38,6 +38,7 @@ from melodygen.tokens.grid import (
     piece_to_score,
     score_to_piece,
 )
+from melodygen.tokens.returns import Returns
 from melodygen.tokens.vocabulary import (
     CHORD_QUALITY_NAMES,
     DENSITIES,
@@ -62,7 +63,7 @@ class TokenPlan:
 
     def __init__(
         self, request: Request, style: Style, slot: int, density: Mapping[str, Sequence[float]], capacity: int,
-        logit_bias: LogitBiasConfig,
+        logit_bias: LogitBiasConfig, again: bool = True,
     ) -> None:  # fmt: skip
         self.request = request
         self.style = style
@@ -124,8 +125,9 @@ class TokenPlan:
         ranges = {r: note_range(r, self.programs.get(r, 0)) for r in roles if r not in ("drums", "chordline")}
         single = {r: 1 for r in roles if is_single_line(r, self.programs.get(r, 0))}
         self._single = frozenset(single)
-        self.limits = Limits(ranges, False, single, self._kept)
+        self.limits = Limits(ranges, False, single, self._kept, again)
         encode_header(self.header)  # refuses what a header cannot say, before anything is written
+        self._context_bars: list[SeenBar] = []
         self._context, self._first_left, self._stop_at = self._build_context()
         self._forced = self._build_forced(chords)
 
@@ -183,26 +185,36 @@ class TokenPlan:
         """(context tokens, bars left at the first bar to write, bars left at which to stop)."""
         room = PROMPT_SHARE * self._capacity
         meter = self.header.meter
+        returns = Returns() if self.limits.again else None
         if self._fill is not None and self._given is not None:
             first, count = self._fill
             bars, total = self._given.bars, len(self._given.bars)
-            left = self._coded(bars[:first], total, meter, 0.6 * room, keep_last=True)
-            right = self._coded(
+            left = self._fitting(bars[:first], total, meter, 0.6 * room, keep_last=True)
+            right = self._fitting(
                 bars[first + count :], total - first - count, self._meter_before, 0.4 * room, False
             )
-            return [*left, GAP, *right, FILL], total - first, total - first - count
+            self._context_bars = [*left, *right]
+            ids = [*shortened(left, returns), GAP, *shortened(right, returns), FILL]
+            return ids, total - first, total - first - count
         behind = BARS_BEHIND if self.request.goes_on else 0
         if self._prompt is not None:
             kept = self._prompt.bars[-16:]
-            context = self._coded(kept, self.num_bars + behind + len(kept), meter, room, keep_last=True)
-            return context, self.num_bars + behind, behind
+            left_then = self.num_bars + behind + len(kept)
+            self._context_bars = self._fitting(kept, left_then, meter, room, keep_last=True)
+            return shortened(self._context_bars, returns), self.num_bars + behind, behind
         return [], self.num_bars + behind, behind
 
-    def _coded(
-        self, bars: Sequence[GridBar], bars_left: int, meter: tuple[int, int] | None, room: float, keep_last: bool
-    ) -> list[int]:  # fmt: skip
-        """Tokens of as many bars as there is room for, from the end or the beginning; ``bars_left`` is the countdown
-        of the first of ``bars``."""
+    def _fitting(
+        self,
+        bars: Sequence[GridBar],
+        bars_left: int,
+        meter: tuple[int, int] | None,
+        room: float,
+        keep_last: bool,
+    ) -> list[SeenBar]:
+        """Return as many bars as there is room for (tokens, spelled out), from the end or the beginning;
+        ``bars_left`` is the countdown of the first of ``bars``.
+        """
         numbered = [(bar, bars_left - i) for i, bar in enumerate(bars)]
         kept: list[tuple[GridBar, int]] = []
         used = 0
@@ -211,11 +223,12 @@ class TokenPlan:
             if used > room:
                 break
             kept.append((bar, left))
-        ids: list[int] = []
+        seen: list[SeenBar] = []
         for bar, left in reversed(kept) if keep_last else kept:
-            ids += encode_bar(bar, left, self.header.roles, meter)
+            lead, segments = split_segments(encode_bar(bar, left, self.header.roles, meter))
             meter = bar.meter
-        return ids
+            seen.append(SeenBar(meter, lead, {segment[0]: segment for segment in segments}))
+        return seen
 
     def _build_forced(self, chords: list[tuple[tuple[int, int, int], ...]] | None) -> list[list[int]]:
         """For each bar to write what follows its bar token: the meter where it changes, and the kept roles."""
@@ -282,6 +295,7 @@ class TokenPlan:
             self._stop_at,
             self._capacity,
             self._stream_bias(header, seed),
+            self._context_bars,
         )
 
     def score(self, stream: PieceStream) -> Score:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from melodygen.generation.logit_bias import LogitBias
 from melodygen.tokens.grammar import Grammar
-from melodygen.tokens.vocabulary import END, FILL, VOCABULARY
+from melodygen.tokens.returns import CHORDLINE, LEAST_TOKENS, Returns
+from melodygen.tokens.vocabulary import END, FILL, MAX_AGAIN, METERS, SEGMENT_ROLES, VOCABULARY
 
 RECENT_SHARE = 0.4
 """Share of the net's context that the latest bars keep when the prefix is shortened."""
@@ -20,50 +22,117 @@ MAX_TOKENS_A_BAR = 300
 
 
 @dataclass
+class SeenBar:
+    """One bar as the net sees it before what it writes.
+
+    Attributes:
+        meter: its meter; None where it is not said yet.
+        lead: its countdown token, and the meter token where the meter changes.
+        segments: token of a role -> token ids of the role's segment with that token first, repeats spelled out.
+    """
+
+    meter: tuple[int, int] | None
+    lead: list[int]
+    segments: dict[int, list[int]] = field(default_factory=dict)
+
+    @property
+    def spelled(self) -> list[int]:
+        """All token ids of the bar."""
+        return [*self.lead, *(t for segment in self.segments.values() for t in segment)]
+
+
+def shortened(bars: Sequence[SeenBar], returns: Returns | None) -> list[int]:
+    """Return the token ids of bars in a row; ``returns`` holds the bars before them and makes repeats short, None
+    spells them out.
+    """
+    ids: list[int] = []
+    for bar in bars:
+        ids += bar.lead
+        if returns is not None and bar.meter is not None:
+            returns.begin_bar(bar.meter)
+        for segment in bar.segments.values():
+            ids += segment if returns is None else returns.shorten(segment)
+    return ids
+
+
+@dataclass
 class PieceStream:
-    """A ``sampling.Stream`` that writes one piece."""
+    """A sampling.Stream.
+
+    Attributes:
+        grammar: what may follow.
+        rng: what the draws of this stream come from.
+        head: the header's tokens.
+        late_head: the header's tokens once the beginning is out of view.
+        context: token ids between header and the bars to write: the prompt, or the bars around the gap.
+        forced_bars: for each bar to write, the tokens that follow its bar token, repeats spelled out.
+        stop_at: bars left at which to stop.
+        capacity: the net's context in tokens.
+        bias: bias of the logits; None for none.
+        context_bars: the bars of ``context`` in their order.
+        bars: token ids of each bar that was written, repeats spelled out.
+    """
 
     grammar: Grammar
     rng: np.random.Generator
     head: list[int]
     late_head: list[int]
-    """The header for a prefix that no longer begins at the start of the piece."""
     context: list[int]
-    """Tokens between the header and the bars to write: the prompt, or the bars around the gap."""
     forced_bars: list[list[int]]
-    """For each bar to write, the tokens that must follow its bar token."""
     stop_at: int = 0
-    """Countdown (bars left) at which the stream ends."""
     capacity: int = 1024
-    """The net's context, in tokens."""
     bias: LogitBias | None = None
+    context_bars: Sequence[SeenBar] = ()
     done: bool = False
     bars: list[list[int]] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
+    _written: list[SeenBar] = field(default_factory=list)
+    _seen: list[SeenBar] = field(default_factory=list)
+    """The bars in view; the last is the one that is being written."""
+    _shown: list[int] = field(default_factory=list)
+    """All tokens that were taken."""
     _queue: list[int] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._look_at(self.context_bars)
+
+    def _look_at(self, bars: Sequence[SeenBar]) -> None:
+        """Make these the bars that came before."""
+        self._seen = list(bars)
+        names = SEGMENT_ROLES
+        self.grammar.see(
+            [(bar.meter, {names[VOCABULARY.values[t]] for t in bar.segments}) for bar in self._seen]
+        )
+
     def prefix(self) -> list[int]:
-        """Return header, context and the bars so far, shortened to leave room in the net's context."""
-        ids = [*self.head, *self.context, *(t for bar in self.bars for t in bar)]
+        """Return what the net is to see: everything, or the header and what was written last."""
+        ids = [*self.head, *self.context, *self._shown]
         full = int(FULL_SHARE * self.capacity)
         if len(ids) <= full:
             return ids
-        # an infill needs both sides of its gap; a prompt or an early beginning can be dropped
-        start = [*self.head, *self.context] if FILL in self.context else self.late_head
+        # around a gap both sides stay in view; a prompt or a beginning long past does not
+        around = FILL in self.context
+        start = [*self.head, *self.context] if around else self.late_head
         room = min(int(RECENT_SHARE * self.capacity), full - len(start))
-        recent: list[int] = []
-        for bar in reversed(self.bars):
-            if recent and len(recent) + len(bar) > room:
+        again = self.grammar.limits.again
+        count, recent = 0, list[int]()
+        while count < len(self._written):
+            longer = shortened(self._written[-count - 1 :], Returns() if again else None)
+            if count and len(longer) > room:
                 break
-            recent = bar + recent
-        return [*start, *recent[-room:]]  # of a bar longer than the room, keep its end
+            count, recent = count + 1, longer
+        self._look_at([*(self.context_bars if around else ()), *self._written[len(self._written) - count :]])
+        index = len(self.bars) - 1
+        if self._queue:  # what is still forced may repeat a bar that is out of view now
+            self._queue = self.forced_bars[index][len(self.bars[index]) - 1 :]
+        return [*start, *recent[-room:]]  # of a bar too long for the view its end stays
 
     def forced(self) -> int | None:
-        """Return the next token of a given segment, or None."""
+        """Return the token that must come next, or None."""
         return self._queue[0] if self._queue else None
 
     def allowed(self) -> NDArray[np.bool_]:
-        """Return the grammar's mask; in a bar that has grown too long, only tokens that end it."""
+        """Return the mask of tokens that may come next."""
         mask = self.grammar.allowed(self.stop_at)
         if self.bars and len(self.bars[-1]) > MAX_TOKENS_A_BAR:
             ends = mask.copy()
@@ -78,9 +147,13 @@ class PieceStream:
         return None if self.bias is None else self.bias.values(self.grammar)
 
     def take(self, token: int, log_prob: float | None) -> None:
-        """Accept the next token; ``log_prob`` in nats is None for a forced token."""
+        """Take the next token; ``log_prob`` is None for one that was forced."""
+        kind, value = VOCABULARY.kinds[token], VOCABULARY.values[token]
         self.grammar.advance(token)
-        if self.bias is not None:
+        repeated = self._repeated(value) if kind == "again" else []
+        if self.bias is not None and repeated:
+            self.bias.repeat(repeated, self.grammar)
+        elif self.bias is not None:
             self.bias.take(token, self.grammar)
         if self._queue:
             self._queue.pop(0)
@@ -89,9 +162,57 @@ class PieceStream:
         if token == END:
             self.done = True
             return
-        if VOCABULARY.kinds[token] == "bar":
-            index = len(self.bars)
-            self.bars.append([token])
-            self._queue = list(self.forced_bars[index]) if index < len(self.forced_bars) else []
+        self._shown.append(token)
+        if kind == "bar":
+            self._begin_bar(token)
+            return
+        self.bars[-1] += repeated or [token]
+        bar = self._seen[-1]
+        if kind == "meter":
+            bar.meter = self.grammar.meter
+            bar.lead.append(token)
+        elif kind == "role":
+            bar.segments[token] = [token]
         else:
-            self.bars[-1].append(token)
+            next(reversed(bar.segments.values())).extend(repeated or [token])
+
+    def _begin_bar(self, token: int) -> None:
+        index = len(self.bars)
+        forced = self.forced_bars[index] if index < len(self.forced_bars) else []
+        bar = SeenBar(self.grammar.meter, [token])
+        self.bars.append([token])
+        self._written.append(bar)
+        self._seen.append(bar)
+        self._queue = self._in_short(forced) if forced and self.grammar.limits.again else list(forced)
+
+    def _repeated(self, value: int) -> list[int]:
+        """The rest of the segment that the open role had ``value`` + 1 bars ago."""
+        role = next(reversed(self._seen[-1].segments))
+        return self._seen[-2 - value].segments[role][1:]
+
+    def _in_short(self, forced: Sequence[int]) -> list[int]:
+        """Forced tokens of this bar, repeats of bars in view in short."""
+        lead, segments = split_segments(forced)
+        meter = METERS[VOCABULARY.values[lead[0]] - 1] if lead else self.grammar.meter
+        ids = list(lead)
+        for segment in segments:
+            before = self._seen[-2 : -2 - MAX_AGAIN : -1]
+            same = (
+                n for n, b in enumerate(before) if b.meter == meter and b.segments.get(segment[0]) == segment
+            )
+            back = next(same, None)
+            short = back is not None and len(segment) >= LEAST_TOKENS and segment[0] != CHORDLINE
+            ids += [segment[0], VOCABULARY.id("again", back)] if short and back is not None else segment
+        return ids
+
+
+def split_segments(ids: Sequence[int]) -> tuple[list[int], list[list[int]]]:
+    """Return what stands before the first role in a bar, and the segments that begin with each role."""
+    lead: list[int] = []
+    segments: list[list[int]] = []
+    for token in ids:
+        if VOCABULARY.kinds[token] == "role":
+            segments.append([token])
+        else:
+            (segments[-1] if segments else lead).append(token)
+    return lead, segments

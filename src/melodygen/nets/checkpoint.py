@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from melodygen.errors import CheckpointError
 from melodygen.resources import models_dir
+from melodygen.tokens.vocabulary import EARLIER_VOCABULARIES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,6 +26,7 @@ FORMAT_VERSION = 1
 DEFAULT_GENERATOR = "melodygen-transformer"
 DEFAULT_CLASSIFIER = "style-cnn"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+EMBEDDING = "embedding.weight"
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def load_weights(folder: Path, net: nn.Module) -> None:
         tensors: dict[str, Tensor] = load_file(str(folder / WEIGHTS))
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"checkpoint {folder}: {WEIGHTS} is missing or broken: {error}") from error
+    tensors = _grown(tensors, net)
     try:
         net.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, strict=True
@@ -141,6 +144,18 @@ def load_weights(folder: Path, net: nn.Module) -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"checkpoint {folder}: the weights do not fit the net: {reason}") from error
+
+
+def _grown(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """Weights of an earlier vocabulary with a row for each token that came after: the mean of all, a token about which
+    nothing is known."""
+    held, wanted = tensors.get(EMBEDDING), net.state_dict().get(EMBEDDING)
+    if held is None or wanted is None or len(held) not in EARLIER_VOCABULARIES.values():
+        return tensors
+    import torch
+
+    row = held.float().mean(dim=0, keepdim=True).to(held.dtype)
+    return tensors | {EMBEDDING: torch.cat([held, row.expand(max(0, len(wanted) - len(held)), -1)])}
 
 
 def resolve(spec: str, default: str) -> Path:

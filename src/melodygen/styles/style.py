@@ -36,12 +36,18 @@ class StyleDataset:
     Attributes:
         weight: how often the style is drawn, relative to a style of weight 1.
         own_takes: labels of human drum takes that count as this style when they are heard alone.
-        drum_takes: labels of takes that are laid under pieces without drums; none: no drums are added.
+        drum_takes: labels of takes whose grooves a band plays under pieces without drums; none: no band is added.
+        swing_grooves: share of these grooves that swing.
+        write_bass: a bass is always written, because the sources hold none that somebody played.
+        chorus_bars: bars of the chorus that windows keep to; 0 for none.
     """
 
     weight: float = field(default=1.0, metadata={"low": 0.0, "high": 1000.0})
     own_takes: tuple[str, ...] = ()
     drum_takes: tuple[str, ...] = ()
+    swing_grooves: float = _share(0.05)
+    write_bass: bool = False
+    chorus_bars: int = field(default=0, metadata={"low": 0, "high": 64})
 
 
 @dataclass(frozen=True)

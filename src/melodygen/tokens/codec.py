@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from melodygen.errors import TokenError
 from melodygen.tokens.grid import GRID_ROLES, GridBar, GridNote, Piece
+from melodygen.tokens.returns import Returns
 from melodygen.tokens.vocabulary import (
     BOS,
     DRUM_VELOCITIES,
@@ -136,25 +137,37 @@ def bar_token(bars_left: int) -> int:
 
 
 def encode_bar(
-    bar: GridBar, bars_left: int, roles: Sequence[str], meter_before: tuple[int, int] | None
+    bar: GridBar,
+    bars_left: int,
+    roles: Sequence[str],
+    meter_before: tuple[int, int] | None,
+    returns: Returns | None = None,
 ) -> list[int]:
     """Return the tokens of one bar: its countdown, its meter where that differs from ``meter_before``, and
-    its segments.
+    its segments. ``returns`` holds the bars before and takes this one; with it a repeated segment is short.
     """
     ids = [bar_token(bars_left)]
     if bar.meter != meter_before:
         ids.append(_V.id("meter", 1 + METERS.index(bar.meter)))
+    if returns is not None:
+        returns.begin_bar(bar.meter)
     for role in roles:
-        ids += (
+        segment = (
             encode_chords(bar.chords)
             if role == "chordline"
             else encode_segment(role, bar.parts.get(role, ()))
         )
+        ids += segment if returns is None else returns.shorten(segment)
     return ids
 
 
 def encode(
-    piece: Piece, header: Header, fill: tuple[int, int] | None = None, bars_after: int = 0, end: bool = True
+    piece: Piece,
+    header: Header,
+    fill: tuple[int, int] | None = None,
+    bars_after: int = 0,
+    end: bool = True,
+    again: bool = False,
 ) -> list[int]:
     """Return the tokens of a whole sequence.
 
@@ -165,6 +178,7 @@ def encode(
             order.
         bars_after: number of bars that follow the piece and are not in it; they only show in the countdown.
         end: write the ``end`` token.
+        again: write a repeated segment as one ``again`` token.
 
     Raises:
         TokenError: ``fill`` does not lie inside the piece, or the header cannot be encoded.
@@ -174,25 +188,28 @@ def encode(
     ids = encode_header(header)
     meter = header.meter
     total = len(piece.bars) + bars_after
-    coded = []
-    for index, bar in enumerate(piece.bars):
-        if fill is not None and index == fill[0] + fill[1]:
-            # what a reader of the sequence knows here is the meter before the gap
-            meter = piece.bars[fill[0] - 1].meter if fill[0] else header.meter
-        coded.append(encode_bar(bar, total - index, header.roles, meter))
+    first, count = fill or (len(piece.bars), 0)
+    returns = Returns() if again else None
+    for index in sequence_order(len(piece.bars), fill):
+        bar = piece.bars[index]
+        if fill is not None and index == (first + count if first + count < len(piece.bars) else first):
+            ids.append(GAP)
+        if fill is not None and index == first:
+            ids.append(FILL)
+        if fill is not None and index in (first, first + count):
+            # what a reader of the sequence knows on both sides is the meter before the gap
+            meter = piece.bars[first - 1].meter if first else header.meter
+        ids += encode_bar(bar, total - index, header.roles, meter, returns)
         meter = bar.meter
-    if fill is None:
-        ids += [t for bar_ids in coded for t in bar_ids]
-    else:
-        first, count = fill
-        ids += [t for bar_ids in coded[:first] for t in bar_ids]
-        ids.append(GAP)
-        ids += [t for bar_ids in coded[first + count :] for t in bar_ids]
-        ids.append(FILL)
-        ids += [t for bar_ids in coded[first : first + count] for t in bar_ids]
     if end:
         ids.append(END)
     return ids
+
+
+def sequence_order(bars: int, fill: tuple[int, int] | None) -> list[int]:
+    """Bar numbers as they stand in a sequence: those of ``fill`` (first, count) last."""
+    first, count = fill or (bars, 0)
+    return [*range(first), *range(first + count, bars), *range(first, first + count)]
 
 
 def decode_header(ids: Sequence[int]) -> tuple[Header, int]:
@@ -247,6 +264,8 @@ def decode(ids: Sequence[int], qpm: float | None = None) -> Piece:
         raise TokenError(f"position {foreign}: {ids[foreign]} is no token; there are {_V.size}")
     header, at = decode_header(ids)
     bars: list[GridBar] = []
+    said: list[GridBar] = []
+    """As they stand in the sequence: what ``again`` counts."""
     gap_at: int | None = None
     filling: list[GridBar] | None = None
     meter = header.meter
@@ -261,7 +280,8 @@ def decode(ids: Sequence[int], qpm: float | None = None) -> Piece:
         nonlocal current
         if current is not None:
             parts = {r: tuple(notes[r]) for r in GRID_ROLES if notes.get(r)}
-            (bars if filling is None else filling).append(replace(current, parts=parts, chords=tuple(chords)))
+            said.append(replace(current, parts=parts, chords=tuple(chords)))
+            (bars if filling is None else filling).append(said[-1])
         current = None
 
     def fail(text: str) -> TokenError:
@@ -297,6 +317,15 @@ def decode(ids: Sequence[int], qpm: float | None = None) -> Piece:
             raise fail("outside a bar")
         elif kind == "role":
             role, position, velocity, duration = SEGMENT_ROLES[value], -1, -1, -1
+        elif kind == "again":
+            source = said[-1 - value] if value < len(said) else None
+            if role in (None, "chordline") or position >= 0 or notes.get(role or ""):
+                raise fail("does not follow the role of pitched notes or drums")
+            if source is None or role not in source.parts or source.meter != current.meter:
+                raise fail("means a bar of another meter, or one in which the role is silent")
+            assert role is not None
+            notes[role] = list(source.parts[role])
+            role = None
         elif kind == "position":
             if role is None or value <= position or value >= current.num_positions:
                 raise fail("is not after the position before it, inside the bar and a role")

@@ -7,7 +7,7 @@ range.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from melodygen.tokens.vocabulary import (
     END,
     FILL,
     GAP,
+    MAX_AGAIN,
     MAX_COUNTDOWN,
     MAX_POLYPHONY,
     METERS,
@@ -38,7 +39,7 @@ _KIND_NAMES = tuple(kind for kind, _ in _V.table())
 _KIND = [_KIND_NAMES.index(k) for k in _V.kinds]
 _VALUE = _V.values
 (_SPECIAL, _STYLE, _METER, _TEMPO, _KEY, _DENSITY, _SPAN, _ROLE, _BAR, _POSITION, _ROOT, _QUALITY, _DURATION,
- _VELOCITY, _PITCH, _DRUM) = range(16)  # fmt: skip
+ _VELOCITY, _PITCH, _DRUM, _AGAIN) = range(17)  # fmt: skip
 
 Mask = NDArray[np.bool_]
 """Boolean array (vocabulary size,): True where a token is allowed."""
@@ -53,12 +54,15 @@ class Limits:
         allow_meter_change: False keeps the meter that was asked for.
         polyphony: largest number of notes at one onset, by role.
         kept_roles: roles that are given; the caller feeds their segments, and the mask never offers them.
+        again: whether a segment may be a repeat of an earlier one; nets of the earlier vocabulary do not
+            know that token.
     """
 
     ranges: Mapping[str, tuple[int, int]] | None = None
     allow_meter_change: bool = False
     polyphony: Mapping[str, int] | None = None
     kept_roles: frozenset[str] = frozenset()
+    again: bool = False
 
 
 class Grammar:
@@ -83,6 +87,8 @@ class Grammar:
         self._group_duration = -1
         self._group: set[int] = set()  # pitches of the open position
         self._in_bar = False
+        self._bars: list[tuple[tuple[int, int] | None, set[str]]] = []
+        """Of each bar in the sequence: its meter, and the roles that sound in it."""
         self._role_ids = [_OFFSET["role"] + SEGMENT_ROLES.index(r) for r in header.roles]
 
     def advance(self, token: int) -> None:
@@ -93,13 +99,20 @@ class Grammar:
                 raise TokenError(f"{_V.name(token)} where {self.bars_left} bars are left")
             self.bars_left -= 1
             self._in_bar, self._role, self._state = True, -1, "bar_open"
+            self._bars.append((self.meter, set()))
         elif kind == _METER:
             self.meter = METERS[value - 1]
+            self._bars[-1] = (self.meter, set())
             self._state = "meter"
         elif kind == _ROLE:
             self._role = self.header.roles.index(SEGMENT_ROLES[value])
             self._position = self._duration = self._velocity = self._pitch = -1
             self._state = "role"
+            self._bars[-1][1].add(self.role)
+        elif kind == _AGAIN:
+            if self._state != "role" or not self._returns(value):
+                raise TokenError(f"{_V.name(token)} means no bar in which the role sounds")
+            self._state = "again"
         elif kind == _POSITION:
             self._position, self._pitch, self._group_duration, self._group = value, -1, -1, set()
             self._state = "position"
@@ -122,6 +135,17 @@ class Grammar:
         else:
             raise TokenError(f"{_V.name(token)} cannot be taken here")
 
+    def see(self, bars: Sequence[tuple[tuple[int, int] | None, Set[str]]]) -> None:
+        """Make these (meter, roles that sound) the bars that stand before the next one in the sequence."""
+        self._bars = [(meter, set(roles)) for meter, roles in bars]
+
+    def _returns(self, value: int) -> bool:
+        """Whether the open segment can be what it was ``value`` + 1 bars ago."""
+        if self.role == "chordline" or value + 2 > len(self._bars):
+            return False
+        meter, roles = self._bars[-2 - value]
+        return meter == self.meter and self.role in roles
+
     @property
     def role(self) -> str:
         """The role whose segment is open; empty between bars and at the beginning of a bar."""
@@ -137,7 +161,7 @@ class Grammar:
     @property
     def is_between_bars(self) -> bool:
         """Whether the bar could end here, or no bar has begun."""
-        return self._state in ("bar", "note") or (
+        return self._state in ("bar", "note", "again") or (
             self._state in ("bar_open", "meter") and self.meter is not None
         )
 
@@ -170,7 +194,7 @@ class Grammar:
             mask[first : first + len(METERS)] = True
             assert self.meter is not None
             mask[first + METERS.index(self.meter)] = False
-        if state in ("bar", "bar_open", "meter", "note"):
+        if state in ("bar", "bar_open", "meter", "note", "again"):
             if self._in_bar:
                 for index in range(self._role + 1, len(self._role_ids)):
                     mask[self._role_ids[index]] = self.header.roles[index] not in self.limits.kept_roles
@@ -186,6 +210,9 @@ class Grammar:
             mask[_OFFSET["position"] + self._position + 1 : end] = True
         if not role:
             return mask
+        if state == "role" and self.limits.again:
+            for value in range(min(MAX_AGAIN, len(self._bars) - 1)):
+                mask[_OFFSET["again"] + value] = self._returns(value)
         if role == "chordline":
             if state == "position":
                 mask[_V.slice("chord_root")] = True
@@ -241,7 +268,7 @@ def check(ids: Sequence[int], header: Header, bars: int, start: int) -> None:
         bars: countdown of the first bar.
         start: index of the first token after the header.
     """
-    grammar = Grammar(header, bars, Limits(allow_meter_change=True))
+    grammar = Grammar(header, bars, Limits(allow_meter_change=True, again=True))
     gap: tuple[int, int, tuple[int, int] | None] | None = (
         None  # bars left before and after it, meter before it
     )

@@ -5,6 +5,7 @@ A sequence is ``bos``, a header, ``header_end``, bars, ``end``. Each bar begins 
 the header's order; a silent role has no segment. Inside a segment a position token (12 to a quarter) opens a
 group of notes. Velocity and duration are written only where they change and hold to the end of the segment,
 so a run of eighths costs two tokens a note. A drum token holds instrument and velocity at once.
+A segment that came before is written as its role and one ``again`` token (see ``returns``).
 
 Infill: the token ``gap`` stands for the missing bars; after the whole piece comes ``fill``, then the missing
 bars.
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 
 POSITIONS_PER_QUARTER = 12
 MAX_POSITIONS = 96
+MAX_AGAIN = 32
+"""How many bars ago ``again`` can mean."""
 MAX_COUNTDOWN = 32
 """Largest exact countdown; the token ``bar:33`` stands for 33 bars left or more."""
 
@@ -91,6 +94,7 @@ class Vocabulary:
             ("velocity", len(VELOCITIES)),
             ("pitch", 128),
             ("drum", len(DRUMS) * len(DRUM_VELOCITIES)),
+            ("again", MAX_AGAIN),
         )
 
     @cached_property
@@ -150,6 +154,8 @@ class Vocabulary:
             return f"role:{SEGMENT_ROLES[value]}"
         if kind == "bar":
             return f"bar:{value + 1}"
+        if kind == "again":
+            return f"again:{value + 1}"
         if kind == "duration":
             return f"duration:{DURATIONS[value]}"
         if kind == "drum":
@@ -178,6 +184,8 @@ class Vocabulary:
 
 
 VOCABULARY = Vocabulary()
+EARLIER_VOCABULARIES = {"530d5925eb9c5242": 535}
+"""Id -> number of tokens of those whose ids mean the same today; what they lack came after."""
 PAD, BOS, HEADER_END, GAP, FILL, END = range(6)
 
 

@@ -38,6 +38,8 @@ class GeneratorRecipe:
     embedding_learning_rate: float = 3e-3
     weight_decay: float = 0.05
     warmup: int = 60
+    decay: float = 1.0
+    """The last share of the steps, in which the rate falls; before, it stays."""
     final_fraction: float = 0.04
     average: float = 0.995
     clip: float = 1.0
@@ -82,10 +84,11 @@ def make_optimizers(net: nn.Module, recipe: GeneratorRecipe) -> list[torch.optim
 
 
 def schedule(step: int, recipe: GeneratorRecipe) -> float:
-    """Factor of the peak learning rate: linear warm-up, cosine to ``final_fraction``."""
+    """Factor of the peak learning rate: linear warm-up, level, cosine to ``final_fraction`` in the share ``decay``."""
     if step < recipe.warmup:
         return (step + 1) / recipe.warmup
-    done = min(1.0, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup))
+    falls = max(recipe.warmup, round((1 - recipe.decay) * recipe.steps))
+    done = min(1.0, max(0, step - falls) / max(1, recipe.steps - falls))
     return recipe.final_fraction + (1 - recipe.final_fraction) * 0.5 * (1 + math.cos(math.pi * done))
 
 
