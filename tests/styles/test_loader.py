@@ -13,7 +13,8 @@ from drawn_examples import STYLES, TAKES, source
 from pieces import tune
 
 from melodygen import registry
-from melodygen.data.dataset import PLAIN, ExampleSampler
+from melodygen.data.dataset import PLAIN as PLAIN_EXAMPLE
+from melodygen.data.dataset import ExampleSampler
 from melodygen.data.shards import PieceInfo, build_shards
 from melodygen.data.views import PLAIN, ViewMaker
 from melodygen.errors import PluginError, StyleError
@@ -102,7 +103,7 @@ def test_a_file_is_a_style_everywhere_in_the_registry_and_the_data(folder: Path)
     shards = build_shards([
         (score_to_piece(tune(8, roles=("melody", "chords"))), info), (drums, take), (drums, alone),
     ])  # fmt: skip
-    sampler = ExampleSampler(shards, "train", ("ska",), replace(PLAIN, band=1.0))
+    sampler = ExampleSampler(shards, "train", ("ska",), replace(PLAIN_EXAMPLE, band=1.0))
     example = sampler.build(shards.pieces[0], np.random.default_rng(0), (0, 8))
     assert example is not None and (example.style, "drums" in example.roles) == ("ska", True)
     chords = [bar.parts["chords"] for bar in decode(example.ids.tolist()).bars if "chords" in bar.parts]

@@ -132,7 +132,7 @@ class Arranger:
                 parts[DRUMS] = [encode_segment("drums", bar) for bar in play(groove, window.count, rng)]
             return parts
         style = style_named(window.info.style, self._known)
-        if band and style.dataset.write_bass:
+        if band and style.dataset.write_bass and window.info.block_chords and self._leader.suits(style.name):
             parts.pop(BASS, None)
         four = all(m == (4, 4) for m in window.meters)
         if four and DRUMS not in parts and self._leader.suits(style.name) and rng.random() < band:

@@ -50,7 +50,7 @@ def finish(run: Prepared, work: Path, out: Path, progress: TrainingState) -> dic
         "kind": "generator", "name": out.resolve().name,
         "summary": f"{run.net_arguments['type']}, {numbers / 1e6:.1f} M parameters, {len(run.order)} styles; "
         f"learned {', '.join(run.new)} from {record['folder']}",
-        "net": run.net_arguments, "vocabulary_id": VOCABULARY.vocabulary_id,
+        "net": run.net_arguments, "vocabulary_id": run.record["base"].get("vocabulary_id", VOCABULARY.vocabulary_id),
         "styles": [style_to_json(s) for s in run.styles], "density_quantiles": quantiles,
         **habits,
         "provenance": {

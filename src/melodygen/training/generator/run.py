@@ -113,8 +113,14 @@ def give_slots(net: nn.Module, order: Sequence[str], nearest: Mapping[str, str])
         table[first + order.index(name)] = table[first + order.index(known)]
 
 
+def views_of(run: Prepared) -> Views:
+    """How the run sees its music. A model of an earlier vocabulary stays one: it has never seen a repeat in short."""
+    vocabulary = run.record["base"].get("vocabulary_id", VOCABULARY.vocabulary_id)
+    return Views(transpose=run.plan.transpose, again=vocabulary == VOCABULARY.vocabulary_id)
+
+
 def make_tuning(run: Prepared, crew: DistributedContext) -> Tuning:
-    views = Views(transpose=run.plan.transpose)
+    views = views_of(run)
     longest = min(1000, run.plan.length - 24)
     sampler = ExampleSampler(run.shards, "train", run.order, views, max_tokens=longest)
     replay = None
@@ -126,14 +132,16 @@ def make_tuning(run: Prepared, crew: DistributedContext) -> Tuning:
 def validation_sets(run: Prepared) -> tuple[list[Example], list[Example]]:
     """(new music, the old model's own), the same in every run over the same data."""
     longest = min(1000, run.plan.length - 24)
-    sampler = ExampleSampler(run.shards, "valid", run.order, max_tokens=longest)
+    sampler = ExampleSampler(
+        run.shards, "valid", run.order, replace(views_of(run), transpose=True), max_tokens=longest
+    )
     rng = np.random.default_rng(7)
     names = [n for n in sampler.style_names if n != "drums"]
     each = max(4, min(32, 96 // max(1, len(names))))
     new = [sampler.draw(rng, name) for name in names for _ in range(each)]
     old: list[Example] = []
     if run.replay is not None:
-        kept = ExampleSampler(run.replay, "valid", run.order, max_tokens=longest)
+        kept = ExampleSampler(run.replay, "valid", run.order, sampler.views, max_tokens=longest)
         old = [kept.draw(rng, name) for name in kept.style_names for _ in range(4)]
     return new, old
 

@@ -81,6 +81,7 @@ def begin(
         nearest = nearest_styles(net.to(device), generator.styles, shards, unknown)
         base = {
             "path": str(source.resolve()), "model_id": generator.model_id, "sha256": checkpoints.weights_sha256(source),
+            "vocabulary_id": config["vocabulary_id"],
             "density_quantiles": config.get("density_quantiles", {}), "nearest": nearest,
             "logit_bias": config.get("logit_bias", {}), "sampling": config.get("sampling", {}),
         }  # fmt: skip
