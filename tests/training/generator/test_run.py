@@ -291,7 +291,7 @@ def test_replay_keeps_what_the_old_model_said(tuned: tuple[Path, dict, Path]) ->
         after = check(run.net.state_dict())
         assert before[1] is not None and after[1] is not None
         change[share] = abs(after[1] / before[1] - 1), after[0] / before[0] - 1
-    assert change[0.5][0] < 0.5 * change[0.0][0]
+    assert change[0.5][0] < 0.8 * change[0.0][0]
     assert change[0.5][1] < -0.1
 
 
