@@ -22,11 +22,14 @@ format: .venv/dev.stamp ## format the code and sort its imports
 	.venv/bin/ruff check --select I --fix .
 	.venv/bin/ruff format .
 
+docs: .venv/docs.stamp ## the documentation site, in site/; every warning is an error
+	.venv/bin/mkdocs build --quiet --strict
+
 samples: .venv/run.stamp ## write samples/ again
 	.venv/bin/python scripts/make_samples.py
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv/run.stamp: constraints.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "melodygen needs Python 3.11 or newer: install it, or give make PYTHON=/path/to/python"; exit 1; }
@@ -37,4 +40,8 @@ clean:
 
 .venv/dev.stamp: .venv/run.stamp
 	$(PIP) install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+.venv/docs.stamp: .venv/run.stamp
+	$(PIP) install --constraint constraints.txt --editable '.[docs]'
 	touch $@

@@ -4,7 +4,7 @@ A small net learns a style from bar to bar; what holds a whole piece together it
 nats added to the logits before a token is drawn. It changes odds and forbids nothing, so what the net rules
 out stays out. The checkpoint holds the bias of each style (``logit_bias`` in ``config.json``); its size closes
 the gap that was measured between this model and human music. Reasons and effects:
-docs/decisions/0011-logit-bias.md.
+docs/decisions/0005-logit-bias.md.
 """
 
 from __future__ import annotations
