@@ -139,7 +139,9 @@ class LogitBias:
         pitches = [_V.values[t] for t in segment if _V.kinds[t] == "pitch"]
         if grammar.role == "melody" and pitches:
             run = next((n for n, p in enumerate(reversed(pitches)) if p != pitches[-1]), len(pitches))
-            self._repeats = run + (self._repeats if run == len(pitches) and pitches[-1] == self._last_pitch else 0)
+            self._repeats = run + (
+                self._repeats if run == len(pitches) and pitches[-1] == self._last_pitch else 0
+            )
             self._last_pitch = pitches[-1]
 
     def values(self, grammar: Grammar) -> NDArray[np.float64] | None:
