@@ -63,6 +63,10 @@ class StyleError(MelodygenError):
     """A style file that cannot be read, or that says something impossible."""
 
 
+class RecipeError(MelodygenError):
+    """A recipe that is not known, cannot be read, or lacks something it needs."""
+
+
 class CorpusError(MelodygenError):
     """A folder of music holds nothing that can be used."""
 

@@ -14,3 +14,10 @@ def models_dir() -> Path:
     package = Path(__file__).resolve().parent
     installed = package / "_models"
     return installed if installed.is_dir() else package.parent.parent / "models"
+
+
+def recipes_dir() -> Path:
+    """The folder of the shipped recipes: the wheel's ``melodygen/_recipes``, else the repository's ``recipes``."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_recipes"
+    return installed if installed.is_dir() else package.parent.parent / "recipes"

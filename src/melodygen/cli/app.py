@@ -23,6 +23,7 @@ from melodygen.cli import (
     panic,
     play,
     ports,
+    recipe,
     render,
     styles,
     train,
@@ -88,6 +89,7 @@ app.command("map")(map_.map_)
 app.command("export")(export.export)
 app.command("render")(render.render)
 app.command("styles")(styles.styles)
+app.add_typer(recipe.app, name="recipe")
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
 app.command("live")(live.live)

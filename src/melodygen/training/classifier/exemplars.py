@@ -94,6 +94,31 @@ def hear_files(
     return Exemplars(np.concatenate(embedded), np.full(len(pieces), label, dtype=np.int64), numbers)
 
 
+def keep_exemplars(
+    folder: Path, files: Sequence[SourceFile], renderer: Renderer, count: int,
+    each: Callable[[str, Exemplars], None] = lambda style, kept: None,
+) -> Exemplars:  # fmt: skip
+    """Keep beside a classifier what it makes of validation titles, so that it can learn new styles later.
+
+    To be done again whenever the weights change: exemplars of other weights are not used.
+
+    Args:
+        folder: the checkpoint.
+        files: pieces of all its styles that it did not learn from.
+        renderer: plays them.
+        count: windows of each style.
+        each: called with each style and what is kept of it.
+    """
+    classifier, parts = CnnClassifier.from_folder(folder), []
+    for label, style in enumerate(classifier.labels):
+        own = [f for f in files if f.style == style]
+        parts.append(hear_files(classifier, renderer, own, label, count))
+        each(style, parts[-1])
+    kept = joined(parts)
+    save_exemplars(folder, kept)
+    return kept
+
+
 def save_exemplars(folder: Path, exemplars: Exemplars) -> None:
     """Into a checkpoint folder."""
     from safetensors.numpy import save

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import mido
 import numpy as np
 import pytest
 
+from melodygen.data.mma import MmaViewMaker, read_grooves
 from melodygen.data.stems import Bar
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES
 
 MAJ, MIN7 = CHORD_QUALITY_NAMES.index("maj"), CHORD_QUALITY_NAMES.index("min7")
-
-
-@pytest.fixture
-def arranger(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
-    import mma_arranger
-
-    return mma_arranger
 
 
 def library(folder: Path) -> Path:
@@ -66,8 +58,8 @@ def stub(folder: Path, beats: int) -> Path:
     return program
 
 
-def test_meters_are_those_of_the_beats_and_endings_are_left_out(arranger: ModuleType, tmp_path: Path) -> None:
-    found = {g.name: (g.meter, g.beats) for g in arranger.read_grooves(library(tmp_path))}
+def test_meters_are_those_of_the_beats_and_endings_are_left_out(tmp_path: Path) -> None:
+    found = {g.name: (g.meter, g.beats) for g in read_grooves(library(tmp_path))}
     assert found == {"Polka": ((4, 4), 4), "VWaltz": ((3, 4), 3), "68March": ((6, 8), 2)}
 
 
@@ -80,7 +72,6 @@ def test_meters_are_those_of_the_beats_and_endings_are_left_out(arranger: Module
     ],
 )
 def test_chords_fall_on_beats_and_what_is_played_on_bars(
-    arranger: ModuleType,
     tmp_path: Path,
     meter: tuple[int, int],
     groove: str,
@@ -95,7 +86,7 @@ def test_chords_fall_on_beats_and_what_is_played_on_bars(
     ]
     if meter == (2, 4):
         bars[1] = Bar(12.0, meter, ((12.0, 9, MIN7),))
-    maker = arranger.MmaViewMaker({}, stub(tmp_path, len(bass)), library(tmp_path))
+    maker = MmaViewMaker({}, stub(tmp_path, len(bass)), library(tmp_path))
     voices = maker._play(next(g for g in maker._grooves if g.name == groove), bars)
     assert (tmp_path / "asked").read_text().splitlines() == [f"Groove {groove}", *asked]
     by_stem = {v.stem: v for v in voices}
@@ -106,8 +97,6 @@ def test_chords_fall_on_beats_and_what_is_played_on_bars(
     assert by_stem["bass"].program == 33 and by_stem["drums"].rows[0, 0] == 10.0
 
 
-def test_a_program_that_fails_leaves_the_piece_to_the_arranger_of_our_own(
-    arranger: ModuleType, tmp_path: Path
-) -> None:
-    maker = arranger.MmaViewMaker({}, tmp_path / "nothing", library(tmp_path))
+def test_a_program_that_fails_leaves_the_piece_to_the_arranger_of_our_own(tmp_path: Path) -> None:
+    maker = MmaViewMaker({}, tmp_path / "nothing", library(tmp_path))
     assert maker._play(maker._grooves[0], [Bar(0.0, (4, 4), ((0.0, 0, MAJ),))]) == []

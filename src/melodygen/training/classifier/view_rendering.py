@@ -1,0 +1,169 @@
+"""Renders views of the corpus: into a store to learn from, or as windows to calibrate and measure with."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.audio.features import Features, FrontEndConfig, features
+from melodygen.contracts import Renderer
+from melodygen.data.scan import SourceFile
+from melodygen.data.stems import Source, read_source
+from melodygen.data.views import TRAINING, View, ViewMaker, ViewStyle
+from melodygen.errors import CorpusError, MelodygenError
+from melodygen.training.classifier.view_store import Entry, StoreWriter, render_stems
+
+MAX_TAKES = 30
+"""Drum takes of one label that are read."""
+ADDITIVE_WEIGHT = 0.25
+"""How often the additive renderer plays, relative to a soundfont."""
+VALIDATION_STREAM = 7
+"""Random stream of validation views."""
+Groups = dict[str, dict[str, list[SourceFile]]]
+
+
+def group_files(files: Sequence[SourceFile], split: str, labels: Sequence[str]) -> Groups:
+    """Pieces of a split: style -> collection (the first two folders of the name) -> files."""
+    groups: Groups = defaultdict(lambda: defaultdict(list))
+    for file in files:
+        if file.split == split and file.kind == "piece" and file.style in labels:
+            groups[file.style]["/".join(file.name.split("/")[:2])].append(file)
+    return groups
+
+
+def read_takes(files: Sequence[SourceFile], split: str) -> dict[str, list[Source]]:
+    """Drum takes of a split by label, at most ``MAX_TAKES`` each."""
+    takes: dict[str, list[Source]] = defaultdict(list)
+    for file in files:
+        if file.kind == "drums" and file.split == split and len(takes[file.style]) < MAX_TAKES:
+            source = read_source(file)
+            if source is not None and len(source.bars) >= 2 and source.bars[0].meter == (4, 4):
+                takes[file.style].append(source)
+    return takes
+
+
+def draw_file(groups: dict[str, list[SourceFile]], rng: np.random.Generator) -> SourceFile:
+    """A file of a style: collections evenly, but for those of fewer than twenty pieces."""
+    names = sorted(groups)
+    weight = np.array([min(1.0, len(groups[n]) / 20) for n in names])
+    files = groups[names[int(rng.choice(len(names), p=weight / weight.sum()))]]
+    return files[int(rng.integers(len(files)))]
+
+
+@dataclass(frozen=True)
+class ViewSource:
+    """Where views come from.
+
+    Attributes:
+        groups: pieces of one split (:func:`group_files`).
+        labels: the styles, in turn.
+        maker: makes a view of a piece.
+        renderers: one is drawn for each view; a renderer called ``additive`` is drawn less.
+    """
+
+    groups: Groups
+    labels: Sequence[str]
+    maker: ViewMaker
+    renderers: Sequence[Renderer]
+
+
+def render_store(
+    folder: Path, views: ViewSource, count: int, seed: int, as_is: bool = True,
+    each: Callable[[int], None] = lambda done: None,
+) -> int:  # fmt: skip
+    """Append ``count`` views to the store in ``folder``; a view from which nothing sounds is left out.
+
+    Args:
+        folder: the store; a store that was cut off goes on after its last view.
+        views: where they come from.
+        count: views to try, the styles in turn.
+        seed: of all draws; a view depends on (seed, its number).
+        as_is: some views leave the piece as it is written.
+        each: called with the number of views tried.
+
+    Returns:
+        How many views were written.
+    """
+    missing = [label for label in views.labels if not views.groups.get(label)]
+    if missing:
+        raise CorpusError(f"no pieces of {', '.join(missing)} to learn from; put some into the corpus folder")
+    weight = np.array([ADDITIVE_WEIGHT if r.renderer_id == "additive" else 1.0 for r in views.renderers])
+    how = TRAINING if as_is else replace(TRAINING, as_is=0.0)
+    config, writer, made = FrontEndConfig(), StoreWriter(folder), 0
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        style = views.labels[index % len(views.labels)]
+        file = draw_file(views.groups[style], rng)
+        renderer = views.renderers[int(rng.choice(len(weight), p=weight / weight.sum()))]
+        made += _write_view(writer, views.maker, file, renderer, (rng, config, how))
+        each(index + 1)
+    return made
+
+
+def _write_view(
+    writer: StoreWriter, maker: ViewMaker, file: SourceFile, renderer: Renderer,
+    how: tuple[np.random.Generator, FrontEndConfig, ViewStyle],
+) -> bool:  # fmt: skip
+    """One view of one file; False where nothing pitched sounds or the file cannot be used."""
+    rng, config, style = how
+    try:
+        source = read_source(file)
+        view = maker.make(source, rng, style) if source is not None else None
+        stems = render_stems(view, renderer, rng, config, style.seconds) if view is not None else {}
+    except MelodygenError:
+        return False
+    if source is None or not set(stems) - {"drums"}:
+        return False
+    writer.add(
+        stems,
+        Entry(file.style, source.collection, file.name, file.title, renderer.renderer_id, 0, tuple(stems)),
+    )
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class WindowSet:
+    """Windows of labelled music.
+
+    Attributes:
+        windows: levels (W, F, T).
+        item: index of the piece of each window (W,).
+        label, name, collection: of each piece.
+    """
+
+    windows: Features
+    item: NDArray[np.int64]
+    label: tuple[str, ...]
+    name: tuple[str, ...]
+    collection: tuple[str, ...]
+
+
+def validation_windows(views: ViewSource, how: ViewStyle, pieces: int) -> WindowSet:
+    """Windows of about ``pieces`` pieces a style, from all collections alike; few pieces give up to three views."""
+    config, found = FrontEndConfig(), []
+    for number, style in enumerate(views.labels):
+        rng = np.random.default_rng([VALIDATION_STREAM, number])
+        groups = views.groups.get(style, {})
+        each = -(-pieces // max(len(groups), 1))
+        chosen = [groups[n][i] for n in sorted(groups) for i in rng.permutation(len(groups[n]))[:each]]
+        repeats = min(3, pieces // max(len(chosen), 1)) if len(chosen) <= pieces // 2 else 1
+        for file in (f for f in chosen for _ in range(repeats)):
+            source = read_source(file)
+            view: View | None = views.maker.make(source, rng, how) if source is not None else None
+            if view is None or source is None:
+                continue
+            renderer = views.renderers[int(rng.integers(len(views.renderers)))]
+            levels = features(renderer.render(view.score, 22_050, "draft"), config)
+            found.append((levels, style, file.name, source.collection))
+    if not found:
+        raise CorpusError("the corpus holds no validation pieces (split 'valid'); mark some in its manifest")
+    counts = [len(levels) for levels, *_ in found]
+    return WindowSet(
+        np.concatenate([levels for levels, *_ in found]), np.repeat(np.arange(len(found)), counts),
+        tuple(f[1] for f in found), tuple(f[2] for f in found), tuple(f[3] for f in found),
+    )  # fmt: skip
