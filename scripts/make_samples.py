@@ -16,21 +16,6 @@ from typing import Any
 
 from melodygen.styles.loader import built_in_styles
 
-STYLES = [
-    built_in_styles()[n]
-    for n in [
-        "jazz",
-        "blues",
-        "classical",
-        "baroque",
-        "folk",
-        "pop",
-        "rock",
-        "ragtime",
-        "hymn",
-        "game",
-    ]
-]
 PIECES_PER_STYLE = 2
 
 
@@ -74,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     pieces = []
-    for style in STYLES:
+    for style in built_in_styles().values():
         pieces += make(style.name, options.seed, options.out)
         heard = [f"{piece['style_probability']:.2f}" for piece in pieces[-PIECES_PER_STYLE:]]
         print(f"{style.name}: {', '.join(heard)}", flush=True)

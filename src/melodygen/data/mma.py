@@ -2,7 +2,8 @@
 
 One arranger's habits teach those habits: views made by ``data.accompaniment`` alone taught the classifier what that
 file writes. MMA's libraries hold some 1,200 grooves whose meter is said, by several authors (stdlib, and what Casio,
-Yamaha, Zoom and PG Music instruments play). The program is run as it is, for training views only; nothing of it is shipped.
+Yamaha, Zoom and PG Music instruments play). The program is run as it is, for training views only; nothing of it is
+shipped.
 
 Time is in quarters from the start of the piece unless a name says otherwise; MMA counts beats.
 """

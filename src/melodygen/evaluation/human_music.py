@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from melodygen.data.dataset import ExampleSampler, Views
+from melodygen.data.dataset import PLAIN, ExampleSampler
 from melodygen.data.shards import Shards
 from melodygen.tokens.codec import decode
 from melodygen.tokens.grid import Piece
 from melodygen.tokens.vocabulary import METERS
 
-AS_WRITTEN = Views(0, 0, 0, 0, 0, 0, 0, 0, False, 0)
+AS_WRITTEN = replace(PLAIN, comping=0.0)
+"""The piece with its chord line, in its key, nothing added."""
 MIN_PIECES = 3
 """Below that many pieces in the meter that is asked for, pieces in any meter are taken."""
 MAX_TOKENS = 30_000
@@ -54,7 +55,9 @@ def human_windows(
     fitting = [p for p in long if METERS[int(shards.arrays["meters"][p.first_bar])] == meter]
     pieces = fitting if len(fitting) >= MIN_PIECES else long
     rng = np.random.default_rng(seed)
-    windows, endings, in_first_half = [], [], []
+    windows: list[Piece] = []
+    endings: list[Piece] = []
+    in_first_half: list[bool] = []
     order, turn = rng.permutation(len(pieces)), 0
     while len(windows) < count and turn < 20 * count and len(order):
         chosen = int(order[turn % len(order)])

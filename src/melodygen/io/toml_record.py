@@ -11,7 +11,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -56,7 +55,7 @@ class _Parser:
         """A dataclass from a table; ``where`` is the dotted key of the table."""
         if not isinstance(table, Mapping):
             self._refuse(where, table, f"a table, like [{where}]")
-        known, hints = {f.name: f for f in fields(kind)}, _hints(kind)
+        known, hints = {f.name: f for f in fields(kind)}, get_type_hints(kind)
         for key in table:
             if key not in known:
                 close = difflib.get_close_matches(key, known, n=1)
@@ -127,11 +126,6 @@ class _Parser:
     def _refuse(self, where: str, value: Any, wanted: str) -> Any:
         shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
         raise self._error(f"{self._source}: {where} = {shown} is not possible; give {wanted}")
-
-
-@lru_cache(maxsize=64)
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    return get_type_hints(kind)
 
 
 def _needed(spec: Field[Any]) -> bool:

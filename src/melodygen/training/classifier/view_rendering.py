@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.atomic import atomic_path
 from melodygen.audio.features import Features, FrontEndConfig, features
 from melodygen.contracts import Renderer
 from melodygen.data.scan import SourceFile
@@ -142,6 +143,30 @@ class WindowSet:
     name: tuple[str, ...]
     collection: tuple[str, ...]
 
+    @classmethod
+    def of(cls, pieces: Sequence[tuple[Features, str, str, str]]) -> WindowSet:
+        """Of pieces as (windows, label, name, collection)."""
+        if not pieces:
+            raise CorpusError("there is no music to cut windows from; check the folder and its labels")
+        windows, labels, names, collections = zip(*pieces, strict=True)
+        item = np.repeat(np.arange(len(pieces)), [len(w) for w in windows])
+        return cls(np.concatenate(windows), item, labels, names, collections)
+
+    def save(self, path: Path) -> None:
+        """Write an ``.npz`` file, windows as float16."""
+        with atomic_path(path, overwrite=True) as temporary, temporary.open("wb") as stream:
+            np.savez(
+                stream, windows=self.windows.astype(np.float16), item=self.item, label=np.array(self.label),
+                name=np.array(self.name), collection=np.array(self.collection),
+            )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path) -> WindowSet:
+        """Read what :meth:`save` wrote."""
+        held = np.load(path)
+        texts = (tuple(held[key].tolist()) for key in ("label", "name", "collection"))
+        return cls(held["windows"].astype(np.float32), held["item"], *texts)
+
 
 def validation_windows(views: ViewSource, how: ViewStyle, pieces: int) -> WindowSet:
     """Windows of about ``pieces`` pieces a style, from all collections alike; few pieces give up to three views."""
@@ -162,8 +187,4 @@ def validation_windows(views: ViewSource, how: ViewStyle, pieces: int) -> Window
             found.append((levels, style, file.name, source.collection))
     if not found:
         raise CorpusError("the corpus holds no validation pieces (split 'valid'); mark some in its manifest")
-    counts = [len(levels) for levels, *_ in found]
-    return WindowSet(
-        np.concatenate([levels for levels, *_ in found]), np.repeat(np.arange(len(found)), counts),
-        tuple(f[1] for f in found), tuple(f[2] for f in found), tuple(f[3] for f in found),
-    )  # fmt: skip
+    return WindowSet.of(found)

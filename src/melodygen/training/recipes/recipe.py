@@ -72,9 +72,9 @@ class GeneratorModelRecipe:
 
     def tiny(self) -> GeneratorModelRecipe:
         """The same steps in seconds: a small net, few tokens, three pieces a style to measure."""
-        small = {"heads": 2} if self.net.type == "transformer" else {"hidden": 16}
+        heads, hidden = (2, None) if self.net.type == "transformer" else (None, 16)
         return replace(
-            self, net=replace(self.net, width=16, layers=1, **small),
+            self, net=replace(self.net, width=16, layers=1, heads=heads, hidden=hidden),
             training=replace(self.training, steps=3, rows=2, length=256, warmup=1), validate_every=3,
             validation_examples=1, density_examples=10, logit_bias=replace(self.logit_bias, pieces=1, bars=2),
         )  # fmt: skip
@@ -206,3 +206,19 @@ def find_recipe(spec: str, folder: Path | None = None) -> Recipe:
             f"no recipe is called {spec!r}; {nearest(spec, known)}; or give the path of a .toml file"
         )
     return read_recipe(path)
+
+
+def find_generator_recipe(spec: str) -> GeneratorModelRecipe:
+    """A recipe of a generator. Raises RecipeError where it is of something else."""
+    recipe = find_recipe(spec)
+    if not isinstance(recipe, GeneratorModelRecipe):
+        raise RecipeError(f"recipe {spec!r} is of a {recipe.kind}, not of a generator")
+    return recipe
+
+
+def find_classifier_recipe(spec: str) -> ClassifierModelRecipe:
+    """A recipe of a classifier. Raises RecipeError where it is of something else."""
+    recipe = find_recipe(spec)
+    if not isinstance(recipe, ClassifierModelRecipe):
+        raise RecipeError(f"recipe {spec!r} is of a {recipe.kind}, not of a classifier")
+    return recipe

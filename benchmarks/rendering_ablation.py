@@ -1,14 +1,14 @@
 """What each step of rendering and augmentation brings to music that was not rendered for training: a ladder of small
 trainings from nothing, each rung with one thing more.
 
-    python scripts/ablate_rendering.py render CORPUS STORES --views 400 --font A.sf2 --font B.sf2
-    python scripts/ablate_rendering.py train STORES CACHE --results FILE --seed 1 --seed 2 [--rung NAME ...] \
+    python benchmarks/rendering_ablation.py render CORPUS STORES --views 400 --font A.sf2 --font B.sf2
+    python benchmarks/rendering_ablation.py train STORES CACHE --results FILE --seed 1 --seed 2 [--rung NAME ...] \
         [--more STORE] [--arranged STORE] [--voices DIR]
-    python scripts/ablate_rendering.py report --results FILE [--docs docs]
+    python benchmarks/rendering_ablation.py report --results FILE [--docs docs]
 
 `render` writes one store for each rung of rendering, of the same pieces; both it and `train` go on where they were cut
-off. CACHE is what `evaluate_classifier.py prepare` made. `--more` is a larger store of views, `--arranged` one of
-pieces with other people's accompaniments, `--voices` speech as for `fit_music_head.py`. `report` writes a section, a
+off. CACHE is what `classifier_quality.py prepare` made. `--more` is a larger store of views, `--arranged` one of
+pieces with other people's accompaniments, `--voices` a folder of speech. `report` writes a section, a
 picture and a JSON file. The net has the shape of the shipped one at half its widths.
 """
 
@@ -27,11 +27,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from evaluate_classifier import SETS, load_set, restricted
+from classifier_quality import LABELS, RECIPE, SETS, load_set, restricted
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
-from train_classifier import LABELS, draw_file, grouped, new_net, read_takes, spoken
 
 from melodygen.atomic import atomic_path
 from melodygen.audio.features import FrontEndConfig
@@ -45,6 +44,7 @@ from melodygen.evaluation.tables import markdown_table, replace_section, write_j
 from melodygen.nets.cnn import StyleCnn
 from melodygen.rendering.additive import AdditiveRenderer
 from melodygen.rendering.sampler import SamplerRenderer
+from melodygen.training.classifier.music_head import speech_over_music
 from melodygen.training.classifier.trainer import (
     FULL,
     Augmentation,
@@ -54,6 +54,7 @@ from melodygen.training.classifier.trainer import (
     logits_of,
     train,
 )
+from melodygen.training.classifier.view_rendering import draw_file, group_files, read_takes
 from melodygen.training.classifier.view_store import (
     Entry,
     Store,
@@ -62,8 +63,10 @@ from melodygen.training.classifier.view_store import (
     open_store,
     render_stems,
 )
+from melodygen.training.recipes.classifier import new_net
 
 CONFIG = FrontEndConfig()
+HALVED = replace(RECIPE.net, widths=tuple(w // 2 for w in RECIPE.net.widths), hidden=RECIPE.net.hidden // 2)
 STEPS, ROWS, RATE = 200, 24, 3.5e-3
 WINDOW_STEP = 4
 """Of the windows of a minute every fourth is heard, of recordings (15 s) all."""
@@ -151,7 +154,7 @@ RUNGS = (
 def render(arguments: argparse.Namespace) -> None:
     """Every store gets a view of the same piece, or none does."""
     files = find_files(arguments.corpus)
-    groups = grouped(files, "train")
+    groups = group_files(files, "train", LABELS)
     maker = ViewMaker(read_takes(files, "train"))
     shipped = SamplerRenderer()
     fonts: list[Renderer] = [shipped, *(SamplerRenderer(f) for f in arguments.font), AdditiveRenderer()]
@@ -272,7 +275,7 @@ def climb(
     rung: Rung, seed: int, store: Store, tests: dict[str, Test], voices: NDArray[np.float32] | None
 ) -> dict[str, Any]:
     begun = time.process_time()
-    net = new_net(seed, CONFIG, thinner=2)
+    net = new_net(HALVED, len(LABELS), seed)
     views = len(store.entries)
     record: dict[str, Any] = {"rung": rung.name, "seed": seed, "views": views, "steps": STEPS, "rows": ROWS}
     if rung.pretrained:
@@ -316,7 +319,7 @@ def climb_all(arguments: argparse.Namespace) -> None:
     }
     if "arranged" in opened:
         opened["arranged"] = halved(opened["rooms"], opened["arranged"])
-    voices = None if arguments.voices is None else spoken(arguments.voices, CONFIG)
+    voices = None if arguments.voices is None else speech_over_music(arguments.voices, CONFIG)
     wanted = [
         r for r in RUNGS
         if r.store in opened and r.name in (arguments.rung or [r.name]) and (r.name != "voices" or voices is not None)

@@ -1,8 +1,8 @@
 """Measure a style classifier: `prepare` caches the test features once, `measure` judges a checkpoint by them.
 
-    python scripts/evaluate_classifier.py prepare CACHE --corpus DIR --foreign DIR --recordings DIR \
+    python benchmarks/classifier_quality.py prepare CACHE --corpus DIR --foreign DIR --recordings DIR \
         --font A.sf2 --font B.sf2 --unseen-font C.sf2
-    python scripts/evaluate_classifier.py measure CACHE models/style-cnn --out docs
+    python benchmarks/classifier_quality.py measure CACHE models/style-cnn --out docs
 
 Sets: `as_is` (validation titles as they are written, shipped soundfont), `known` (the same, arranged and instrumented
 as the product would, training soundfonts), `unknown` (arranged, a soundfont and instruments never trained on),
@@ -21,62 +21,47 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from train_classifier import LABELS, calibration_half, grouped, read_takes
 
 from melodygen.atomic import atomic_path
 from melodygen.audio.buffer import Audio
-from melodygen.audio.features import FrontEndConfig, features
+from melodygen.audio.features import Features, FrontEndConfig, features
 from melodygen.classification.cnn import CnnClassifier
 from melodygen.classification.symbolic import stretch
 from melodygen.data.scan import find_files, prepare_score
-from melodygen.data.stems import read_source
 from melodygen.data.views import AS_IS, PLAIN, UNKNOWN_INSTRUMENTS, ViewMaker, ViewStyle
 from melodygen.errors import MelodygenError
 from melodygen.evaluation.metrics import calibration_error, mean_by_group, plot_confusion, report, softmax
 from melodygen.io.midi import read_midi
 from melodygen.rendering.sampler import SamplerRenderer
+from melodygen.training.classifier.view_rendering import (
+    ViewSource,
+    WindowSet,
+    group_files,
+    read_takes,
+    validation_windows,
+)
+from melodygen.training.recipes.classifier import in_calibration_half
+from melodygen.training.recipes.recipe import find_classifier_recipe
 
-PIECES_A_STYLE = 40
+RECIPE = find_classifier_recipe("style-cnn")
+LABELS, PIECES_A_STYLE = RECIPE.labels, RECIPE.calibration_pieces
 FOREIGN_SECONDS = 60.0
 SETS = ("as_is", "known", "unknown", "foreign", "recordings")
 
 
-def save_set(path: Path, items: list[tuple[NDArray[np.float32], str, str, str]]) -> None:
+def save_set(path: Path, items: list[tuple[Features, str, str, str]]) -> None:
     """items: windows, label, name, collection."""
-    count = [len(i[0]) for i in items]
-    np.savez(
-        path,
-        windows=np.concatenate([i[0] for i in items]).astype(np.float16),
-        item=np.repeat(np.arange(len(items)), count),
-        label=np.array([i[1] for i in items]),
-        name=np.array([i[2] for i in items]),
-        collection=np.array([i[3] for i in items]),
-    )
-    print(f"{path.name}: {len(items)} items, {sum(count)} windows", flush=True)
+    found = WindowSet.of(items)
+    found.save(path)
+    print(f"{path.name}: {len(items)} items, {len(found.item)} windows", flush=True)
 
 
 def prepare_views(path: Path, arguments: argparse.Namespace, how: ViewStyle, fonts: list[Path]) -> None:
     files = find_files(arguments.corpus)
-    groups = grouped(files, "valid")
     maker = ViewMaker(read_takes(files, "valid"))
     renderers = [SamplerRenderer(f) for f in fonts] or [SamplerRenderer()]
-    config = FrontEndConfig()
-    items = []
-    for number, style in enumerate(LABELS):
-        rng = np.random.default_rng([7, number])
-        found = groups[style]
-        each = -(-PIECES_A_STYLE // max(len(found), 1))
-        chosen = [found[name][i] for name in sorted(found) for i in rng.permutation(len(found[name]))[:each]]
-        views = PIECES_A_STYLE // max(len(chosen), 1) if len(chosen) <= PIECES_A_STYLE // 2 else 1
-        for file in chosen:
-            for _ in range(min(views, 3)):
-                source = read_source(file)
-                view = maker.make(source, rng, how) if source is not None else None
-                if view is None or source is None:
-                    continue
-                audio = renderers[int(rng.integers(len(renderers)))].render(view.score, 22_050, "draft")
-                items.append((features(audio, config), style, file.name, source.collection))
-    save_set(path, items)
+    source = ViewSource(group_files(files, "valid", LABELS), LABELS, maker, renderers)
+    validation_windows(source, how, PIECES_A_STYLE).save(path)
 
 
 def prepare_foreign(path: Path, folder: Path) -> None:
@@ -139,13 +124,13 @@ def prepare(arguments: argparse.Namespace) -> None:
 
 def load_set(path: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], dict[str, Any]]:
     """windows, item of each window, target of each item, and the rest."""
-    held = np.load(path)
-    targets = np.array([LABELS.index(label) for label in held["label"]])
+    held = WindowSet.load(path)
+    targets = np.array([LABELS.index(label) for label in held.label])
     return (
-        held["windows"].astype(np.float32),
-        held["item"],
+        held.windows,
+        held.item,
         targets,
-        {k: held[k] for k in ("name", "collection")},
+        {"name": np.array(held.name), "collection": np.array(held.collection)},
     )
 
 
@@ -168,7 +153,7 @@ def measure(arguments: argparse.Namespace) -> None:
         mean = mean_by_group(raw, item)
         # The temperature was fitted on one half of the validation titles: calibration is told on the other.
         other = (
-            ~calibration_half(extra["name"].tolist())
+            ~in_calibration_half(extra["name"].tolist())
             if name in ("as_is", "known", "unknown")
             else np.ones(len(mean), bool)
         )
@@ -216,7 +201,7 @@ def measure(arguments: argparse.Namespace) -> None:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-BEGIN, END = "<!-- figures: written by scripts/evaluate_classifier.py -->", "<!-- end of figures -->"
+BEGIN, END = "<!-- figures: written by benchmarks/classifier_quality.py -->", "<!-- end of figures -->"
 
 
 def figures_text(figures: dict[str, Any]) -> str:

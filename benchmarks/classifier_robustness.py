@@ -1,6 +1,6 @@
 """What small changes do to a classifier: accuracy under pitch shift, tempo, equaliser, MP3, gain and noise.
 
-    python scripts/robustness_classifier.py CHECKPOINT SET [--limit 20] [--page docs/classifier.md --section NAME]
+    python benchmarks/classifier_robustness.py CHECKPOINT SET [--limit 20] [--page docs/classifier.md --section NAME]
 
 SET holds labels.csv (path,label) with recordings, or a corpus with manifest.csv, whose validation pieces are rendered
 first (30 s from the middle, the shipped soundfont, draft). Labels the classifier does not know are left out.

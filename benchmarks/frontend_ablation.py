@@ -1,6 +1,6 @@
 """With and without each step of the front end, the same in training and use: small trainings on labelled clips.
 
-    python scripts/ablate_frontend.py CLIPS [--page docs/classifier.md] [--picture docs/images/front_end.png]
+    python benchmarks/frontend_ablation.py CLIPS [--page docs/classifier.md] [--picture docs/images/front_end.png]
 
 Each row trains two small methods from nothing on the clips with that front end, five folds by artist: a small CNN
 (some seconds a fold) and an RBF-SVM on mean and deviation of its bands. They are no measure of the shipped net, only of

@@ -1,6 +1,6 @@
 """What a model that was trained on a folder writes, heard by its own CNN and by a second judge that never met either.
 
-    python scripts/evaluate_retrained.py FOLDER --model models/mine --corpus CORPUS [--pieces 32] [--out figures.json]
+    python benchmarks/retrained_quality.py FOLDER --model models/mine --corpus CORPUS [--pieces 32] [--out figures.json]
 
 For each style of FOLDER: the share of its held-out pieces, and of what the model writes when asked for the style
 (nothing chosen), that each judge gives to that style among all of the model's. Both get 16 bars, in the style's own

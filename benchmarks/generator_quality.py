@@ -1,6 +1,6 @@
 """Measure the generator on validation titles: loss beside an LSTM and a 5-gram, and whether it listens.
 
-    python scripts/evaluate_generator.py --shards FOLDER [--transformer NAME|FOLDER|STATE.pt] [--lstm ...]
+    python benchmarks/generator_quality.py --shards FOLDER [--transformer NAME|FOLDER|STATE.pt] [--lstm ...]
 
 Writes the sections ``generator`` and ``listening`` of docs/evaluation.md, and docs/evaluation_generator.json beside it.
 """
@@ -30,26 +30,12 @@ from melodygen.generation.neural import NETS
 from melodygen.nets.checkpoint import load_weights, read_config, resolve
 from melodygen.nets.lstm import Lstm
 from melodygen.nets.transformer import Transformer
-from melodygen.styles.loader import built_in_styles
 from melodygen.tokens.vocabulary import VOCABULARY
+from melodygen.training.recipes.recipe import find_generator_recipe
 
-STYLES = [
-    built_in_styles()[n]
-    for n in [
-        "jazz",
-        "blues",
-        "classical",
-        "baroque",
-        "folk",
-        "pop",
-        "rock",
-        "ragtime",
-        "hymn",
-        "game",
-    ]
-]
 ROOT = Path(__file__).parent.parent
-NAMES = tuple(style.name for style in STYLES)
+RECIPE = find_generator_recipe("melodygen-transformer")
+NAMES = RECIPE.styles
 Losses = list[NDArray[np.float64]]
 """Nats of each scored token, one array an example."""
 

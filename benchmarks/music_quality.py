@@ -1,6 +1,6 @@
 """Write music with the shipped loop and measure it: statistics, copies, and what the classifier hears.
 
-    python scripts/evaluate_music.py --shards FOLDER [--pieces 50] [--candidates 8] [--styles jazz,blues]
+    python benchmarks/music_quality.py --shards FOLDER [--pieces 50] [--candidates 8] [--styles jazz,blues]
 
 Every candidate of the loop's first rounds is kept as an unselected piece: ``--pieces`` of them a style are compared
 with as many validation windows. The copy index is built once and kept in ``--index``. Writes the sections ``music``,
@@ -14,47 +14,28 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from melodygen.contracts import Draft, Generator
-from melodygen.data.dataset import PLAIN, ExampleSampler
-from melodygen.data.shards import Shards, load_shards
+from melodygen.data.shards import load_shards
 from melodygen.errors import MelodygenError, TokenError
 from melodygen.evaluation import statistics as music
 from melodygen.evaluation.copying import MAX_COPIED_BARS, CopyIndex, build_index, copied_runs
+from melodygen.evaluation.human_music import HumanWindows, human_windows
 from melodygen.evaluation.tables import markdown_table, replace_section, write_json
 from melodygen.generation.loop import Composition, compose
 from melodygen.request import Request
 from melodygen.services import models as services
-from melodygen.styles.loader import built_in_styles
-from melodygen.tokens.codec import decode
 from melodygen.tokens.grid import Piece
-from melodygen.tokens.vocabulary import METERS
+from melodygen.training.recipes.recipe import find_generator_recipe
 
-STYLES = [
-    built_in_styles()[n]
-    for n in [
-        "jazz",
-        "blues",
-        "classical",
-        "baroque",
-        "folk",
-        "pop",
-        "rock",
-        "ragtime",
-        "hymn",
-        "game",
-    ]
-]
 ROOT = Path(__file__).parent.parent
-NAMES = tuple(style.name for style in STYLES)
-AS_WRITTEN = replace(PLAIN, comping=0.0)
-"""The human piece with its chord line, in its key, nothing added."""
-MIN_PIECES = 3
+RECIPE = find_generator_recipe("melodygen-transformer")
+NAMES = RECIPE.styles
 PLOTTED = ("pitch-class entropy", "scale consistency", "notes a quarter", "groove consistency",
            "chord tones on strong beats", "repeated bars")  # fmt: skip
 
@@ -74,40 +55,6 @@ class Recorder:
         drafts = self.inner.generate(request, seeds, progress)
         self.drafts |= {draft.seed: draft for draft in drafts}
         return drafts
-
-
-def human_windows(
-    shards: Shards, style: str, meter: tuple[int, int], bars: int, count: int, seed: int
-) -> tuple[list[Piece], list[Piece], list[bool]]:
-    """``count`` windows, the last bars of as many pieces, and a partition of the windows by piece.
-
-    Of validation pieces in the meter that is asked for, or in any meter where there are fewer than MIN_PIECES.
-    """
-    sampler = ExampleSampler(shards, "valid", NAMES, views=AS_WRITTEN, max_tokens=30_000)
-    long = [
-        p
-        for p in shards.pieces
-        if (p.split, p.style, p.kind) == ("valid", style, "piece") and p.num_bars >= bars
-    ]
-    fitting = [p for p in long if METERS[int(shards.arrays["meters"][p.first_bar])] == meter]
-    pieces = fitting if len(fitting) >= MIN_PIECES else long
-    rng = np.random.default_rng(seed)
-    windows: list[Piece] = []
-    endings: list[Piece] = []
-    first_half = []
-    order = rng.permutation(len(pieces))
-    turn = 0
-    while len(windows) < count and turn < 20 * count:
-        chosen = int(order[turn % len(order)])
-        info = pieces[chosen]
-        turn += 1
-        at = int(rng.integers(0, info.num_bars - bars + 1))
-        window, last = (sampler.build(info, rng, (start, bars)) for start in (at, info.num_bars - bars))
-        if window is not None and last is not None:
-            windows.append(decode(window.ids.tolist()))
-            endings.append(decode(last.ids.tolist()))
-            first_half.append(chosen % 2 == 0)
-    return windows, endings, first_half
 
 
 def write_music(
@@ -143,10 +90,8 @@ def on_grid(drafts: Sequence[Draft], bars: int) -> list[Piece]:
     return pieces
 
 
-def compare_style(
-    generated: Sequence[Piece], human: tuple[list[Piece], list[Piece], list[bool]]
-) -> dict[str, Any]:
-    windows, endings, first_half = human
+def compare_style(generated: Sequence[Piece], human: HumanWindows) -> dict[str, Any]:
+    windows, endings, first_half = human.windows, human.endings, human.in_first_half
     ours, theirs = list(map(music.statistics, generated)), list(map(music.statistics, windows))
     rows = music.compare(ours, theirs, first_half)
     rows += music.compare(list(map(music.ending, generated)), list(map(music.ending, endings)), first_half)
@@ -363,11 +308,11 @@ def main() -> None:
         generated = on_grid(first[: options.pieces], options.bars)
         everything = on_grid(list(recorder.drafts.values()), options.bars)
         assert request.meter is not None
-        human = human_windows(shards, style, request.meter, options.bars, options.pieces, options.seed)
+        human = human_windows(shards, NAMES, style, request.meter, options.bars, options.pieces, options.seed)
         record[style] = {
             "music": compare_style(generated, human),
             "copying": copies(everything, index),
-            "copying_human": copies(human[0], index),
+            "copying_human": copies(human.windows, index),
             "loop": loop_figures(done, options.candidates, options.min_style),
         }
         print(f"{style}: {time.monotonic() - started:.0f} s", flush=True)
