@@ -211,13 +211,13 @@ def test_sampling_is_the_checkpoints_then_the_styles(folder: Path, tmp_path: Pat
     model = write_model(tmp_path / "model", ("ska", "jazz"))
     (folder / "ska.toml").write_text(SKA)
     generator = NeuralGenerator.from_folder(model)
-    assert generator._usual["ska"] == {"temperature": 0.8, "top_p": 0.95}
+    assert generator._sampling["ska"] == {"temperature": 0.8, "top_p": 0.95}
     assert generator._logit_bias["ska"] == LogitBiasConfig(home=1.5)
     config = json.loads((model / "config.json").read_text())
     for key in ("leaning", "logit_bias"):  # the name until 0.2, and since
         changed = {**config, "sampling": {"ska": {"top_p": 0.9}}, key: {"ska": {"home": 3.0}}}
         (model / "config.json").write_text(json.dumps(changed))
         generator = NeuralGenerator.from_folder(model)
-        assert generator._usual["ska"] == {"temperature": 0.9, "top_p": 0.9}
+        assert generator._sampling["ska"] == {"temperature": 0.9, "top_p": 0.9}
         assert generator._logit_bias["ska"] == LogitBiasConfig(home=3.0)
         assert generator._logit_bias["jazz"] == LogitBiasConfig()
