@@ -1,7 +1,7 @@
 """Chords and keys: Harte labels, pitch classes, estimates from notes.
 
-Chord labels follow Harte's syntax as mir_eval reads it (``Bb:min7``, ``G:7/b7``, ``N``). melodygen keeps root and
-quality; an inversion after ``/`` is read and not kept. Keys are estimated with the Krumhansl-Kessler profiles
+Chord labels follow Harte's syntax (``Bb:min7``, ``G:7/b7``, ``N``); what people write is read by
+:mod:`melodygen.music.chord_symbol`. Keys are estimated with the Krumhansl-Kessler profiles
 (Krumhansl 1990) on duration-weighted pitch classes.
 """
 
@@ -9,93 +9,62 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.errors import ScoreError
+from melodygen.music.chord_symbol import QUALITIES, read_chord_symbol
+from melodygen.music.spelling import (
+    MAX_FIFTHS,
+    MIN_FIFTHS,
+    NATURALS,
+    allowed_fifths,
+    name_of,
+    pitch_class_of,
+    position_of,
+    spell,
+    spell_name,
+    tonic_position,
+)
 
-PITCH_CLASS_NAMES = ("C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B")
-_STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-
-CHORD_QUALITIES: dict[str, tuple[int, ...]] = {
-    "maj": (0, 4, 7),
-    "min": (0, 3, 7),
-    "7": (0, 4, 7, 10),
-    "min7": (0, 3, 7, 10),
-    "maj7": (0, 4, 7, 11),
-    "dim": (0, 3, 6),
-    "dim7": (0, 3, 6, 9),
-    "hdim7": (0, 3, 6, 10),
-    "aug": (0, 4, 8),
-    "aug7": (0, 4, 8, 10),
-    "sus2": (0, 2, 7),
-    "sus4": (0, 5, 7),
-    "7sus4": (0, 5, 7, 10),
-    "maj6": (0, 4, 7, 9),
-    "min6": (0, 3, 7, 9),
-    "9": (0, 4, 7, 10, 2),
-    "maj9": (0, 4, 7, 11, 2),
-    "min9": (0, 3, 7, 10, 2),
-    "minmaj7": (0, 3, 7, 11),
-    "13": (0, 4, 7, 10, 9),
-}
+PITCH_CLASS_NAMES = tuple(spell_name(pitch_class) for pitch_class in range(12))
+CHORD_QUALITIES = QUALITIES
 """Quality -> semitones above the root."""
-
-_ALIASES = {
-    "": "maj", "M": "maj", "major": "maj", "m": "min", "-": "min", "mi": "min", "minor": "min",
-    "m7": "min7", "-7": "min7", "mi7": "min7", "M7": "maj7", "Maj7": "maj7", "ma7": "maj7", "^7": "maj7",
-    "Δ": "maj7", "Δ7": "maj7", "j7": "maj7", "^": "maj7", "o": "dim", "°": "dim", "o7": "dim7", "°7": "dim7",
-    "ø": "hdim7", "ø7": "hdim7", "m7b5": "hdim7", "min7b5": "hdim7", "-7b5": "hdim7", "+": "aug", "+7": "aug7",
-    "7#5": "aug7", "7+": "aug7", "6": "maj6", "m6": "min6", "-6": "min6", "m9": "min9", "-9": "min9",
-    "M9": "maj9", "mM7": "minmaj7", "-maj7": "minmaj7", "mmaj7": "minmaj7", "sus": "sus4", "7sus": "7sus4",
-    "dom7": "7", "11": "7sus4", "min11": "min9", "maj13": "maj9", "min13": "min9", "7b9": "7", "7#9": "7",
-    "7b5": "7", "7#11": "7", "7alt": "7", "69": "maj6", "6/9": "maj6", "5": "maj", "1": "maj",
-    "add9": "maj", "madd9": "min", "m11": "min9", "9sus4": "7sus4", "b9": "7", "maj7#11": "maj7",
-}  # fmt: skip
-
-_LABEL = re.compile(r"^([A-G])([#b]*):?(.*)$")
 
 
 @lru_cache(maxsize=4096)
 def parse_chord(label: str) -> tuple[int, str] | None:
     """``Bb:min7`` -> (10, ``min7``); ``N`` -> None. Jazz shorthand (``Bbm7``, ``F#ø``) is read too.
 
-    Raises ScoreError when the root or the quality is not known.
+    A chord that is none of the 20 qualities is read as the nearest one. Raises ScoreError when the root is not known
+    or a part of the symbol is not understood.
     """
-    text = label.strip()
-    if text in ("N", "NC", "N.C.", "X"):
-        return None
-    match = _LABEL.match(text)
-    if not match:
-        raise ScoreError(f"chord {label!r} has no root A-G; write Harte ('Bb:min7') or shorthand ('Bbm7')")
-    step, accidentals, rest = match.groups()
-    root = (_STEPS[step] + accidentals.count("#") - accidentals.count("b")) % 12
-    quality = re.sub(r"\(.*?\)", "", rest)
-    if quality not in ("6/9",):
-        quality = quality.split("/")[0]
-    quality = quality.strip()
-    if quality in CHORD_QUALITIES:
-        return root, quality
-    if quality in _ALIASES:
-        return root, _ALIASES[quality]
-    raise ScoreError(
-        f"chord {label!r}: quality {quality!r} is not known; known are {', '.join(CHORD_QUALITIES)}"
-    )
+    symbol = read_chord_symbol(label)
+    return None if symbol is None else (symbol.root_pitch_class, symbol.quality)
 
 
-def chord_label(root: int, quality: str) -> str:
-    return f"{PITCH_CLASS_NAMES[root % 12]}:{quality}"
+def chord_label(root: int, quality: str, fifths: int | None = None, mode: str = "major") -> str:
+    """Harte label with the root spelled for the key of ``fifths`` sharps; without a key with flats."""
+    return f"{spell_name(root % 12, fifths, mode)}:{quality}"
 
 
 def transpose_label(label: str, semitones: int) -> str:
-    """A label moved by semitones; one that cannot be parsed stays as it is."""
+    """A label moved by semitones, with what it adds to its quality; one that cannot be parsed stays as it is."""
     try:
-        parsed = parse_chord(label)
+        symbol = read_chord_symbol(label)
     except ScoreError:
         return label
-    return "N" if parsed is None else chord_label((parsed[0] + semitones) % 12, parsed[1])
+    if symbol is None:
+        return "N"
+    moved = spell((symbol.root_pitch_class + semitones) % 12)
+    bass = symbol.bass
+    if bass[:1] in NATURALS and bass:
+        shift = position_of(bass[0], bass.count("#") - bass[1:].count("b")) - symbol.root
+        bass = name_of(moved + shift)
+    return replace(symbol, root=moved, bass=bass).label
 
 
 def chord_pitch_classes(label: str) -> frozenset[int]:
@@ -135,16 +104,33 @@ def estimate_key(
     return best % 12, "major" if best < 12 else "minor"
 
 
+_MODES = dict.fromkeys(("", "maj", "ma", "major", "dur", "ionian", "ion"), "major") | dict.fromkeys(
+    ("m", "min", "mi", "minor", "moll", "aeolian", "aeo", "-"), "minor"
+)
+
+
 def parse_key(text: str) -> tuple[int, str]:
-    """``C``, ``Am``, ``F# minor``, ``Bb:min`` -> (tonic, mode)."""
-    match = re.match(r"^\s*([A-Ga-g])([#b♯♭]?)[\s:]*(.*?)\s*$", text)
-    modes = dict.fromkeys(("", "maj", "major", "M"), "major") | dict.fromkeys(("m", "min", "minor"), "minor")
-    if not match or match.group(3) not in modes:
+    """``C``, ``Am``, ``F# minor``, ``Bb:min``, ``C MAJOR``, ``F♯ Minor`` -> (tonic, mode)."""
+    return parse_spelled_key(text)[:2]
+
+
+def parse_spelled_key(text: str) -> tuple[int, str, int]:
+    """(tonic, mode, sharps of the signature): ``Gb`` -> (6, ``major``, -6), ``F#`` -> (6, ``major``, 6)."""
+    plain = text.translate({ord("♯"): "#", ord("♭"): "b", ord("♮"): None})
+    match = re.fullmatch(
+        r"\s*([A-Ga-g])\s*(#|b|sharp\b|flat\b|-sharp\b|-flat\b)?[\s:_-]*?(-?[A-Za-z]*)\s*", plain
+    )
+    word = match.group(3) if match else "?"
+    mode = "major" if word == "M" else _MODES.get(word.lower() if word == "-" else word.lower().lstrip("-"))
+    if not match or mode is None:
         raise ScoreError(f"key {text!r} is not known; write C, Am, 'F# minor', Bb or Eb:min")
-    step, accidental, mode = match.groups()
-    shift = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}[accidental]
-    return (_STEPS[step.upper()] + shift) % 12, modes[mode]
+    sign = match.group(2) or ""
+    position = position_of(match.group(1).upper(), 1 if "#" in sign or "sharp" in sign else -1 if sign else 0)
+    fifths = position if mode == "major" else position - 3
+    tonic = pitch_class_of(position)
+    return tonic, mode, fifths if MIN_FIFTHS <= fifths <= MAX_FIFTHS else allowed_fifths(None, tonic, mode)
 
 
-def key_name(key: tuple[int, str]) -> str:
-    return f"{PITCH_CLASS_NAMES[key[0]]} {key[1]}"
+def key_name(key: tuple[int, str], fifths: int | None = None) -> str:
+    """``Eb minor``; ``fifths`` chooses between the names of a key that has two (``F# major``, ``Gb major``)."""
+    return f"{name_of(tonic_position(allowed_fifths(fifths, *key), key[1]))} {key[1]}"

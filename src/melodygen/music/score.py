@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.errors import ScoreError
+from melodygen.music.spelling import allowed_fifths
 from melodygen.music.units import bar_quarters
 
 NOTE_DTYPE = np.dtype([("onset_tick", "<i8"), ("duration_ticks", "<i8"), ("pitch", "u1"), ("velocity", "u1")])
@@ -73,15 +74,21 @@ class TimeSignature:
 
 @dataclass(frozen=True)
 class KeySignature:
-    """``tonic`` is a pitch class (0 = C), ``mode`` is ``major`` or ``minor``."""
+    """``tonic`` is a pitch class (0 = C), ``mode`` is ``major`` or ``minor``.
+
+    ``fifths``: sharps of the signature, flats below 0. Only keys with two names (F# and Gb major) need it said;
+    otherwise it is the usual signature of the key.
+    """
 
     tick: int
     tonic: int
     mode: str = "major"
+    fifths: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.tonic <= 11 or self.mode not in ("major", "minor"):
             raise ScoreError(f"key {self.tonic} {self.mode}: tonic 0-11, mode major or minor")
+        object.__setattr__(self, "fifths", allowed_fifths(self.fifths, self.tonic, self.mode))
 
 
 @dataclass(frozen=True)
@@ -276,6 +283,8 @@ class Score:
         return replace(
             self,
             tracks=tuple(t.transposed(semitones) for t in self.tracks),
-            key_signatures=tuple(replace(k, tonic=(k.tonic + semitones) % 12) for k in self.key_signatures),
+            key_signatures=tuple(
+                replace(k, tonic=(k.tonic + semitones) % 12, fifths=None) for k in self.key_signatures
+            ),
             chords=tuple(replace(c, label=transpose_label(c.label, semitones)) for c in self.chords),
         )
