@@ -1,40 +1,51 @@
-"""Score -> MusicXML, for notation programs.
+"""Score -> MusicXML 4.0, for notation programs and for players.
 
-Written with music21: one part a track, chord symbols over the first pitched part, drums on a percussion staff. What
-sounds together and lasts equally long is one chord; lines that overlap become voices. Every part has every bar.
+One part a track, chord symbols and tempo marks over the first pitched part, a piano on two staves where its notes need
+them, drums on a percussion staff with an instrument for each key, so that they come back when the file is read. Notes
+are laid out by :mod:`melodygen.music.engraving`; pitches are spelled for the key. The same score gives the same bytes:
+no date is written.
+
+Source: MusicXML 4.0, W3C Community Group, https://www.w3.org/2021/06/musicxml40/.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from melodygen.atomic import atomic_path
 from melodygen.errors import ScoreError
-from melodygen.music.harmony import parse_chord
-from melodygen.music.score import Score, Track
+from melodygen.music.beats import UNITS_PER_QUARTER
+from melodygen.music.chord_symbol import ChordSymbol, read_chord_symbol
+from melodygen.music.engraving import Bar, Event, Played, WrittenNote, engrave
+from melodygen.music.score import KeySignature, Score, TimeSignature, Track
+from melodygen.music.spelling import position_of, spell, step_and_alteration
+from melodygen.music.staff import Clef, choose_clef, drum_place, needs_two_staves
 
-_CHORD_KINDS = {
-    "maj": "", "min": "m", "7": "7", "min7": "m7", "maj7": "maj7", "dim": "dim", "dim7": "dim7", "hdim7": "m7b5",
-    "aug": "+", "aug7": "7+", "sus2": "sus2", "sus4": "sus4", "7sus4": "7sus4", "maj6": "6", "min6": "m6", "9": "9",
-    "maj9": "maj9", "min9": "m9", "minmaj7": "mM7", "13": "13",
+SPLIT_PITCH = 60
+_DOCTYPE = (
+    '<?xml version="1.0" encoding="UTF-8"?>\n'
+    '<!DOCTYPE score-partwise PUBLIC "-//Recordare//DTD MusicXML 4.0 Partwise//EN" '
+    '"http://www.musicxml.org/dtds/partwise.dtd">\n'
+)
+_KINDS = {
+    "maj": ("major", ""), "min": ("minor", "m"), "7": ("dominant", "7"), "min7": ("minor-seventh", "m7"),
+    "maj7": ("major-seventh", "maj7"), "dim": ("diminished", "dim"), "dim7": ("diminished-seventh", "dim7"),
+    "hdim7": ("half-diminished", "m7b5"), "aug": ("augmented", "aug"), "aug7": ("augmented-seventh", "aug7"),
+    "sus2": ("suspended-second", "sus2"), "sus4": ("suspended-fourth", "sus4"),
+    "7sus4": ("suspended-fourth", "7sus4"), "maj6": ("major-sixth", "6"), "min6": ("minor-sixth", "m6"),
+    "9": ("dominant-ninth", "9"), "maj9": ("major-ninth", "maj9"), "min9": ("minor-ninth", "m9"),
+    "minmaj7": ("major-minor", "m(maj7)"), "13": ("dominant-13th", "13"),
 }  # fmt: skip
-_ROOTS = ("C", "D-", "D", "E-", "E", "F", "G-", "G", "A-", "A", "B-", "B")
-# where General MIDI drums stand on a percussion staff
-_STAFF = {
-    36: "F4",
-    38: "C5",
-    37: "C5",
-    42: "G5",
-    44: "D4",
-    46: "G5",
-    49: "A5",
-    51: "F5",
-    41: "A4",
-    45: "D5",
-    50: "E5",
-}
+"""Quality -> MusicXML kind, and how a player writes it."""
+_ACCIDENTALS = {-2: "flat-flat", -1: "flat", 0: "natural", 1: "sharp", 2: "double-sharp"}
+# a degree and the quality's own tone of that number: MusicXML gives alterations against it
+_OWN_TONES = {"b3": -1, "b5": -1, "#5": 1}
 
 
 def write_musicxml(path: str | Path, score: Score, overwrite: bool = False) -> None:
@@ -42,87 +53,416 @@ def write_musicxml(path: str | Path, score: Score, overwrite: bool = False) -> N
 
     Raises ScoreError for a score without notes, OutputExistsError for a file that is there.
     """
-    m21 = _music21()
-    if not score.num_notes:
-        raise ScoreError("a score without notes cannot be engraved")
-    sheet = m21.stream.Score()
-    sheet.metadata = m21.metadata.Metadata(title=score.title or "untitled", composer="melodygen")
-    symbols = next((t for t in score.tracks if not t.is_drum and len(t)), None)
-    for track in score.tracks:
-        if len(track):
-            sheet.append(_part(score, track, with_chords=track is symbols))
-    data = m21.musicxml.m21ToXml.GeneralObjectExporter(sheet).parse()
+    data = musicxml_bytes(score)
     with atomic_path(Path(path), overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
 
 
-def _music21() -> Any:
-    """music21, half of whose functions have no types, imported when a sheet is written: it is slow to load."""
-    import music21
+def musicxml_bytes(score: Score) -> bytes:
+    """The file as bytes, the same for the same score."""
+    if not score.num_notes:
+        raise ScoreError("a score without notes cannot be engraved")
+    tracks = [track for track in score.tracks if len(track)]
+    root = Element("score-partwise", version="4.0")
+    _text(SubElement(root, "work"), "work-title", _clean(score.title) or "Untitled")
+    identification = SubElement(root, "identification")
+    _text(identification, "creator", "melodygen", type="composer")
+    _text(SubElement(identification, "encoding"), "software", "melodygen")
+    part_list = SubElement(root, "part-list")
+    symbols = next((t for t in tracks if not t.is_drum), tracks[0])
+    layout = _layout(score)
+    channels = iter(c for _ in range(len(tracks)) for c in (*range(1, 10), *range(11, 17)))
+    for number, track in enumerate(tracks, 1):
+        _score_part(part_list, f"P{number}", track, 10 if track.is_drum else next(channels))
+    for number, track in enumerate(tracks, 1):
+        root.append(_Part(score, track, f"P{number}", layout, with_symbols=track is symbols).element())
+    indent(root, " ")
+    return (_DOCTYPE + tostring(root, encoding="unicode") + "\n").encode("utf-8")
 
-    return music21
+
+def _text(parent: Element, tag: str, value: object, **attributes: str) -> Element:
+    child = SubElement(parent, tag, attributes)
+    child.text = str(value)
+    return child
 
 
-def _part(score: Score, track: Track, with_chords: bool) -> Any:
-    m21 = _music21()
-    instrument, note = m21.instrument, m21.note
-    part = m21.stream.Part(id=track.name or track.role)
-    part.partName = track.name or track.role
-    if track.is_drum:
-        part.insert(0, instrument.UnpitchedPercussion())
-        part.insert(0, m21.clef.PercussionClef())
-    else:
-        try:
-            part.insert(0, instrument.instrumentFromMidiProgram(track.program))
-        except Exception:  # music21 knows no class for some programs; the name is enough
-            part.insert(0, instrument.Instrument(part.partName))
+def _clean(text: str) -> str:
+    """Without the control characters that XML cannot hold."""
+    return "".join(c for c in text if c.isprintable()).strip()
 
-    def quarters(ticks: int) -> Fraction:
-        return Fraction(round(Fraction(ticks * 12, score.ticks_per_quarter)), 12)
 
-    end = quarters(score.bar_ticks()[-1])
-    for signature in score.time_signatures:
-        part.insert(quarters(signature.tick), m21.meter.TimeSignature(str(signature)))
-    for sign in score.key_signatures:
-        tonic = _ROOTS[sign.tonic]
-        part.insert(quarters(sign.tick), m21.key.Key(tonic if sign.mode == "major" else tonic.lower()))
-    if with_chords:
-        for change in score.tempos:
-            part.insert(quarters(change.tick), m21.tempo.MetronomeMark(number=round(change.qpm, 1)))
-        for change_of in score.chords:
-            parsed = _parsed(change_of.label)
-            if parsed is not None and quarters(change_of.tick) < end:
-                figure = _ROOTS[parsed[0]] + _CHORD_KINDS[parsed[1]]
-                part.insert(quarters(change_of.tick), m21.harmony.ChordSymbol(figure))
-    groups: dict[tuple[int, int], list[int]] = {}
-    velocities: dict[tuple[int, int], int] = {}
-    for single in track:
-        at = (single.onset_tick, 1 if track.is_drum else single.duration_ticks)
-        groups.setdefault(at, []).append(single.pitch)
-        velocities[at] = single.velocity
-    step = quarters(score.ticks_per_quarter // 4) if track.is_drum else Fraction(0)
-    for (onset, duration), pitches in groups.items():
-        length = step if track.is_drum else max(Fraction(1, 12), quarters(duration))
-        element: Any
-        if track.is_drum:
-            places = sorted({_STAFF.get(p, "E4") for p in pitches})
-            hits = [note.Unpitched(displayName=place) for place in places]
-            element = hits[0] if len(hits) == 1 else m21.percussion.PercussionChord(hits)
-            element.duration.quarterLength = length
-        elif len(pitches) == 1:
-            element = note.Note(pitches[0], quarterLength=length)
+@dataclass(frozen=True)
+class _Layout:
+    """Bars of all parts: onset ticks (the closing line included), lengths in units, meter and key of each."""
+
+    ticks: tuple[int, ...]
+    lengths: tuple[int, ...]
+    meters: tuple[TimeSignature, ...]
+    keys: tuple[KeySignature | None, ...]
+
+
+def _layout(score: Score) -> _Layout:
+    ticks = score.bar_ticks()
+    scale = UNITS_PER_QUARTER / score.ticks_per_quarter
+    lengths = tuple(max(3, round((b - a) * scale / 3) * 3) for a, b in pairwise(ticks))
+    meters = tuple(score.time_signature_at(tick) for tick in ticks[:-1])
+    keys: list[KeySignature | None] = []
+    for tick in ticks[:-1]:
+        said = [k for k in score.key_signatures if k.tick <= tick]
+        keys.append(said[-1] if said else None)
+    return _Layout(tuple(ticks), lengths, meters, tuple(keys))
+
+
+def _score_part(part_list: Element, identity: str, track: Track, channel: int) -> None:
+    name = _clean(track.name) or track.role
+    part = SubElement(part_list, "score-part", id=identity)
+    _text(part, "part-name", name)
+    if not track.is_drum:
+        _text(SubElement(part, "score-instrument", id=f"{identity}-I1"), "instrument-name", name)
+        midi = SubElement(part, "midi-instrument", id=f"{identity}-I1")
+        _text(midi, "midi-channel", channel)
+        _text(midi, "midi-program", track.program + 1)
+        return
+    pitches = sorted({note.pitch for note in track})
+    for pitch in pitches:
+        instrument = SubElement(part, "score-instrument", id=f"{identity}-I{pitch + 1}")
+        _text(instrument, "instrument-name", drum_place(pitch).name)
+    for pitch in pitches:
+        midi = SubElement(part, "midi-instrument", id=f"{identity}-I{pitch + 1}")
+        _text(midi, "midi-channel", channel)
+        _text(midi, "midi-program", track.program + 1)
+        _text(midi, "midi-unpitched", pitch + 1)
+
+
+class _Part:
+    """One ``part`` element."""
+
+    def __init__(
+        self, score: Score, track: Track, identity: str, layout: _Layout, with_symbols: bool
+    ) -> None:
+        self.score, self.track, self.identity, self.layout = score, track, identity, layout
+        self.with_symbols = with_symbols
+        two = needs_two_staves(track)
+        sides: list[list[Played]] = [[], []]
+        for note in self._played():
+            sides[1 if two and note.pitch < SPLIT_PITCH else 0].append(note)
+        self.clefs = [choose_clef([n.pitch for n in side], track.program, track.is_drum) for side in sides]
+        if two:
+            self.clefs = [Clef("G", 2), Clef("F", 4)]
+        meters = [(m.numerator, m.denominator) for m in layout.meters]
+        voices = 1 if track.role in ("melody", "bass") else 2
+        self.staves: list[list[Bar]] = [
+            engrave(side, layout.lengths, meters, track.is_drum, voices) for side in sides[: 2 if two else 1]
+        ]
+
+    def _played(self) -> Iterable[Played]:
+        """Notes in units from the start of the piece, through bars whose length had to be rounded."""
+        ticks, scale = self.layout.ticks, UNITS_PER_QUARTER / self.score.ticks_per_quarter
+        starts = [0]
+        for length in self.layout.lengths:
+            starts.append(starts[-1] + length)
+
+        def at(tick: int) -> float:
+            bar = min(bisect_right(ticks, tick) - 1, len(ticks) - 1)
+            return starts[bar] + (tick - ticks[bar]) * scale
+
+        for note in self.track:
+            yield Played(at(note.onset_tick), at(note.offset_tick), note.pitch, note.velocity)
+
+    def element(self) -> Element:
+        part = Element("part", id=self.identity)
+        for bar in range(len(self.layout.lengths)):
+            measure = SubElement(part, "measure", number=str(bar + 1))
+            self._attributes(measure, bar)
+            marks = self._marks(bar)
+            for staff, bars in enumerate(self.staves, 1):
+                voices: Sequence[tuple[Event, ...] | None] = bars[bar].voices or (None,)
+                for number, voice in enumerate(voices, 1):
+                    if staff > 1 or number > 1:
+                        _text(SubElement(measure, "backup"), "duration", self.layout.lengths[bar])
+                    self._voice(measure, bar, staff, number, voice, marks)
+                    marks = []
+        _text(SubElement(measure, "barline", location="right"), "bar-style", "light-heavy")
+        return part
+
+    def _attributes(self, measure: Element, bar: int) -> None:
+        layout = self.layout
+        new_key = bar == 0 or layout.keys[bar] != layout.keys[bar - 1]
+        new_meter = bar == 0 or str(layout.meters[bar]) != str(layout.meters[bar - 1])
+        if not (new_key or new_meter):
+            return
+        attributes = SubElement(measure, "attributes")
+        if bar == 0:
+            _text(attributes, "divisions", UNITS_PER_QUARTER)
+        key = layout.keys[bar]
+        if new_key and not self.track.is_drum and key is not None:
+            element = SubElement(attributes, "key")
+            _text(element, "fifths", key.fifths)
+            _text(element, "mode", key.mode)
+        if new_meter:
+            time = SubElement(attributes, "time")
+            _text(time, "beats", layout.meters[bar].numerator)
+            _text(time, "beat-type", layout.meters[bar].denominator)
+        if bar == 0:
+            if len(self.staves) > 1:
+                _text(attributes, "staves", len(self.staves))
+            for number, clef in enumerate(self.clefs[: len(self.staves)], 1):
+                element = SubElement(
+                    attributes, "clef", {"number": str(number)} if len(self.staves) > 1 else {}
+                )
+                _text(element, "sign", clef.sign)
+                if clef.line:
+                    _text(element, "line", clef.line)
+                if clef.octave:
+                    _text(element, "clef-octave-change", clef.octave)
+
+    def _marks(self, bar: int) -> list[tuple[int, Element]]:
+        """Tempo marks and chord symbols of a bar with their places in units."""
+        if not self.with_symbols:
+            return []
+        low, high = self.layout.ticks[bar], self.layout.ticks[bar + 1]
+        scale = UNITS_PER_QUARTER / self.score.ticks_per_quarter
+        marks = [
+            (round((t.tick - low) * scale), _tempo(t.qpm)) for t in self.score.tempos if low <= t.tick < high
+        ]
+        key = self.layout.keys[bar]
+        for chord in self.score.chords:
+            if low <= chord.tick < high:
+                element = _harmony(chord.label, key)
+                if element is not None:
+                    at = min(round((chord.tick - low) * scale / 6) * 6, self.layout.lengths[bar] - 1)
+                    marks.append((at, element))
+        return sorted(marks, key=lambda m: m[0])
+
+    def _voice(
+        self,
+        measure: Element,
+        bar: int,
+        staff: int,
+        number: int,
+        voice: tuple[Event, ...] | None,
+        marks: list[tuple[int, Element]],
+    ) -> None:
+        label = str(number + 4 * (staff - 1))
+        length = self.layout.lengths[bar]
+        events = voice or (Event(0, length, ""),)
+        accidentals = _Accidentals(self.layout.keys[bar], self.staves[staff - 1], bar, number)
+        waiting = list(marks)
+        for event in events:
+            while waiting and waiting[0][0] < event.onset + event.length:
+                at, mark = waiting.pop(0)
+                if at != event.onset:
+                    offset = Element("offset")
+                    offset.text = str(at - event.onset)
+                    mark.insert(_offset_place(mark), offset)
+                measure.append(mark)
+            notes: Sequence[WrittenNote | None] = event.notes or (None,)
+            for i, note in enumerate(notes):
+                element = SubElement(measure, "note")
+                self._note(element, event, note, i > 0, accidentals)
+                _text(element, "voice", label)
+                self._value(element, event, note, accidentals)
+                if len(self.staves[staff - 1][bar].voices) > 1 and note is not None:
+                    _text(element, "stem", "up" if number == 1 else "down")
+                if note is not None and self.track.is_drum and (head := drum_place(note.pitch).head):
+                    _text(element, "notehead", head)
+                if len(self.staves) > 1:
+                    _text(element, "staff", staff)
+                if i == 0:
+                    for level, word in enumerate(event.beams, 1):
+                        _text(element, "beam", word, number=str(level))
+                self._notations(element, event, note, i)
+
+    def _note(
+        self,
+        element: Element,
+        event: Event,
+        note: WrittenNote | None,
+        in_chord: bool,
+        accidentals: _Accidentals,
+    ) -> None:
+        if in_chord:
+            SubElement(element, "chord")
+        if note is None:
+            SubElement(element, "rest", {} if event.type else {"measure": "yes"})
+        elif self.track.is_drum:
+            place = drum_place(note.pitch)
+            unpitched = SubElement(element, "unpitched")
+            _text(unpitched, "display-step", place.step)
+            _text(unpitched, "display-octave", place.octave)
         else:
-            element = m21.chord.Chord(sorted(pitches), quarterLength=length)
-        element.volume.velocity = velocities[onset, duration]
-        part.insert(quarters(onset), element)
-    last = part.highestTime
-    if last < end:
-        part.insert(last, note.Rest(quarterLength=end - last))
-    return part.makeNotation()
+            step, alteration, octave = accidentals.spelled(note.pitch)
+            pitch = SubElement(element, "pitch")
+            _text(pitch, "step", step)
+            if alteration:
+                _text(pitch, "alter", alteration)
+            _text(pitch, "octave", octave)
+        if note is not None:
+            element.set("dynamics", f"{note.velocity / 0.9:.2f}")
+        _text(element, "duration", event.length)
+        if note is not None:
+            if note.tied_from:
+                SubElement(element, "tie", type="stop")
+            if note.tied_to:
+                SubElement(element, "tie", type="start")
+            if self.track.is_drum:
+                SubElement(element, "instrument", id=f"{self.identity}-I{note.pitch + 1}")
+
+    def _value(
+        self, element: Element, event: Event, note: WrittenNote | None, accidentals: _Accidentals
+    ) -> None:
+        if event.type:
+            _text(element, "type", event.type)
+            for _ in range(event.dots):
+                SubElement(element, "dot")
+        if note is not None and not self.track.is_drum:
+            sign = accidentals.sign(note, event.onset)
+            if sign is not None:
+                _text(element, "accidental", _ACCIDENTALS[sign])
+        if event.tuplet:
+            modification = SubElement(element, "time-modification")
+            _text(modification, "actual-notes", event.tuplet[0])
+            _text(modification, "normal-notes", event.tuplet[1])
+
+    def _notations(self, element: Element, event: Event, note: WrittenNote | None, index: int) -> None:
+        tied = note is not None and (note.tied_from or note.tied_to)
+        edge = event.tuplet_edge if index == 0 else ""
+        if not (tied or edge):
+            return
+        notations = SubElement(element, "notations")
+        if note is not None and note.tied_from:
+            SubElement(notations, "tied", type="stop")
+        if note is not None and note.tied_to:
+            SubElement(notations, "tied", type="start")
+        for kind in ("start", "stop") if edge == "both" else (edge,) if edge else ():
+            SubElement(
+                notations, "tuplet", {"type": kind, "bracket": "yes"} if kind == "start" else {"type": kind}
+            )
 
 
-def _parsed(label: str) -> tuple[int, str] | None:
+class _Accidentals:
+    """Spelling of pitches in a bar, and which signs have to be printed: what the signature or an earlier note of the
+    bar says is not said again. Both voices of a staff share the signs, in the order of time."""
+
+    def __init__(self, key: KeySignature | None, staff: Sequence[Bar], bar: int, voice: int) -> None:
+        self.fifths = 0 if key is None else key.fifths or 0
+        self.mode = "major" if key is None else key.mode
+        self.key = key
+        events = [(e.onset, v, e) for v, voices in enumerate(staff[bar].voices, 1) for e in voices]
+        self.signs: dict[tuple[int, int], int] = {}
+        state: dict[tuple[str, int], int] = {}
+        for onset, number, event in sorted(events, key=lambda e: (e[0], e[1])):
+            for note in event.notes:
+                step, alteration, octave = self.spelled(note.pitch)
+                place = (step, octave)
+                there = state.get(place, self._signature(step))
+                if note.tied_from and onset == 0:  # the tie carries the sign over the bar line
+                    continue
+                if alteration != there:
+                    state[place] = alteration
+                    if number == voice:
+                        self.signs[onset, note.pitch] = alteration
+                elif place not in state:
+                    state[place] = alteration
+
+    def _signature(self, step: str) -> int:
+        order = "FCGDAEB"
+        if self.fifths >= 0:
+            return 1 if order.index(step) < self.fifths else 0
+        return -1 if order.index(step) >= 7 + self.fifths else 0
+
+    def spelled(self, pitch: int) -> tuple[str, int, int]:
+        """(step, alteration, octave) of a MIDI pitch."""
+        step, alteration = step_and_alteration(
+            spell(pitch % 12, None if self.key is None else self.fifths, self.mode)
+        )
+        return step, alteration, (pitch - alteration) // 12 - 1
+
+    def sign(self, note: WrittenNote, onset: int) -> int | None:
+        """The alteration to print before a note, or None."""
+        return self.signs.get((onset, note.pitch))
+
+
+def _tempo(qpm: float) -> Element:
+    direction = Element("direction", placement="above")
+    metronome = SubElement(SubElement(direction, "direction-type"), "metronome")
+    _text(metronome, "beat-unit", "quarter")
+    _text(metronome, "per-minute", f"{round(qpm, 1):g}")
+    SubElement(direction, "sound", tempo=f"{round(qpm, 4):g}")
+    return direction
+
+
+def _offset_place(mark: Element) -> int:
+    """Where ``offset`` stands among the children: before ``sound`` in a direction, at the end of a harmony."""
+    return len(mark) - 1 if mark.tag == "direction" else len(mark)
+
+
+def _harmony(label: str, key: KeySignature | None) -> Element | None:
     try:
-        return parse_chord(label)
+        symbol = read_chord_symbol(label)
     except ScoreError:
         return None  # a symbol that nobody can read is left out
+    harmony = Element("harmony")
+    if symbol is None:
+        _text(SubElement(harmony, "root"), "root-step", "C", text="")
+        _text(harmony, "kind", "none", text="N.C.")
+        return harmony
+    root = SubElement(harmony, "root")
+    _pitch_name(root, "root", symbol.root)
+    kind, text = _KINDS[symbol.quality]
+    _text(harmony, "kind", kind, text=text + _changes_text(symbol))
+    if symbol.bass:
+        _pitch_name(SubElement(harmony, "bass"), "bass", _bass_position(symbol))
+    changes = [("7", "add")] if symbol.quality == "7sus4" else []
+    changes += [(degree, "subtract") for degree in symbol.omitted if not _is_altered(degree, symbol)]
+    changes += [
+        (degree, "alter" if degree in ("b5", "#5") and "5" in symbol.omitted else "add")
+        for degree in symbol.added
+    ]
+    for degree, how in changes:
+        _degree(
+            harmony, degree if (degree, how) != ("7", "add") or symbol.quality == "7sus4" else "maj7", how
+        )
+    return harmony
+
+
+def _is_altered(degree: str, symbol: ChordSymbol) -> bool:
+    return degree == "5" and not {"b5", "#5"}.isdisjoint(symbol.added)
+
+
+def _degree(harmony: Element, degree: str, how: str) -> None:
+    number = re.sub(r"\D", "", degree)
+    alteration = degree.count("#") - degree.count("b")
+    if number == "7" and how == "add":  # against the seventh of a dominant chord
+        alteration = 1 if degree == "maj7" else {"7": 0, "b7": 0, "bb7": -1}[degree]
+    if how == "subtract":
+        alteration = 0
+    element = SubElement(harmony, "degree")
+    _text(element, "degree-value", number)
+    _text(element, "degree-alter", alteration)
+    _text(element, "degree-type", how)
+
+
+def _changes_text(symbol: ChordSymbol) -> str:
+    omitted = [f"no{d.lstrip('#b')}" for d in symbol.omitted if not _is_altered(d, symbol)]
+    changes = [*symbol.added, *omitted]
+    return f"({','.join(changes)})" if changes else ""
+
+
+def _pitch_name(parent: Element, prefix: str, position: int) -> None:
+    step, alteration = step_and_alteration(position)
+    _text(parent, f"{prefix}-step", step)
+    if alteration:
+        _text(parent, f"{prefix}-alter", alteration)
+
+
+def _bass_position(symbol: ChordSymbol) -> int:
+    if symbol.bass[0] in "ABCDEFG":
+        return position_of(symbol.bass[0], symbol.bass.count("#") - symbol.bass[1:].count("b"))
+    number = int(symbol.bass.lstrip("#b"))
+    steps = {1: 0, 2: 2, 3: 4, 4: -1, 5: 1, 6: 3, 7: 5}
+    natural = steps[(number - 1) % 7 + 1]
+    return symbol.root + natural + 7 * (symbol.bass.count("#") - symbol.bass.count("b"))
+
+
+__all__ = ["musicxml_bytes", "write_musicxml"]

@@ -31,7 +31,8 @@ class Beats:
         return sum(edge <= at for edge in self.edges)
 
     def strength(self, at: int) -> int:
-        """4 for the bar line, 3 for its middle, 2 for a beat, 1 for half a beat (a third of a compound one), 0."""
+        """4 for the bar line, 3 for its middle, 2 for a beat, 1 for half a beat (a third of a compound one), 0 for
+        sixteenths, -1 for the rest."""
         if at in (0, self.length):
             return 4
         if at in self.strong:
@@ -39,20 +40,21 @@ class Beats:
         if at in self.edges:
             return 2
         start = max(e for e in self.edges if e <= at)
-        return 1 if (at - start) % (self.cell if self.compound else 24) == 0 else 0
+        if (at - start) % (self.cell if self.compound else 24) == 0:
+            return 1
+        return 0 if (at - start) % 12 == 0 else -1
 
     def strongest_inside(self, a: int, b: int) -> int:
         """The place strictly between, strongest first, of equal ones the first; there is always one on the grid."""
         grid = [p for p in range(a + 1, b) if p % 6 == 0] or [(a + b) // 2]
-        best = max(grid, key=lambda p: (self.strength(p), p % 12 == 0, -p))
-        return best
+        return max(grid, key=lambda p: (self.strength(p), -p))
 
     def shows(self, a: int, b: int, plain: bool, rest: bool) -> bool:
         """Whether one value over [a, b) lets the beat be seen."""
         if (a, b) == (0, self.length):
             return True
         inside = [self.strength(p) for p in range(a + 1, b) if p % 6 == 0]
-        highest = max(inside, default=-1)
+        highest = max(inside, default=-2)
         if self.compound and highest >= 2:
             return not plain and a in self.edges and b in self.edges and highest <= self.strength(a)
         if rest:

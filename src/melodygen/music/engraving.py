@@ -105,7 +105,7 @@ def engrave(
         edges = {starts[i] + edge for i, beat in enumerate(beats) for edge in beat.edges} - inside
         voices = [_strokes(placed, sorted(edges))]
     else:
-        voices = _with_lengths(_voices(placed, max_voices), slots, starts)
+        voices = _with_lengths(_voices(placed, max_voices), _Ends(flat, starts))
     written: list[list[tuple[Event, ...]]] = [[] for _ in bar_lengths]
     for voice in voices:
         for i, chords in _by_bar(voice, starts).items():
@@ -199,41 +199,47 @@ def _by_length(slot: int, notes: Sequence[Played]) -> list[_Chord]:
     return sorted(found, key=lambda c: -max(n.pitch for n in c.notes))
 
 
-def _with_lengths(
-    voices: list[list[_Chord]], slots: Sequence[int], bars: Sequence[int]
-) -> list[list[_Chord]]:
+class _Ends:
+    """Where notes may end: at eighths, in a triplet that they begin in at its thirds, in short meters at any slot."""
+
+    def __init__(self, cells: Sequence[Cell], bars: Sequence[int]) -> None:
+        self.bars = bars
+        self.cells = cells
+        self.starts = [c.start for c in cells]
+        inner = {e for c in cells if c.is_triplet for e in range(c.start + 1, c.end)}
+        ends = {bars[-1]}
+        for c in cells:
+            ends.update(range(c.start, c.end, 24 if c.length >= 24 else 6))
+        self.ends = sorted(ends - inner)
+
+    def next_bar(self, at: int) -> int:
+        return self.bars[min(bisect_right(self.bars, at), len(self.bars) - 1)]
+
+    def nearest(self, start: int, end: int) -> int:
+        """The nearest end to ``end`` that comes after ``start``."""
+        cell = self.cells[bisect_right(self.starts, start) - 1]
+        own = [slot for slot in cell.slots if slot > start] if cell.is_triplet else []
+        first = bisect_right(self.ends, start)
+        near = bisect_right(self.ends, end)
+        around = self.ends[max(first, near - 1) : max(first, near) + 1]
+        return min([*own, *around], key=lambda slot: (abs(slot - end), slot))
+
+
+def _with_lengths(voices: list[list[_Chord]], ends: _Ends) -> list[list[_Chord]]:
     """Written ends. A chord goes on to the next one, or to the bar line, where most of that is played."""
-    end = slots[-1]
     for voice in voices:
-        for chord, follower in zip(voice, [*voice[1:], None], strict=True):
-            until = (
-                follower.start
-                if follower is not None
-                else bars[min(bisect_right(bars, chord.start), len(bars) - 1)]
-            )
-            if follower is None and chord.end > until:
-                until = end
+        for i, chord in enumerate(voice):
+            last = i + 1 == len(voice)
+            until = ends.next_bar(chord.start) if last else voice[i + 1].start
+            if last and chord.end > until:
+                until = ends.bars[-1]
             between, there = until - chord.start, chord.end - chord.start
-            if (
-                chord.end >= until
-                or (there > FILLED * between and between <= 2 * UNITS_PER_QUARTER)
-                or until - chord.end <= 12
-            ):
+            filled = there > FILLED * between and between <= 2 * UNITS_PER_QUARTER
+            if chord.end >= until or filled or until - chord.end <= 12:
                 chord.end = until
             else:
-                chord.end = min(until, _written_end(chord, slots))
+                chord.end = min(until, ends.nearest(chord.start, chord.end))
     return voices
-
-
-def _written_end(chord: _Chord, slots: Sequence[int]) -> int:
-    """The slot nearest to where it ends; of long notes the eighth, as a rest of a sixteenth says nothing there."""
-    low = bisect_right(slots, chord.start)
-    near = slots[min(low, len(slots) - 1)]
-    for slot in slots[low : bisect_right(slots, chord.end) + 1]:
-        rough = chord.end - chord.start > UNITS_PER_QUARTER and slot % 24 and slot % 16
-        if not rough and abs(slot - chord.end) <= abs(near - chord.end):
-            near = slot
-    return near
 
 
 def _bar(chords: Sequence[_Chord], start: int, beats: Beats, tuplets: Sequence[Cell]) -> tuple[Event, ...]:
