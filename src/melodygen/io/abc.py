@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 from melodygen.errors import MidiReadError, ScoreError
 from melodygen.io.abc_voice import Voice, read_fields_of_voice
@@ -78,8 +77,11 @@ def choose_tune(tunes: list[Tune], number: int | None, name: str) -> Tune:
     )
 
 
-def read_tune(tune: Tune) -> Score:
-    """One tune with its repeats played out. Raises ScoreError where nothing can be made of it."""
+def read_tune(tune: Tune, title: str = "") -> Score:
+    """One tune with its repeats played out; ``title`` where it has none.
+
+    Raises ScoreError where nothing can be made of it.
+    """
     voices = _voices(tune)
     sounding = [v for v in voices if any(bar.notes for bar in v.bars)] or voices[:1]
     if not sounding:
@@ -99,7 +101,7 @@ def read_tune(tune: Tune) -> Score:
         tuple(KeySignature(tick, tonic, mode, fifths) for tick, (tonic, mode, fifths) in keys),
         tuple(dict.fromkeys(sorted(chords, key=lambda c: c.tick))),
         TICKS,
-        tune.title,
+        tune.title or title,
     )
 
 
@@ -110,7 +112,7 @@ def _voices(tune: Tune) -> list[Voice]:
     in_body = False
 
     def voice_of(text: str) -> Voice:
-        identity = text.split()[0] if text.split() else "1"
+        identity = text.split(maxsplit=1)[0] if text.split() else "1"
         if identity not in voices:
             voices[identity] = header.copy(identity)
         read_fields_of_voice(voices[identity], text)

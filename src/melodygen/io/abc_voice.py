@@ -9,13 +9,13 @@ import re
 from copy import deepcopy
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from melodygen.errors import ScoreError
+from melodygen.io.repeats import Marks, new_ones, playing_order
 from melodygen.music.chord_symbol import read_chord_symbol
 from melodygen.music.spelling import NATURALS, position_of
 
-MAX_PLAYED_BARS = 20_000
 MAX_NOTES = 500_000
 _MODES = {
     "maj": 0,
@@ -53,14 +53,11 @@ class BarOf:
     keys: list[tuple[Fraction, tuple[int, str, int]]] = field(default_factory=list)
     tempos: list[tuple[Fraction, float]] = field(default_factory=list)
     length: Fraction = Fraction(0)
-    starts: bool = False
-    times: int = 1
-    ending: frozenset[int] = frozenset()
-    ends_section: bool = False
+    marks: Marks = field(default_factory=Marks)
 
     @property
     def is_empty(self) -> bool:
-        return self.length == 0 and not (self.meters or self.keys or self.tempos or self.ending)
+        return self.length == 0 and not (self.meters or self.keys or self.tempos or self.marks.ending)
 
 
 class Changes(NamedTuple):
@@ -180,7 +177,7 @@ class Voice:
             return self._bar_line(match[0], text, match.end())
         if sign == "[" and (match := _REPEAT_ENDING.match(text, at)):
             self._next_bar()
-            self.bar.ending = _numbers(match[1])
+            self.bar.marks.ending = _numbers(match[1])
             return match.end()
         if sign == "[":
             end = text.find("]", at)
@@ -215,7 +212,9 @@ class Voice:
         if text[:1] in "^_<>@" and text:
             return
         try:
-            symbol = read_chord_symbol(text.split("(")[0] if text.count("(") != text.count(")") else text)
+            symbol = read_chord_symbol(
+                text.split("(", maxsplit=1)[0] if text.count("(") != text.count(")") else text
+            )
         except ScoreError:
             return  # words over the staff
         self.bar.chords.append((self.at, "N" if symbol is None else symbol.label))
@@ -293,26 +292,28 @@ class Voice:
         colons_after = len(line) - len(line.rstrip(":"))
         if set(line) == {":"}:
             colons_before = colons_after = 1
-        self.bar.ends_section = self.bar.ends_section or line.count("|") > 1 or "]" in line or "[" in line
+        self.bar.marks.ends_section = (
+            self.bar.marks.ends_section or line.count("|") > 1 or "]" in line or "[" in line
+        )
         if colons_before:
-            self.bar.times = colons_before + 1
+            self.bar.marks.times = colons_before + 1
         self._next_bar()
         if colons_after:
-            self.bar.starts = True
+            self.bar.marks.starts = True
         match = _ENDING.match(text, at)
         if match:
-            self.bar.ending = _numbers(match[1] or match[2])
+            self.bar.marks.ending = _numbers(match[1] or match[2])
             return match.end()
         return at
 
     def _next_bar(self) -> None:
         self.bar.length = max(self.bar.length, self.at)
-        if self.bar.is_empty and self.bar.times == 1:
-            self.bar.ends_section = False
+        if self.bar.is_empty and self.bar.marks.times == 1:
+            self.bar.marks.ends_section = False
         elif self.bar.length == 0 and self.bars and not self.bar.notes:
             previous = self.bars[-1]  # a line between bars: what it says belongs to the bar before it
-            previous.times = max(previous.times, self.bar.times)
-            self.bar.times = 1
+            previous.marks.times = max(previous.marks.times, self.bar.marks.times)
+            self.bar.marks.times = 1
         else:
             self.bars.append(self.bar)
             self.bar = BarOf()
@@ -330,29 +331,7 @@ class Voice:
 
     def order(self) -> list[BarOf]:
         """Bars as they are played."""
-        played: list[BarOf] = []
-        start, number, i, jumped = 0, 1, 0, False
-        while i < len(self.bars) and len(played) < MAX_PLAYED_BARS:
-            bar = self.bars[i]
-            if bar.starts and not jumped:
-                start, number = i, 1
-            jumped = False
-            if bar.ending and number not in bar.ending:
-                later = range(i + 1, len(self.bars))
-                following = next(
-                    (j for j in later if self.bars[j].ending or self.bars[j - 1].times > 1), len(self.bars)
-                )
-                i = following
-                continue
-            played.append(bar)
-            last = max((max(b.ending) for b in self.bars[start : i + 2] if b.ending), default=bar.times)
-            if bar.times > 1 and number < max(bar.times, last):
-                number, i, jumped = number + 1, start, True
-                continue
-            if bar.times > 1 or (bar.ends_section and number > 1):
-                start, number = i + 1, 1
-            i += 1
-        return played
+        return [self.bars[i] for i in playing_order([bar.marks for bar in self.bars])]
 
     def played(
         self, shift: Fraction, ticks: int
@@ -395,19 +374,7 @@ class Voice:
             found.keys.extend((tick(at), key) for at, key in bar.keys)
             found.tempos.extend((tick(at), qpm) for at, qpm in bar.tempos)
             start += bar.length
-        return Changes(_new_ones(found.meters), _new_ones(found.keys), _new_ones(found.tempos))
-
-
-_Value = TypeVar("_Value")
-
-
-def _new_ones(changes: list[tuple[int, _Value]]) -> list[tuple[int, _Value]]:
-    """The last at each tick, without those that say what is in force already."""
-    kept: list[tuple[int, _Value]] = []
-    for tick, value in dict(changes).items():
-        if not kept or kept[-1][1] != value:
-            kept.append((tick, value))
-    return kept
+        return Changes(new_ones(dict(found.meters)), new_ones(dict(found.keys)), new_ones(dict(found.tempos)))
 
 
 def read_fields_of_voice(voice: Voice, text: str) -> None:

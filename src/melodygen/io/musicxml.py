@@ -10,7 +10,6 @@ Source: MusicXML 4.0, W3C Community Group, https://www.w3.org/2021/06/musicxml40
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from melodygen.atomic import atomic_path
 from melodygen.errors import ScoreError
+from melodygen.io.musicxml_harmony import harmony_element
 from melodygen.music.beats import UNITS_PER_QUARTER
-from melodygen.music.chord_symbol import ChordSymbol, read_chord_symbol
 from melodygen.music.engraving import Bar, Event, Played, WrittenNote, engrave
 from melodygen.music.score import KeySignature, Score, TimeSignature, Track
-from melodygen.music.spelling import position_of, spell, step_and_alteration
+from melodygen.music.spelling import spell, step_and_alteration
 from melodygen.music.staff import Clef, choose_clef, drum_place, needs_two_staves
 
 SPLIT_PITCH = 60
@@ -33,19 +32,7 @@ _DOCTYPE = (
     '<!DOCTYPE score-partwise PUBLIC "-//Recordare//DTD MusicXML 4.0 Partwise//EN" '
     '"http://www.musicxml.org/dtds/partwise.dtd">\n'
 )
-_KINDS = {
-    "maj": ("major", ""), "min": ("minor", "m"), "7": ("dominant", "7"), "min7": ("minor-seventh", "m7"),
-    "maj7": ("major-seventh", "maj7"), "dim": ("diminished", "dim"), "dim7": ("diminished-seventh", "dim7"),
-    "hdim7": ("half-diminished", "m7b5"), "aug": ("augmented", "aug"), "aug7": ("augmented-seventh", "aug7"),
-    "sus2": ("suspended-second", "sus2"), "sus4": ("suspended-fourth", "sus4"),
-    "7sus4": ("suspended-fourth", "7sus4"), "maj6": ("major-sixth", "6"), "min6": ("minor-sixth", "m6"),
-    "9": ("dominant-ninth", "9"), "maj9": ("major-ninth", "maj9"), "min9": ("minor-ninth", "m9"),
-    "minmaj7": ("major-minor", "m(maj7)"), "13": ("dominant-13th", "13"),
-}  # fmt: skip
-"""Quality -> MusicXML kind, and how a player writes it."""
 _ACCIDENTALS = {-2: "flat-flat", -1: "flat", 0: "natural", 1: "sharp", 2: "double-sharp"}
-# a degree and the quality's own tone of that number: MusicXML gives alterations against it
-_OWN_TONES = {"b3": -1, "b5": -1, "#5": 1}
 
 
 def write_musicxml(path: str | Path, score: Score, overwrite: bool = False) -> None:
@@ -225,10 +212,9 @@ class _Part:
         marks = [
             (round((t.tick - low) * scale), _tempo(t.qpm)) for t in self.score.tempos if low <= t.tick < high
         ]
-        key = self.layout.keys[bar]
         for chord in self.score.chords:
             if low <= chord.tick < high:
-                element = _harmony(chord.label, key)
+                element = harmony_element(chord.label)
                 if element is not None:
                     at = min(round((chord.tick - low) * scale / 6) * 6, self.layout.lengths[bar] - 1)
                     marks.append((at, element))
@@ -252,7 +238,7 @@ class _Part:
             while waiting and waiting[0][0] < event.onset + event.length:
                 at, mark = waiting.pop(0)
                 if at != event.onset:
-                    offset = Element("offset")
+                    offset = Element("offset", {"sound": "yes"} if mark.tag == "direction" else {})
                     offset.text = str(at - event.onset)
                     mark.insert(_offset_place(mark), offset)
                 measure.append(mark)
@@ -395,74 +381,6 @@ def _tempo(qpm: float) -> Element:
 def _offset_place(mark: Element) -> int:
     """Where ``offset`` stands among the children: before ``sound`` in a direction, at the end of a harmony."""
     return len(mark) - 1 if mark.tag == "direction" else len(mark)
-
-
-def _harmony(label: str, key: KeySignature | None) -> Element | None:
-    try:
-        symbol = read_chord_symbol(label)
-    except ScoreError:
-        return None  # a symbol that nobody can read is left out
-    harmony = Element("harmony")
-    if symbol is None:
-        _text(SubElement(harmony, "root"), "root-step", "C", text="")
-        _text(harmony, "kind", "none", text="N.C.")
-        return harmony
-    root = SubElement(harmony, "root")
-    _pitch_name(root, "root", symbol.root)
-    kind, text = _KINDS[symbol.quality]
-    _text(harmony, "kind", kind, text=text + _changes_text(symbol))
-    if symbol.bass:
-        _pitch_name(SubElement(harmony, "bass"), "bass", _bass_position(symbol))
-    changes = [("7", "add")] if symbol.quality == "7sus4" else []
-    changes += [(degree, "subtract") for degree in symbol.omitted if not _is_altered(degree, symbol)]
-    changes += [
-        (degree, "alter" if degree in ("b5", "#5") and "5" in symbol.omitted else "add")
-        for degree in symbol.added
-    ]
-    for degree, how in changes:
-        _degree(
-            harmony, degree if (degree, how) != ("7", "add") or symbol.quality == "7sus4" else "maj7", how
-        )
-    return harmony
-
-
-def _is_altered(degree: str, symbol: ChordSymbol) -> bool:
-    return degree == "5" and not {"b5", "#5"}.isdisjoint(symbol.added)
-
-
-def _degree(harmony: Element, degree: str, how: str) -> None:
-    number = re.sub(r"\D", "", degree)
-    alteration = degree.count("#") - degree.count("b")
-    if number == "7" and how == "add":  # against the seventh of a dominant chord
-        alteration = 1 if degree == "maj7" else {"7": 0, "b7": 0, "bb7": -1}[degree]
-    if how == "subtract":
-        alteration = 0
-    element = SubElement(harmony, "degree")
-    _text(element, "degree-value", number)
-    _text(element, "degree-alter", alteration)
-    _text(element, "degree-type", how)
-
-
-def _changes_text(symbol: ChordSymbol) -> str:
-    omitted = [f"no{d.lstrip('#b')}" for d in symbol.omitted if not _is_altered(d, symbol)]
-    changes = [*symbol.added, *omitted]
-    return f"({','.join(changes)})" if changes else ""
-
-
-def _pitch_name(parent: Element, prefix: str, position: int) -> None:
-    step, alteration = step_and_alteration(position)
-    _text(parent, f"{prefix}-step", step)
-    if alteration:
-        _text(parent, f"{prefix}-alter", alteration)
-
-
-def _bass_position(symbol: ChordSymbol) -> int:
-    if symbol.bass[0] in "ABCDEFG":
-        return position_of(symbol.bass[0], symbol.bass.count("#") - symbol.bass[1:].count("b"))
-    number = int(symbol.bass.lstrip("#b"))
-    steps = {1: 0, 2: 2, 3: 4, 4: -1, 5: 1, 6: 3, 7: 5}
-    natural = steps[(number - 1) % 7 + 1]
-    return symbol.root + natural + 7 * (symbol.bass.count("#") - symbol.bass.count("b"))
 
 
 __all__ = ["musicxml_bytes", "write_musicxml"]

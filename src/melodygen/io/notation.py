@@ -1,56 +1,82 @@
-"""Notation files (MusicXML, ABC, Humdrum **kern) -> Score, read with music21.
+"""Notation files -> Score: MusicXML (plain, compressed), ABC tunes and Humdrum **kern.
 
-Repeats are played out, ties joined, grace notes left out (they have no time of their own). A pickup bar is moved to
-the end of a whole bar, so that bar lines are where the reader sees them. Chord symbols become Harte labels.
+MusicXML and ABC have readers of their own; **kern is read with music21. Repeats are played out, ties joined, grace
+notes left out. A pickup bar is moved to the end of a whole bar, so that bar lines are where the reader sees them.
 """
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from melodygen.errors import MelodygenError, MidiReadError
-from melodygen.music.harmony import chord_label
-from melodygen.music.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
+from melodygen.music.score import KeySignature, Score, Tempo, TimeSignature, Track, note_array
 
 MAX_FILE_BYTES = 32 * 2**20
 TICKS = 480
-_FORMATS = {".abc": "abc", ".krn": "humdrum"}
-_KINDS = {
-    "major": "maj", "minor": "min", "dominant-seventh": "7", "minor-seventh": "min7", "major-seventh": "maj7",
-    "diminished": "dim", "diminished-seventh": "dim7", "half-diminished-seventh": "hdim7", "augmented": "aug",
-    "augmented-seventh": "aug7", "suspended-second": "sus2", "suspended-fourth": "sus4",
-    "suspended-fourth-seventh": "7sus4", "major-sixth": "maj6", "minor-sixth": "min6", "dominant-ninth": "9",
-    "major-ninth": "maj9", "minor-ninth": "min9", "minor-major-seventh": "minmaj7", "dominant-13th": "13",
-}  # fmt: skip
 
 
 def read_notation(path: str | Path, number: int | None = None) -> Score:
-    """Read one piece; ``number`` is the tune's (X:) in a book of ABC tunes. Raises MidiReadError with the reason."""
-    path = Path(path)
+    """Read one piece; ``number`` is the tune's (X:) in a book of ABC tunes, which ``book.abc#2`` says too.
+
+    Raises MidiReadError with the reason; for a book without a number it lists the tunes.
+    """
+    path, named = split_tune(Path(path))
+    number = named if number is None else number
+    data = _bytes_of(path)
+    try:
+        if path.suffix.lower() == ".abc":
+            from melodygen.io import abc
+
+            return abc.read_tune(
+                abc.choose_tune(abc.tunes_of(abc.decode_abc(data)), number, path.name), path.stem
+            )
+        if number is not None:
+            raise MidiReadError(
+                f"{path.name}#{number}: only ABC books hold numbered tunes; leave #{number} out"
+            )
+        if path.suffix.lower() == ".krn":
+            return _read_kern(data, path)
+        from melodygen.io.musicxml_reader import read_musicxml
+
+        return read_musicxml(data, path.name, path.stem)
+    except MidiReadError:
+        raise
+    except (MelodygenError, RecursionError, OverflowError) as error:
+        raise MidiReadError(f"{path.name}: {error}") from error
+
+
+def split_tune(path: Path) -> tuple[Path, int | None]:
+    """``book.abc#2`` -> (``book.abc``, 2); a file whose own name ends so stays whole."""
+    name, mark, number = path.name.rpartition("#")
+    if mark and name.lower().endswith(".abc") and number.isdigit() and len(number) < 10 and not path.exists():
+        return path.with_name(name), int(number)
+    return path, None
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
         size = path.stat().st_size
-        with path.open("rb"):
-            pass
+        if size > MAX_FILE_BYTES:
+            limit = MAX_FILE_BYTES // 2**20
+            raise MidiReadError(f"{path.name}: {size / 2**20:.0f} MiB is more than the limit of {limit} MiB")
+        data = path.read_bytes()
     except OSError as error:
         raise MidiReadError(f"{path.name}: cannot be read: {error.strerror or error}") from error
-    if not size:
+    if not data:
         raise MidiReadError(f"{path.name}: the file is empty (0 bytes)")
-    if size > MAX_FILE_BYTES:
-        raise MidiReadError(
-            f"{path.name}: {size / 2**20:.0f} MiB is more than the limit of {MAX_FILE_BYTES // 2**20} MiB"
-        )
+    return data
+
+
+def _read_kern(data: bytes, path: Path) -> Score:
     from music21 import converter
 
     try:
-        parsed = converter.parse(
-            path,
-            number=number,
-            format=_FORMATS.get(path.suffix.lower(), "musicxml"),
-            forceSource=True,
-            storePickle=False,
-        )
-        return _convert(parsed, path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            text = data.decode("utf-8", errors="replace")
+            return _convert(converter.parseData(text, format="humdrum"), path)
     except MelodygenError:
         raise
     except Exception as error:  # music21 raises exceptions of many kinds for broken files
@@ -61,57 +87,50 @@ def read_notation(path: str | Path, number: int | None = None) -> Score:
 
 def _convert(parsed: Any, path: Path) -> Score:
     if "Opus" in parsed.classes:
-        if len(parsed.scores) != 1:
-            raise MidiReadError(
-                f"{path.name}: {len(parsed.scores)} pieces in one file; name one by its number"
-            )
         parsed = parsed.scores[0]
     parts = list(parsed.parts) if hasattr(parsed, "parts") and len(parsed.parts) else [parsed]
-    tracks, chords = [], []
+    tracks = []
     shift = 0
+    marks: dict[int, Tempo] = {}
     first: Any = None
     for part in parts:
         try:
             played = part.expandRepeats()
         except Exception:  # repeats that do not add up are played once
             played = part
-        played = played.stripTies()
+        played = played.toSoundingPitch().stripTies()
         if first is None:
             first, shift = played, _pickup(played)
-        rows, found = _events(played.flatten(), shift)
-        chords += found
+        flat = played.flatten()
         instrument = part.getInstrument(returnDefault=True)
-        program = instrument.midiProgram
-        is_drum = instrument.midiChannel == 9
         name = str(part.partName or instrument.partName or "")
-        tracks.append(Track(note_array(rows), program if program is not None else 0, is_drum, "other", name))
+        program = instrument.midiProgram if instrument.midiProgram is not None else 0
+        tracks.append(
+            Track(note_array(_rows(flat, shift)), program, instrument.midiChannel == 9, "other", name)
+        )
+        for mark in flat.getElementsByClass("MetronomeMark"):
+            qpm = mark.getQuarterBPM()
+            if qpm is not None and 4.0 <= qpm <= 1000.0:
+                tick = _ticks(mark.offset, shift if mark.offset else 0)
+                marks[tick] = Tempo(tick, float(qpm))
     flat = first.flatten()
     meters = {
-        _ticks(m.offset, shift if m.offset else 0): TimeSignature(
-            _ticks(m.offset, shift if m.offset else 0), m.numerator, m.denominator
-        )
+        (tick := _ticks(m.offset, shift if m.offset else 0)): TimeSignature(tick, m.numerator, m.denominator)
         for m in flat.getElementsByClass("TimeSignature")
         if m.denominator in (1, 2, 4, 8, 16, 32)
     }
-    tempos = {}
-    for mark in parsed.flatten().getElementsByClass("MetronomeMark"):
-        qpm = mark.getQuarterBPM()
-        if qpm is not None and 4.0 <= qpm <= 1000.0:
-            tick = _ticks(mark.offset, shift if mark.offset else 0)
-            tempos[tick] = Tempo(tick, float(qpm))
     keys = []
     for signature in flat.getElementsByClass("KeySignature"):
-        key = signature if hasattr(signature, "tonic") else signature.asKey("major")
-        if hasattr(signature, "tonic") and key.mode in (
-            "major",
-            "minor",
-        ):  # a bare signature does not say the mode
-            keys.append(KeySignature(_ticks(signature.offset, shift), key.tonic.pitchClass, key.mode))
+        mode = getattr(signature, "mode", None)
+        minor = mode == "minor"
+        tonic = (signature.sharps + 3 * minor) * 7 % 12
+        keys.append(
+            KeySignature(
+                _ticks(signature.offset, shift), tonic, "minor" if minor else "major", signature.sharps
+            )
+        )
     title = str(parsed.metadata.title) if parsed.metadata is not None and parsed.metadata.title else path.stem
-    return Score(
-        tuple(tracks), tuple(tempos.values()), tuple(meters.values()), tuple(keys),
-        tuple(sorted(chords, key=lambda c: c.tick)), TICKS, title,
-    )  # fmt: skip
+    return Score(tuple(tracks), tuple(marks.values()), tuple(meters.values()), tuple(keys), (), TICKS, title)
 
 
 def _ticks(quarters: Any, shift: int) -> int:
@@ -128,25 +147,18 @@ def _pickup(part: Any) -> int:
     return round((whole - there) * TICKS) if 0 < there < whole else 0
 
 
-def _events(flat: Any, shift: int) -> tuple[list[tuple[int, int, int, int]], list[Chord]]:
+def _rows(flat: Any, shift: int) -> list[tuple[int, int, int, int]]:
     rows: list[tuple[int, int, int, int]] = []
-    chords: list[Chord] = []
     for element in flat.notes:
-        onset = _ticks(element.offset, shift)
-        if "ChordSymbol" in element.classes:
-            kind = _KINDS.get(element.chordKind or "", "min" if "min" in (element.chordKind or "") else "maj")
-            root = element.root()
-            if "NoChord" in element.classes or root is None:
-                chords.append(Chord(onset, "N"))
-            else:
-                chords.append(Chord(onset, chord_label(root.pitchClass, kind)))
-            continue
         duration = round(float(element.duration.quarterLength) * TICKS)
-        if duration < 1:
+        if duration < 1 or "ChordSymbol" in element.classes:
             continue
         velocity = element.volume.velocity
         velocity = 80 if velocity is None else min(127, max(1, int(velocity)))
         for pitch in getattr(element, "pitches", ()):
             if 0 <= pitch.midi <= 127:
-                rows.append((onset, duration, int(pitch.midi), velocity))
-    return rows, chords
+                rows.append((_ticks(element.offset, shift), duration, int(pitch.midi), velocity))
+    return rows
+
+
+__all__ = ["MAX_FILE_BYTES", "read_notation", "split_tune"]

@@ -40,3 +40,22 @@ def note_range(role: str, program: int) -> tuple[int, int]:
 def is_single_line(role: str, program: int) -> bool:
     """Return whether the part plays one note at a time: winds, brass, lead synths and every bass."""
     return role == "bass" or (role in ("melody", "other") and program in _SINGLE_LINE)
+
+
+_NAMES: dict[str, int] = {
+    "piano": 0, "pianoforte": 0, "klavier": 0, "harpsichord": 6, "cembalo": 6, "celesta": 8, "glockenspiel": 9,
+    "vibraphone": 11, "marimba": 12, "xylophone": 13, "organ": 19, "accordion": 21, "harmonica": 22, "guitar": 24,
+    "electric guitar": 27, "bass": 32, "bass guitar": 33, "electric bass": 33, "violin": 40, "viola": 41, "cello": 42,
+    "violoncello": 42, "contrabass": 43, "double bass": 43, "harp": 46, "timpani": 47, "strings": 48, "choir": 52,
+    "soprano": 52, "alto": 52, "tenor": 52, "voice": 52, "trumpet": 56, "cornet": 56, "trombone": 57, "tuba": 58,
+    "horn": 60, "brass": 61, "soprano sax": 64, "saxophone": 65, "sax": 65, "alto sax": 65, "tenor sax": 66,
+    "baritone sax": 67, "oboe": 68, "english horn": 69, "bassoon": 70, "clarinet": 71, "piccolo": 72, "flute": 73,
+    "recorder": 74, "banjo": 105, "fiddle": 110,
+}  # fmt: skip
+
+
+def program_of_name(name: str) -> int | None:
+    """The General MIDI program that a part's name says (``Clarinet in Bb`` is 71), or None."""
+    words = " ".join("".join(c if c.isalpha() else " " for c in name.lower()).split())
+    found = [known for known in _NAMES if f" {known} " in f" {words} " or f" {known}s " in f" {words} "]
+    return _NAMES[max(found, key=len)] if found else None

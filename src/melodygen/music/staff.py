@@ -65,6 +65,21 @@ def drum_place(pitch: int) -> DrumPlace:
     return DRUM_PLACES.get(pitch, DrumPlace(f"Percussion {pitch}", "B", 4))
 
 
+_PITCHES_OF_PLACES: dict[tuple[str, int, str], int] = {}
+for _pitch, _place in DRUM_PLACES.items():
+    if _pitch not in (35, 40, 57, 59):  # the second of two that look alike
+        _PITCHES_OF_PLACES.setdefault((_place.step, _place.octave, _place.head), _pitch)
+
+
+def pitch_of_place(step: str, octave: int, head: str = "") -> int:
+    """The percussion key that stands at a place, for sheets that do not name their drums; a snare where none does."""
+    plain = "" if head in ("normal", "none") else head
+    for key in ((step, octave, plain), (step, octave, "x"), (step, octave, "")):
+        if key in _PITCHES_OF_PLACES:
+            return _PITCHES_OF_PLACES[key]
+    return 38
+
+
 _GUITARS, _BASSES, _KEYBOARDS = range(24, 32), (*range(32, 40), 43), (*range(0, 9), *range(16, 24), 46)
 
 
@@ -90,4 +105,12 @@ def needs_two_staves(track: Track) -> bool:
     return twentieths[0] < 55 and twentieths[-1] > 64
 
 
-__all__ = ["DRUM_PLACES", "Clef", "DrumPlace", "choose_clef", "drum_place", "needs_two_staves"]
+__all__ = [
+    "DRUM_PLACES",
+    "Clef",
+    "DrumPlace",
+    "choose_clef",
+    "drum_place",
+    "needs_two_staves",
+    "pitch_of_place",
+]

@@ -1,0 +1,433 @@
+"""MusicXML -> Score: what a player of the sheet would sound.
+
+Repeats, endings and jumps are played out, with the tempo marks in them; transposing instruments sound as they do;
+unpitched drums become the General MIDI keys that the file names, else those of their places on the staff; ties are
+joined; grace and cue notes, which have no time of their own, are left out. The staves of a part are one track. A pickup
+bar is moved to the end of a whole bar, so that bar lines are where the reader sees them.
+
+Source: MusicXML 4.0, https://www.w3.org/2021/06/musicxml40/. Time is in quarters (Fraction) from the start of a bar.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from io import BytesIO
+from xml.etree.ElementTree import Element, ParseError, fromstring
+
+from melodygen.errors import MidiReadError, ScoreError
+from melodygen.io.musicxml_harmony import harmony_label
+from melodygen.io.repeats import Marks, new_ones, playing_order
+from melodygen.music.instruments import program_of_name
+from melodygen.music.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
+from melodygen.music.spelling import NATURALS
+from melodygen.music.staff import pitch_of_place
+
+TICKS = 480
+MAX_XML_BYTES = 128 * 2**20
+DEFAULT_VELOCITY = 80
+_DYNAMICS = {
+    "pppp": 10, "ppp": 16, "pp": 33, "p": 49, "mp": 64, "mf": 80, "f": 96, "ff": 112, "fff": 126, "ffff": 127,
+    "sf": 112, "sfz": 112, "fz": 112, "fp": 96, "sfp": 96, "rf": 112, "rfz": 112,
+}  # fmt: skip
+_BEAT_UNITS = {
+    "long": 16.0, "breve": 8.0, "whole": 4.0, "half": 2.0, "quarter": 1.0, "eighth": 0.5, "16th": 0.25, "32nd": 0.125,
+}  # fmt: skip
+
+
+@dataclass
+class _Note:
+    at: Fraction
+    duration: Fraction
+    pitch: int
+    velocity: int
+    tie_start: bool
+    tie_stop: bool
+
+
+@dataclass
+class _Measure:
+    notes: list[_Note] = field(default_factory=list)
+    chords: list[tuple[Fraction, str]] = field(default_factory=list)
+    tempos: list[tuple[Fraction, float]] = field(default_factory=list)
+    meter: tuple[int, int] | None = None
+    keys: list[tuple[int, str]] = field(default_factory=list)
+    length: Fraction = Fraction(0)
+    marks: Marks = field(default_factory=Marks)
+
+
+def musicxml_root(data: bytes, name: str) -> Element:
+    """The root of a plain or compressed (.mxl) file. Raises MidiReadError with the reason."""
+    if data[:2] == b"PK":
+        data = _unpacked(data, name)
+    try:
+        root = fromstring(data)
+    except (ParseError, ValueError, LookupError) as error:
+        raise MidiReadError(f"{name}: the XML is broken: {error}") from error
+    if root.tag not in ("score-partwise", "score-timewise"):
+        raise MidiReadError(f"{name}: not MusicXML (its outermost element is {root.tag[:40]!r})")
+    return root
+
+
+def _unpacked(data: bytes, name: str) -> bytes:
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            inside = archive.namelist()
+            listed = [n for n in inside if n == "META-INF/container.xml"]
+            target = None
+            if listed and archive.getinfo(listed[0]).file_size < 2**20:
+                files = fromstring(archive.read(listed[0])).iter("{*}rootfile")
+                target = next((f.get("full-path") for f in files), None)
+            if target not in inside:
+                target = next(
+                    (n for n in inside if n.endswith((".xml", ".musicxml")) and "META-INF" not in n), None
+                )
+            if target is None:
+                raise MidiReadError(f"{name}: no MusicXML in the archive")
+            if archive.getinfo(target).file_size > MAX_XML_BYTES:
+                raise MidiReadError(f"{name}: unpacks to more than the limit of {MAX_XML_BYTES // 2**20} MiB")
+            return archive.read(target)
+    except (zipfile.BadZipFile, ParseError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise MidiReadError(f"{name}: the archive is broken: {error}") from error
+
+
+def read_musicxml(data: bytes, name: str, title: str) -> Score:
+    """The Score of a file; ``title`` where it has none. Raises MidiReadError or ScoreError with the reason."""
+    root = musicxml_root(data, name)
+    listed = {part.get("id", ""): part for part in root.iter("score-part")}
+    parts = []
+    for identity, measures in _measures_of(root):
+        parts.append(_PartReader(identity, listed.get(identity)).read(measures))
+    parts = [part for part in parts if part.measures]
+    if not parts:
+        raise ScoreError("no part with a measure")
+    marks, lengths = _together(parts)
+    order = playing_order(marks)
+    shift = _pickup(parts, lengths)
+    tracks = tuple(
+        Track(note_array(part.rows(order, lengths, shift)), part.program, part.is_drum, "other", part.name)
+        for part in parts
+    )
+    tempos, meters, keys, chords = _changes(parts, order, lengths, shift)
+    named = root.findtext("work/work-title") or root.findtext("movement-title") or ""
+    return Score(
+        tracks,
+        tempos,
+        meters,
+        keys,
+        chords,
+        TICKS,
+        "".join(c for c in named if c.isprintable()).strip() or title,
+    )
+
+
+def _measures_of(root: Element) -> list[tuple[str, list[Element]]]:
+    if root.tag == "score-partwise":
+        return [(part.get("id", ""), part.findall("measure")) for part in root.findall("part")]
+    parts: dict[str, list[Element]] = {}
+    for measure in root.findall("measure"):
+        for part in measure.findall("part"):
+            part.attrib.update(measure.attrib)
+            parts.setdefault(part.get("id", ""), []).append(part)
+    return list(parts.items())
+
+
+class _PartReader:
+    """Measures of one part, as written."""
+
+    def __init__(self, identity: str, listed: Element | None) -> None:
+        self.name = (listed.findtext("part-name") if listed is not None else "") or identity
+        self.name = "".join(c for c in self.name if c.isprintable()).strip()
+        self.keys_of: dict[str, int] = {}
+        programs, channels = [], []
+        for midi in listed.findall("midi-instrument") if listed is not None else ():
+            programs.append(_integer(midi.findtext("midi-program")))
+            channels.append(_integer(midi.findtext("midi-channel")))
+            unpitched = _integer(midi.findtext("midi-unpitched"))
+            if unpitched is not None and 1 <= unpitched <= 128:
+                self.keys_of[midi.get("id", "")] = unpitched - 1
+        said = [p - 1 for p in programs if p is not None and 1 <= p <= 128]
+        self.program = said[0] if said else program_of_name(self.name) or 0
+        self.is_drum = bool(channels) and all(c == 10 for c in channels)
+        self.measures: list[_Measure] = []
+        self.divisions = Fraction(1)
+        self.transpositions: dict[str, int] = {}
+        self.velocity = DEFAULT_VELOCITY
+
+    def read(self, measures: Sequence[Element]) -> _PartReader:
+        for element in measures:
+            self.measures.append(self._measure(element))
+        return self
+
+    def _measure(self, element: Element) -> _Measure:
+        measure = _Measure()
+        self.at = self.last = Fraction(0)
+        for child in element:
+            if child.tag == "note":
+                self._note(child, measure)
+            elif child.tag in ("backup", "forward"):
+                step = self._duration(child)
+                self.at = max(Fraction(0), self.at - step) if child.tag == "backup" else self.at + step
+            elif child.tag == "attributes":
+                self._attributes(child, measure)
+            elif child.tag == "direction":
+                self._direction(child, measure)
+            elif child.tag == "sound":
+                self._sound(child, measure, self.at)
+            elif child.tag == "harmony":
+                label = harmony_label(child, self.transpositions.get("", 0))
+                at = max(Fraction(0), self.at + self._offset(child))
+                if label is not None:
+                    measure.chords.append((at, label))
+            elif child.tag == "barline":
+                _barline(child, measure.marks)
+            measure.length = max(measure.length, self.at)
+        return measure
+
+    def _duration(self, element: Element) -> Fraction:
+        return _number(element.findtext("duration")) / self.divisions
+
+    def _offset(self, element: Element) -> Fraction:
+        return _number(element.findtext("offset"), signed=True) / self.divisions
+
+    def _note(self, element: Element, measure: _Measure) -> None:
+        if element.find("grace") is not None:
+            return
+        duration = self._duration(element)
+        onset = self.last if element.find("chord") is not None else self.at
+        if element.find("chord") is None:
+            self.last = self.at
+            self.at += duration
+        pitch = None if element.find("cue") is not None else self._pitch(element)
+        if pitch is None or duration <= 0 or not 0 <= pitch <= 127:
+            return
+        ties = {tie.get("type") for tie in element.findall("tie")}
+        said = element.get("dynamics")
+        velocity = self.velocity if said is None else round(float(_number(said)) * 0.9)
+        measure.notes.append(
+            _Note(onset, duration, pitch, min(127, max(1, velocity)), "start" in ties, "stop" in ties)
+        )
+
+    def _pitch(self, element: Element) -> int | None:
+        pitch = element.find("pitch")
+        if pitch is not None:
+            step = (pitch.findtext("step") or "").strip()
+            octave = _integer(pitch.findtext("octave"))
+            if step not in NATURALS or octave is None:
+                return None
+            alteration = round(float(_number(pitch.findtext("alter"), signed=True)))
+            staff = (element.findtext("staff") or "").strip()
+            moved = self.transpositions.get(staff, self.transpositions.get("", 0))
+            return 12 * (octave + 1) + NATURALS[step] + alteration + (0 if self.is_drum else moved)
+        unpitched = element.find("unpitched")
+        if unpitched is None:
+            return None
+        self.is_drum = True
+        instrument = element.find("instrument")
+        known = self.keys_of.get(instrument.get("id", "")) if instrument is not None else None
+        if known is not None:
+            return known
+        if len(self.keys_of) == 1:
+            return next(iter(self.keys_of.values()))
+        return pitch_of_place(
+            (unpitched.findtext("display-step") or "").strip(),
+            _integer(unpitched.findtext("display-octave")) or 0,
+            (element.findtext("notehead") or "").strip(),
+        )
+
+    def _attributes(self, element: Element, measure: _Measure) -> None:
+        divisions = _number(element.findtext("divisions"))
+        if divisions > 0:
+            self.divisions = divisions
+        for transpose in element.findall("transpose"):
+            octaves = _integer(transpose.findtext("octave-change")) or 0
+            chromatic = round(float(_number(transpose.findtext("chromatic"), signed=True)))
+            self.transpositions[transpose.get("number", "")] = chromatic + 12 * octaves
+        time = element.find("time")
+        if time is not None:
+            measure.meter = _meter(time) or measure.meter
+        key = element.find("key")
+        fifths = _integer(key.findtext("fifths")) if key is not None else None
+        if key is not None and fifths is not None and -7 <= fifths <= 7:
+            moved = self.transpositions.get("", 0) * 7 % 12
+            concert = fifths + (moved - 12 if moved > 6 else moved)
+            concert += 12 if concert < -7 else -12 if concert > 7 else 0
+            measure.keys.append((concert, "minor" if (key.findtext("mode") or "") == "minor" else "major"))
+        if element.findtext("clef/sign") == "percussion":
+            self.is_drum = True
+
+    def _direction(self, element: Element, measure: _Measure) -> None:
+        offset = element.find("offset")
+        moved = self._offset(element) if offset is not None and offset.get("sound") == "yes" else Fraction(0)
+        at = max(Fraction(0), self.at + moved)
+        sound = element.find("sound")
+        has_tempo = sound is not None and sound.get("tempo") is not None
+        if sound is not None:
+            self._sound(sound, measure, at)
+        metronome = element.find("direction-type/metronome")
+        if metronome is not None and not has_tempo:
+            unit = _BEAT_UNITS.get((metronome.findtext("beat-unit") or "").strip(), 0.0)
+            unit *= 1.5 if metronome.find("beat-unit-dot") is not None else 1.0
+            _add_tempo(measure, at, float(_number(metronome.findtext("per-minute"))) * unit)
+        for mark in element.findall("direction-type/dynamics/*"):
+            self.velocity = _DYNAMICS.get(mark.tag, self.velocity)
+
+    def _sound(self, element: Element, measure: _Measure, at: Fraction) -> None:
+        if element.get("tempo") is not None:
+            _add_tempo(measure, at, float(_number(element.get("tempo"))))
+        marks = measure.marks
+        marks.segno = element.get("segno") or marks.segno
+        marks.coda = element.get("coda") or marks.coda
+        marks.to_coda = element.get("tocoda") or marks.to_coda
+        marks.jump = element.get("dalsegno") or ("start" if element.get("dacapo") == "yes" else marks.jump)
+        marks.fine = marks.fine or element.get("fine") is not None
+
+    def rows(
+        self, order: Sequence[int], lengths: Sequence[Fraction], shift: Fraction
+    ) -> list[tuple[int, int, int, int]]:
+        """(onset_tick, duration_ticks, pitch, velocity), as played, tied notes joined."""
+        rows: list[list[int]] = []
+        open_ties: dict[int, int] = {}
+        start = shift
+        for index in order:
+            notes = self.measures[index].notes if index < len(self.measures) else ()
+            for note in sorted(notes, key=lambda n: n.at):
+                onset, end = _ticks(start + note.at), _ticks(start + note.at + note.duration)
+                if end <= onset:
+                    continue
+                before = open_ties.pop(note.pitch, None) if note.tie_stop else None
+                if before is not None and rows[before][0] + rows[before][1] == onset:
+                    rows[before][1] += end - onset
+                else:
+                    rows.append([onset, end - onset, note.pitch, note.velocity])
+                    before = len(rows) - 1
+                if note.tie_start:
+                    open_ties[note.pitch] = before
+            start += lengths[index]
+        return [(r[0], r[1], r[2], r[3]) for r in rows]
+
+
+def _together(parts: Sequence[_PartReader]) -> tuple[list[Marks], list[Fraction]]:
+    """Marks and lengths of the measures, of all parts together: some programs write repeats into one part only."""
+    count = max(len(part.measures) for part in parts)
+    marks, lengths = [], []
+    meter = (4, 4)
+    for i in range(count):
+        there = [part.measures[i] for part in parts if i < len(part.measures)]
+        meter = next((m.meter for m in there if m.meter is not None), meter)
+        length = max(m.length for m in there)
+        lengths.append(length or Fraction(4 * meter[0], meter[1]))
+        all_marks = [m.marks for m in there]
+        marks.append(
+            Marks(
+                any(m.starts for m in all_marks),
+                max(m.times for m in all_marks),
+                next((m.ending for m in all_marks if m.ending), frozenset()),
+                any(m.ending_stops for m in all_marks),
+                any(m.ends_section for m in all_marks),
+                *(next((v for m in all_marks if (v := getattr(m, name))), "") for name in _NAMED_MARKS),
+                any(m.fine for m in all_marks),
+            )
+        )
+    return marks, lengths
+
+
+_NAMED_MARKS = ("segno", "coda", "to_coda", "jump")
+
+
+def _pickup(parts: Sequence[_PartReader], lengths: Sequence[Fraction]) -> Fraction:
+    """By how much a short first bar must move to end where a whole one would."""
+    meter = next((p.measures[0].meter for p in parts if p.measures[0].meter is not None), (4, 4))
+    whole = Fraction(4 * meter[0], meter[1])
+    return whole - lengths[0] if len(lengths) > 1 and 0 < lengths[0] < whole else Fraction(0)
+
+
+def _changes(
+    parts: Sequence[_PartReader], order: Sequence[int], lengths: Sequence[Fraction], shift: Fraction
+) -> tuple[tuple[Tempo, ...], tuple[TimeSignature, ...], tuple[KeySignature, ...], tuple[Chord, ...]]:
+    tempos: dict[int, float] = {}
+    meters: dict[int, tuple[int, int]] = {}
+    keys: dict[int, tuple[int, str]] = {}
+    chords: dict[int, str] = {}
+    pitched = [p for p in parts if not p.is_drum] or list(parts)
+    start = Fraction(0)
+    for index in order:
+        base = start + shift if start else start  # what is said at the start holds from the start
+        for part in parts:
+            measure = part.measures[index] if index < len(part.measures) else _Measure()
+            if measure.meter is not None:
+                meters.setdefault(_ticks(base), measure.meter)
+            for at, qpm in measure.tempos:
+                tempos[_ticks(base + at) if at or start else 0] = qpm
+            if part is pitched[0] and measure.keys:
+                keys[_ticks(base)] = measure.keys[-1]
+            for at, label in measure.chords:
+                chords.setdefault(_ticks(start + shift + at), label)
+        start += lengths[index]
+    return (
+        tuple(Tempo(tick, qpm) for tick, qpm in new_ones(tempos)),
+        tuple(TimeSignature(tick, *meter) for tick, meter in new_ones(meters)),
+        tuple(
+            KeySignature(tick, (fifths + (3 if mode == "minor" else 0)) * 7 % 12, mode, fifths)
+            for tick, (fifths, mode) in new_ones(keys)
+        ),
+        tuple(Chord(tick, label) for tick, label in sorted(chords.items())),
+    )
+
+
+def _barline(element: Element, marks: Marks) -> None:
+    repeat = element.find("repeat")
+    if repeat is not None and repeat.get("direction") == "forward":
+        marks.starts = True
+    elif repeat is not None and repeat.get("direction") == "backward":
+        marks.times = min(max(2, _integer(repeat.get("times")) or 2), 100)
+    ending = element.find("ending")
+    if ending is not None and ending.get("type") == "start":
+        numbers = [
+            int(n) for n in (ending.get("number") or "").replace(" ", ",").split(",") if n.strip().isdigit()
+        ]
+        marks.ending = frozenset(numbers)
+    elif ending is not None:
+        marks.ending_stops = True
+    if element.findtext("bar-style") in ("light-heavy", "light-light", "heavy-heavy"):
+        marks.ends_section = marks.ends_section or element.get("location") != "left"
+
+
+def _meter(time: Element) -> tuple[int, int] | None:
+    numerators, kinds = time.findall("beats"), {_integer(b.text) for b in time.findall("beat-type")}
+    if len(kinds) != 1:
+        return None
+    try:
+        top = sum(int(n) for beats in numerators for n in (beats.text or "").split("+"))
+    except ValueError:
+        return None
+    bottom = kinds.pop()
+    return (top, bottom) if bottom in (1, 2, 4, 8, 16, 32, 64) and bottom and 1 <= top <= 64 else None
+
+
+def _add_tempo(measure: _Measure, at: Fraction, qpm: float) -> None:
+    if 4.0 <= qpm <= 1000.0:
+        measure.tempos.append((at, qpm))
+
+
+def _ticks(quarters: Fraction) -> int:
+    return round(quarters * TICKS)
+
+
+def _number(text: str | None, signed: bool = False) -> Fraction:
+    """A number that may be missing or broken: then 0."""
+    try:
+        value = Fraction((text or "0").strip()[:24])
+    except (ValueError, ZeroDivisionError):
+        return Fraction(0)
+    return value if signed or value >= 0 else Fraction(0)
+
+
+def _integer(text: str | None) -> int | None:
+    plain = (text or "").strip()
+    return int(plain) if plain.lstrip("+-").isdigit() and len(plain) < 10 else None
+
+
+__all__ = ["read_musicxml"]
