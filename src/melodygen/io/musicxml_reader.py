@@ -11,6 +11,7 @@ Source: MusicXML 4.0, https://www.w3.org/2021/06/musicxml40/. Time is in quarter
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -317,8 +318,10 @@ def _together(parts: Sequence[_PartReader]) -> tuple[list[Marks], list[Fraction]
     for i in range(count):
         there = [part.measures[i] for part in parts if i < len(part.measures)]
         meter = next((m.meter for m in there if m.meter is not None), meter)
-        length = max(m.length for m in there)
-        lengths.append(length or Fraction(4 * meter[0], meter[1]))
+        nominal = Fraction(4 * meter[0], meter[1])
+        # one part in many may be overfull or cut short by mistake: the length that most have is the bar's
+        said = Counter(m.length for m in there if m.length)
+        lengths.append(max(said, key=lambda length: (said[length], length == nominal, length)) if said else nominal)
         all_marks = [m.marks for m in there]
         marks.append(
             Marks(
