@@ -163,9 +163,9 @@ class _Part:
             self._attributes(measure, bar)
             marks = self._marks(bar)
             for staff, bars in enumerate(self.staves, 1):
-                voices: Sequence[tuple[Event, ...] | None] = bars[bar].voices or (None,)
-                for number, voice in enumerate(voices, 1):
-                    if staff > 1 or number > 1:
+                voices = [(n, v) for n, v in enumerate(bars[bar].voices, 1) if v]
+                for place, (number, voice) in enumerate(voices or [(1, ())]):
+                    if staff > 1 or place:
                         _text(SubElement(measure, "backup"), "duration", self.layout.lengths[bar])
                     self._voice(measure, bar, staff, number, voice, marks)
                     marks = []
@@ -175,7 +175,8 @@ class _Part:
     def _attributes(self, measure: Element, bar: int) -> None:
         layout = self.layout
         new_key = bar == 0 or layout.keys[bar] != layout.keys[bar - 1]
-        new_meter = bar == 0 or str(layout.meters[bar]) != str(layout.meters[bar - 1])
+        # a meter said again in the middle of a bar cuts that bar short: it is written, or nobody would know
+        new_meter = bar == 0 or layout.meters[bar] is not layout.meters[bar - 1]
         if not (new_key or new_meter):
             return
         attributes = SubElement(measure, "attributes")
@@ -226,13 +227,14 @@ class _Part:
         bar: int,
         staff: int,
         number: int,
-        voice: tuple[Event, ...] | None,
+        voice: tuple[Event, ...],
         marks: list[tuple[int, Element]],
     ) -> None:
         label = str(number + 4 * (staff - 1))
         length = self.layout.lengths[bar]
         events = voice or (Event(0, length, ""),)
         accidentals = _Accidentals(self.layout.keys[bar], self.staves[staff - 1], bar, number)
+        several = sum(map(bool, self.staves[staff - 1][bar].voices)) > 1
         waiting = list(marks)
         for event in events:
             while waiting and waiting[0][0] < event.onset + event.length:
@@ -248,7 +250,7 @@ class _Part:
                 self._note(element, event, note, i > 0, accidentals)
                 _text(element, "voice", label)
                 self._value(element, event, note, accidentals)
-                if len(self.staves[staff - 1][bar].voices) > 1 and note is not None:
+                if several and note is not None:
                     _text(element, "stem", "up" if number == 1 else "down")
                 if note is not None and self.track.is_drum and (head := drum_place(note.pitch).head):
                     _text(element, "notehead", head)

@@ -44,8 +44,8 @@ class _Note:
     duration: Fraction
     pitch: int
     velocity: int
-    tie_start: bool
-    tie_stop: bool
+    voice: str
+    tied: bool
 
 
 @dataclass
@@ -204,11 +204,12 @@ class _PartReader:
         pitch = None if element.find("cue") is not None else self._pitch(element)
         if pitch is None or duration <= 0 or not 0 <= pitch <= 127:
             return
-        ties = {tie.get("type") for tie in element.findall("tie")}
+        ties = {tie.get("type") for path in ("tie", "notations/tied") for tie in element.findall(path)}
+        voice = (element.findtext("voice") or "").strip()
         said = element.get("dynamics")
         velocity = self.velocity if said is None else round(float(_number(said)) * 0.9)
         measure.notes.append(
-            _Note(onset, duration, pitch, min(127, max(1, velocity)), "start" in ties, "stop" in ties)
+            _Note(onset, duration, pitch, min(127, max(1, velocity)), voice, "start" in ties)
         )
 
     def _pitch(self, element: Element) -> int | None:
@@ -290,7 +291,7 @@ class _PartReader:
     ) -> list[tuple[int, int, int, int]]:
         """(onset_tick, duration_ticks, pitch, velocity), as played, tied notes joined."""
         rows: list[list[int]] = []
-        open_ties: dict[int, int] = {}
+        open_ties: dict[tuple[int, str], int] = {}
         start = shift
         for index in order:
             notes = self.measures[index].notes if index < len(self.measures) else ()
@@ -298,14 +299,16 @@ class _PartReader:
                 onset, end = _ticks(start + note.at), _ticks(start + note.at + note.duration)
                 if end <= onset:
                     continue
-                before = open_ties.pop(note.pitch, None) if note.tie_stop else None
+                before = open_ties.pop(
+                    (note.pitch, note.voice), None
+                )  # not all programs say where a tie stops
                 if before is not None and rows[before][0] + rows[before][1] == onset:
                     rows[before][1] += end - onset
                 else:
                     rows.append([onset, end - onset, note.pitch, note.velocity])
                     before = len(rows) - 1
-                if note.tie_start:
-                    open_ties[note.pitch] = before
+                if note.tied:
+                    open_ties[note.pitch, note.voice] = before
             start += lengths[index]
         return [(r[0], r[1], r[2], r[3]) for r in rows]
 
@@ -321,7 +324,9 @@ def _together(parts: Sequence[_PartReader]) -> tuple[list[Marks], list[Fraction]
         nominal = Fraction(4 * meter[0], meter[1])
         # one part in many may be overfull or cut short by mistake: the length that most have is the bar's
         said = Counter(m.length for m in there if m.length)
-        lengths.append(max(said, key=lambda length: (said[length], length == nominal, length)) if said else nominal)
+        lengths.append(
+            max(said, key=lambda length: (said[length], length == nominal, length)) if said else nominal
+        )
         all_marks = [m.marks for m in there]
         marks.append(
             Marks(
@@ -341,7 +346,10 @@ _NAMED_MARKS = ("segno", "coda", "to_coda", "jump")
 
 
 def _pickup(parts: Sequence[_PartReader], lengths: Sequence[Fraction]) -> Fraction:
-    """By how much a short first bar must move to end where a whole one would."""
+    """By how much a short first bar must move to end where a whole one would. Where a new meter follows at once it is
+    no pickup, but a bar that was cut short."""
+    if any(p.measures[1].meter is not None for p in parts if len(p.measures) > 1):
+        return Fraction(0)
     meter = next((p.measures[0].meter for p in parts if p.measures[0].meter is not None), (4, 4))
     whole = Fraction(4 * meter[0], meter[1])
     return whole - lengths[0] if len(lengths) > 1 and 0 < lengths[0] < whole else Fraction(0)

@@ -57,7 +57,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Bar:
-    """``voices`` without the empty ones; none at all is a bar of rest."""
+    """``voices`` in their places, without events where they are silent; all of them silent is a bar of rest."""
 
     length: int
     voices: tuple[tuple[Event, ...], ...]
@@ -106,11 +106,11 @@ def engrave(
         voices = [_strokes(placed, sorted(edges))]
     else:
         voices = _with_lengths(_voices(placed, max_voices), _Ends(flat, starts))
-    written: list[list[tuple[Event, ...]]] = [[] for _ in bar_lengths]
-    for voice in voices:
+    written: list[list[tuple[Event, ...]]] = [[() for _ in voices] for _ in bar_lengths]
+    for place, voice in enumerate(voices):
         for i, chords in _by_bar(voice, starts).items():
             tuplets = [replace(c, start=c.start - starts[i]) for c in cells[i] if c.is_triplet]
-            written[i].append(_bar(chords, starts[i], beats[i], tuplets))
+            written[i][place] = _bar(chords, starts[i], beats[i], tuplets)
     return [Bar(length, tuple(events)) for length, events in zip(bar_lengths, written, strict=True)]
 
 

@@ -1,0 +1,44 @@
+"""One speller: a key's own notes have seven letters, and no key has a name that players do not use."""
+
+from __future__ import annotations
+
+import pytest
+
+from melodygen.music.harmony import chord_label, key_name, parse_spelled_key
+from melodygen.music.score import KeySignature
+from melodygen.music.spelling import key_fifths, spell_name
+
+SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
+
+
+@pytest.mark.parametrize("mode", ["major", "minor"])
+def test_every_scale_uses_each_letter_once(mode: str) -> None:
+    for tonic in range(12):
+        fifths = key_fifths(tonic, mode)
+        assert -6 <= fifths <= 5
+        names = [spell_name((tonic + step) % 12, fifths, mode) for step in SCALES[mode]]
+        assert {name[0] for name in names} == set("ABCDEFG")
+        assert sum(name.count("#") - name[1:].count("b") for name in names) == fifths
+
+
+def test_scales_chords_and_keys_as_the_books_have_them() -> None:
+    assert [spell_name(p, -4) for p in (8, 10, 0, 1, 3, 5, 7)] == ["Ab", "Bb", "C", "Db", "Eb", "F", "G"]
+    assert (key_fifths(1, "minor"), key_fifths(6, "minor"), key_fifths(3, "minor")) == (4, 3, -6)
+    assert chord_label(6, "min7", 4) == "F#:min7"  # in E major
+    assert spell_name(8, 0, "minor") == "G#" and spell_name(8, 0, "major") == "Ab"  # leading tone; borrowed
+    assert spell_name(2, -6, "minor") == "D" and spell_name(7, 5, "minor") == "F##"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "fifths"),
+    [
+        ("Gb", "Gb major", -6), ("F#", "F# major", 6), ("C Major", "C major", 0), ("C MINOR", "C minor", -3),
+        ("F♯ Minor", "F# minor", 3), ("Ebm", "Eb minor", -6), ("D#m", "D# minor", 6), ("e♭", "Eb major", -3),
+        ("B flat minor", "Bb minor", -5), ("G# major", "Ab major", -4), ("Cb", "Cb major", -7),
+    ],
+)  # fmt: skip
+def test_a_key_keeps_the_name_it_was_given(text: str, name: str, fifths: int) -> None:
+    tonic, mode, found = parse_spelled_key(text)
+    assert found == fifths
+    assert key_name((tonic, mode), found) == name
+    assert KeySignature(0, tonic, mode, found).fifths == fifths
