@@ -327,22 +327,25 @@ def _together(parts: Sequence[_PartReader]) -> tuple[list[Marks], list[Fraction]
         lengths.append(
             max(said, key=lambda length: (said[length], length == nominal, length)) if said else nominal
         )
-        all_marks = [m.marks for m in there]
-        marks.append(
-            Marks(
-                any(m.starts for m in all_marks),
-                max(m.times for m in all_marks),
-                next((m.ending for m in all_marks if m.ending), frozenset()),
-                any(m.ending_stops for m in all_marks),
-                any(m.ends_section for m in all_marks),
-                *(next((v for m in all_marks if (v := getattr(m, name))), "") for name in _NAMED_MARKS),
-                any(m.fine for m in all_marks),
-            )
-        )
+        marks.append(_merged([m.marks for m in there]))
     return marks, lengths
 
 
-_NAMED_MARKS = ("segno", "coda", "to_coda", "jump")
+def _merged(marks: Sequence[Marks]) -> Marks:
+    """What any of the parts says of a bar."""
+    named = {
+        name: next((said for m in marks if (said := getattr(m, name))), "")
+        for name in ("segno", "coda", "to_coda", "jump")
+    }
+    return Marks(
+        starts=any(m.starts for m in marks),
+        times=max(m.times for m in marks),
+        ending=next((m.ending for m in marks if m.ending), frozenset()),
+        ending_stops=any(m.ending_stops for m in marks),
+        ends_section=any(m.ends_section for m in marks),
+        fine=any(m.fine for m in marks),
+        **named,
+    )
 
 
 def _pickup(parts: Sequence[_PartReader], lengths: Sequence[Fraction]) -> Fraction:

@@ -101,7 +101,7 @@ def needs_two_staves(track: Track) -> bool:
     keyboard = track.program in _KEYBOARDS
     if track.is_drum or len(track) < 2 or not keyboard or track.role in ("melody", "bass"):
         return False
-    twentieths = quantiles(track.notes["pitch"].tolist(), n=20)
+    twentieths: list[float] = quantiles(track.notes["pitch"].tolist(), n=20)
     return twentieths[0] < 55 and twentieths[-1] > 64
 
 
