@@ -4,7 +4,7 @@ grid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from melodygen.errors import TokenError
@@ -207,7 +207,7 @@ def encode(
 
 
 def sequence_order(bars: int, fill: tuple[int, int] | None) -> list[int]:
-    """Bar numbers as they stand in a sequence: those of ``fill`` (first, count) last."""
+    """Return the bar numbers in the order of the sequence: those of ``fill`` (first, count) come last."""
     first, count = fill or (bars, 0)
     return [*range(first), *range(first + count, bars), *range(first, first + count)]
 
@@ -263,105 +263,151 @@ def decode(ids: Sequence[int], qpm: float | None = None) -> Piece:
     if foreign is not None:
         raise TokenError(f"position {foreign}: {ids[foreign]} is no token; there are {_V.size}")
     header, at = decode_header(ids)
-    bars: list[GridBar] = []
-    said: list[GridBar] = []
-    """As they stand in the sequence: what ``again`` counts."""
-    gap_at: int | None = None
-    filling: list[GridBar] | None = None
-    meter = header.meter
-    current: GridBar | None = None
-    role: str | None = None
-    position = velocity = duration = -1
-    root: int | None = None
-    notes: dict[str, list[GridNote]] = {}
-    chords: list[tuple[int, int, int]] = []
-
-    def close() -> None:
-        nonlocal current
-        if current is not None:
-            parts = {r: tuple(notes[r]) for r in GRID_ROLES if notes.get(r)}
-            said.append(replace(current, parts=parts, chords=tuple(chords)))
-            (bars if filling is None else filling).append(said[-1])
-        current = None
-
-    def fail(text: str) -> TokenError:
-        return TokenError(f"position {at}: {_V.name(ids[at])} {text}")
-
-    while at < len(ids):
-        token = ids[at]
-        kind, value = _V.kinds[token], _V.values[token]
-        if kind == "bar":
-            close()
-            following = ids[at + 1] if at + 1 < len(ids) else -1
-            if following >= 0 and _V.kinds[following] == "meter" and _V.values[following] > 0:
-                meter = METERS[_V.values[following] - 1]
-                at += 1
-            if meter is None:
-                raise fail("has no meter")
-            current, role, notes, chords = GridBar(meter), None, {}, []
-        elif token == END:
-            break
-        elif token == GAP:
-            close()
-            if gap_at is not None:
-                raise fail("comes twice")
-            gap_at = len(bars)
-        elif token == FILL:
-            close()
-            if gap_at is None:
-                raise fail("without a gap")
-            filling = []
-            # the meter in force is the one before the gap
-            meter = bars[gap_at - 1].meter if gap_at else header.meter
-        elif current is None:
-            raise fail("outside a bar")
-        elif kind == "role":
-            role, position, velocity, duration = SEGMENT_ROLES[value], -1, -1, -1
-        elif kind == "again":
-            source = said[-1 - value] if value < len(said) else None
-            if role in (None, "chordline") or position >= 0 or notes.get(role or ""):
-                raise fail("does not follow the role of pitched notes or drums")
-            if source is None or role not in source.parts or source.meter != current.meter:
-                raise fail("means a bar of another meter, or one in which the role is silent")
-            assert role is not None
-            notes[role] = list(source.parts[role])
-            role = None
-        elif kind == "position":
-            if role is None or value <= position or value >= current.num_positions:
-                raise fail("is not after the position before it, inside the bar and a role")
-            position = value
-        elif kind == "velocity":
-            velocity = value
-        elif kind == "duration":
-            duration = value
-        elif kind == "pitch":
-            if role in (None, "drums", "chordline") or min(position, velocity, duration) < 0:
-                raise fail("has no role, position, velocity or duration")
-            assert role is not None
-            notes.setdefault(role, []).append((position, velocity, duration, value))
-        elif kind == "drum":
-            if role != "drums" or position < 0:
-                raise fail("outside the drums")
-            drum, loudness = divmod(value, len(DRUM_VELOCITIES))
-            notes.setdefault(role, []).append((position, drum, loudness, 0))
-        elif kind == "chord_root":
-            if role != "chordline" or position < 0:
-                raise fail("outside the chord line")
-            root = value - 1
-            if root < 0:
-                chords.append((position, -1, 0))
-        elif kind == "chord_quality":
-            if root is None or root < 0:
-                raise fail("without a root")
-            chords.append((position, root, value))
-        else:
-            raise fail("does not belong here")
-        at += 1
-    close()
-    if filling is not None and gap_at is not None:
-        bars[gap_at:gap_at] = filling
+    bars = _BarReader(ids, header).read(at)
     tempo = qpm if qpm is not None else TEMPO_BANDS[header.tempo] if header.tempo is not None else 120.0
     return Piece(tuple(bars), tempo, header.key)
+
+
+class _BarReader:
+    """Reads the tokens after a header into bars."""
+
+    def __init__(self, ids: Sequence[int], header: Header) -> None:
+        self._ids, self._header = ids, header
+        self._at = 0
+        self._bars: list[GridBar] = []
+        self._read: list[GridBar] = []
+        """Bars as they stand in the sequence: what ``again`` counts."""
+        self._gap_at: int | None = None
+        self._filling: list[GridBar] | None = None
+        self._meter = header.meter
+        self._bar: GridBar | None = None
+        """The open bar, still without its notes."""
+        self._role: str | None = None
+        self._position = self._velocity = self._duration = -1
+        self._root: int | None = None
+        self._notes: dict[str, list[GridNote]] = {}
+        self._chords: list[tuple[int, int, int]] = []
+        self._inside: dict[str, Callable[[int], None]] = {
+            "role": self._open_segment,
+            "again": self._repeat_segment,
+            "position": self._open_group,
+            "velocity": self._set_velocity,
+            "duration": self._set_duration,
+            "pitch": self._add_pitch,
+            "drum": self._add_drum,
+            "chord_root": self._set_root,
+            "chord_quality": self._add_chord,
+        }
+
+    def read(self, start: int) -> list[GridBar]:
+        """Return the bars of the tokens from index ``start`` on, up to ``end``; raises TokenError."""
+        self._at = start
+        while self._at < len(self._ids) and self._ids[self._at] != END:
+            token = self._ids[self._at]
+            kind = _V.kinds[token]
+            if kind == "bar":
+                self._open_bar()
+            elif token == GAP:
+                self._open_gap()
+            elif token == FILL:
+                self._open_fill()
+            elif self._bar is None:
+                raise self._error("outside a bar")
+            elif kind in self._inside:
+                self._inside[kind](_V.values[token])
+            else:
+                raise self._error("does not belong here")
+            self._at += 1
+        self._close_bar()
+        if self._filling is not None and self._gap_at is not None:
+            self._bars[self._gap_at : self._gap_at] = self._filling
+        return self._bars
+
+    def _error(self, text: str) -> TokenError:
+        return TokenError(f"position {self._at}: {_V.name(self._ids[self._at])} {text}")
+
+    def _open_bar(self) -> None:
+        self._close_bar()
+        following = self._ids[self._at + 1] if self._at + 1 < len(self._ids) else -1
+        if following >= 0 and _V.kinds[following] == "meter" and _V.values[following] > 0:
+            self._meter = METERS[_V.values[following] - 1]
+            self._at += 1
+        if self._meter is None:
+            raise self._error("has no meter")
+        self._bar, self._role, self._notes, self._chords = GridBar(self._meter), None, {}, []
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            parts = {r: tuple(self._notes[r]) for r in GRID_ROLES if self._notes.get(r)}
+            self._read.append(replace(self._bar, parts=parts, chords=tuple(self._chords)))
+            (self._bars if self._filling is None else self._filling).append(self._read[-1])
+        self._bar = None
+
+    def _open_gap(self) -> None:
+        self._close_bar()
+        if self._gap_at is not None:
+            raise self._error("comes twice")
+        self._gap_at = len(self._bars)
+
+    def _open_fill(self) -> None:
+        self._close_bar()
+        if self._gap_at is None:
+            raise self._error("without a gap")
+        self._filling = []
+        # the meter in force is the one before the gap
+        self._meter = self._bars[self._gap_at - 1].meter if self._gap_at else self._header.meter
+
+    def _open_segment(self, value: int) -> None:
+        self._role = SEGMENT_ROLES[value]
+        self._position = self._velocity = self._duration = -1
+
+    def _repeat_segment(self, value: int) -> None:
+        role = self._role
+        source = self._read[-1 - value] if value < len(self._read) else None
+        if role is None or role == "chordline" or self._position >= 0 or self._notes.get(role):
+            raise self._error("does not follow the role of pitched notes or drums")
+        assert self._bar is not None
+        if source is None or role not in source.parts or source.meter != self._bar.meter:
+            raise self._error("means a bar of another meter, or one in which the role is silent")
+        self._notes[role] = list(source.parts[role])
+        self._role = None
+
+    def _open_group(self, value: int) -> None:
+        assert self._bar is not None
+        if self._role is None or value <= self._position or value >= self._bar.num_positions:
+            raise self._error("is not after the position before it, inside the bar and a role")
+        self._position = value
+
+    def _set_velocity(self, value: int) -> None:
+        self._velocity = value
+
+    def _set_duration(self, value: int) -> None:
+        self._duration = value
+
+    def _add_pitch(self, value: int) -> None:
+        role = self._role
+        known = min(self._position, self._velocity, self._duration) >= 0
+        if role is None or role in ("drums", "chordline") or not known:
+            raise self._error("has no role, position, velocity or duration")
+        self._notes.setdefault(role, []).append((self._position, self._velocity, self._duration, value))
+
+    def _add_drum(self, value: int) -> None:
+        if self._role != "drums" or self._position < 0:
+            raise self._error("outside the drums")
+        drum, loudness = divmod(value, len(DRUM_VELOCITIES))
+        self._notes.setdefault(self._role, []).append((self._position, drum, loudness, 0))
+
+    def _set_root(self, value: int) -> None:
+        if self._role != "chordline" or self._position < 0:
+            raise self._error("outside the chord line")
+        self._root = value - 1
+        if self._root < 0:
+            self._chords.append((self._position, -1, 0))
+
+    def _add_chord(self, value: int) -> None:
+        if self._root is None or self._root < 0:
+            raise self._error("without a root")
+        self._chords.append((self._position, self._root, value))
 
 
 __all__ = [

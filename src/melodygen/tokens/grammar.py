@@ -136,11 +136,11 @@ class Grammar:
             raise TokenError(f"{_V.name(token)} cannot be taken here")
 
     def see(self, bars: Sequence[tuple[tuple[int, int] | None, Set[str]]]) -> None:
-        """Make these (meter, roles that sound) the bars that stand before the next one in the sequence."""
+        """Set the bars that stand before the next one in the sequence, as (meter, roles that sound)."""
         self._bars = [(meter, set(roles)) for meter, roles in bars]
 
     def _returns(self, value: int) -> bool:
-        """Whether the open segment can be what it was ``value`` + 1 bars ago."""
+        """Return whether the open segment can repeat that of ``value + 1`` bars ago."""
         if self.role == "chordline" or value + 2 > len(self._bars):
             return False
         meter, roles = self._bars[-2 - value]
@@ -208,24 +208,34 @@ class Grammar:
             assert self.meter is not None
             end = _OFFSET["position"] + meter_positions(self.meter)
             mask[_OFFSET["position"] + self._position + 1 : end] = True
-        if not role:
-            return mask
-        if state == "role" and self.limits.again:
+        if role and state == "role" and self.limits.again:
             for value in range(min(MAX_AGAIN, len(self._bars) - 1)):
                 mask[_OFFSET["again"] + value] = self._returns(value)
         if role == "chordline":
-            if state == "position":
-                mask[_V.slice("chord_root")] = True
-            elif state == "root":
-                mask[:] = False
-                mask[_V.slice("chord_quality")] = True
-            return mask
-        if role == "drums":
-            if state in ("position", "note"):
-                used = self._pitch // len(DRUM_VELOCITIES) if self._pitch >= 0 else -1
-                first = _OFFSET["drum"] + (used + 1) * len(DRUM_VELOCITIES)
-                mask[first : _OFFSET["drum"] + len(DRUMS) * len(DRUM_VELOCITIES)] = True
-            return mask
+            self._allow_chord(mask)
+        elif role == "drums":
+            self._allow_drum(mask)
+        elif role:
+            self._allow_note(mask, role)
+        return mask
+
+    def _allow_chord(self, mask: Mask) -> None:
+        if self._state == "position":
+            mask[_V.slice("chord_root")] = True
+        elif self._state == "root":
+            mask[:] = False
+            mask[_V.slice("chord_quality")] = True
+
+    def _allow_drum(self, mask: Mask) -> None:
+        """Drums of one position ascend, one velocity each."""
+        if self._state in ("position", "note"):
+            used = self._pitch // len(DRUM_VELOCITIES) if self._pitch >= 0 else -1
+            first = _OFFSET["drum"] + (used + 1) * len(DRUM_VELOCITIES)
+            mask[first : _OFFSET["drum"] + len(DRUMS) * len(DRUM_VELOCITIES)] = True
+
+    def _allow_note(self, mask: Mask, role: str) -> None:
+        """Velocity, duration and pitch of a pitched role: pitches of a duration ascend, and so do durations."""
+        state = self._state
         low, high = (self.limits.ranges or {}).get(role, (0, 127))
         cap = min(MAX_POLYPHONY[role], (self.limits.polyphony or {}).get(role, 99))
         room = len(self._group) < cap and any(p not in self._group for p in range(low, high + 1))
@@ -253,7 +263,6 @@ class Grammar:
                 mask[_OFFSET["pitch"] + first : _OFFSET["pitch"] + high + 1] = True
             for pitch in self._group:  # one pitch sounds once at a time
                 mask[_OFFSET["pitch"] + pitch] = False
-        return mask
 
 
 def check(ids: Sequence[int], header: Header, bars: int, start: int) -> None:
@@ -294,8 +303,10 @@ def check(ids: Sequence[int], header: Header, bars: int, start: int) -> None:
 
 
 def _gap_bars(rest: Sequence[int], bars_left: int) -> int:
-    """How many bars are missing, from what follows ``gap``: the next countdown where it is exact, else the bars of the
-    infill."""
+    """Return how many bars are missing, from the tokens after ``gap``.
+
+    The next countdown gives the number where it is exact; otherwise the bars of the infill are counted.
+    """
     following = next((t for t in rest if _KIND[t] == _BAR or t == FILL), FILL)
     if following != FILL and _VALUE[following] < MAX_COUNTDOWN:
         return bars_left - _VALUE[following] - 1

@@ -1,8 +1,9 @@
-"""Repetition as one token: ``again:N`` after a role says that its bar is, note for note, that of N bars ago.
+"""Repetition as one token: ``again:N`` after a role says that its bar equals, note for note, that of N bars
+ago.
 
-Bars are counted as they stand in the sequence, so that behind ``fill`` the bars on both sides of the gap can be
-meant. A bar that is meant has the same meter and holds the role. Chord symbols are always spelled out: what the other
-roles are written to is said where they are written.
+Bars are counted as they stand in the sequence, so that behind ``fill`` the bars on both sides of the gap can
+be meant. The earlier bar has the same meter and holds the role. Chord symbols are always written out, because
+the other roles are written to them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from melodygen.tokens.vocabulary import MAX_AGAIN, SEGMENT_ROLES, VOCABULARY
 _AGAIN = VOCABULARY.offsets["again"]
 CHORDLINE = VOCABULARY.offsets["role"] + SEGMENT_ROLES.index("chordline")
 LEAST_TOKENS = 4
-"""A shorter segment is cheaper spelled out, or as cheap."""
+"""A shorter segment costs no more when it is written out."""
 
 
 class Returns:
@@ -29,11 +30,16 @@ class Returns:
         self._last: dict[tuple[tuple[int, int] | None, bytes], int] = {}
 
     def begin_bar(self, meter: tuple[int, int]) -> None:
+        """Begin a bar of ``meter``."""
         self._bar += 1
         self._meter = meter
 
     def shorten(self, segment: Sequence[int] | NDArray[np.int16]) -> Sequence[int] | NDArray[np.int16]:
-        """The segment (its role token first) of the bar that was begun, or what says that it came before."""
+        """Return the segment of the current bar, or its role token and an ``again`` token if it came before.
+
+        Args:
+            segment: tokens of a segment, its role token first.
+        """
         if len(segment) < LEAST_TOKENS or int(segment[0]) == CHORDLINE:
             return segment
         key = (self._meter, np.asarray(segment, dtype=np.int16).tobytes())

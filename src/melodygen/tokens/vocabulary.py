@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 POSITIONS_PER_QUARTER = 12
 MAX_POSITIONS = 96
 MAX_AGAIN = 32
-"""How many bars ago ``again`` can mean."""
+"""Largest distance in bars that an ``again`` token can express."""
 MAX_COUNTDOWN = 32
 """Largest exact countdown; the token ``bar:33`` stands for 33 bars left or more."""
 
