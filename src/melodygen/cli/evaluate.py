@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,39 +46,21 @@ def classifier(
     The classifier is taken as it is and asked about the labels that it and the folder share, once among all its labels
     and once among those of the folder. Baselines are trained on these tracks in folds that never cut through an artist.
     """
-    from melodygen.classification.batch import load_recognizer
     from melodygen.cli.progress import stage_progress
-    from melodygen.errors import CorpusError
-    from melodygen.evaluation.comparison import evaluate_labelled
-    from melodygen.evaluation.labelled import classify_labelled, read_labelled
-    from melodygen.evaluation.metrics import plot_confusion
-    from melodygen.services.output import refuse_existing
+    from melodygen.services.evaluate import EvaluateRequest, evaluate
 
-    refuse_existing([plot] if plot is not None else [], force)
-    items = read_labelled(folder)
+    asked = EvaluateRequest(folder, name, baselines, folds, seed, plot, force)
     with stage_progress(visible=not quiet) as progress:
-        listener = load_recognizer(name)
-        heard, failed = classify_labelled(
-            items, listener, lambda n: progress(f"hearing {n}/{len(items)}", n / len(items))
-        )
-        if not heard:
-            reason = f"; {failed[0].path}: {failed[0].reason}" if failed else ""
-            raise CorpusError(f"{folder}: none of {len(items)} tracks can be heard{reason}")
-        result = evaluate_labelled(
-            heard, baselines, folds, seed, lambda what, done: progress(what[:20], done)
-        )
-    if plot is not None and result.reports:
-        first = next(iter(result.reports))
-        plot_confusion(plot, result.reports[first].report, first)
+        result = evaluate(asked, progress)
     if json_:
-        print(json.dumps(result.to_dict() | {"folder": str(folder), "failed": [f.to_dict() for f in failed]}))
+        print(json.dumps(result.to_dict()))
     else:
-        _show(result, failed)
-    if failed:
+        _show(result.evaluation, result.failed)
+    if result.failed:
         raise typer.Exit(1)
 
 
-def _show(result: Any, failed: list[TrackError]) -> None:
+def _show(result: Any, failed: Sequence[TrackError]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 

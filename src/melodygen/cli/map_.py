@@ -36,42 +36,25 @@ def map_(
     The CNN's embedding of each track, principal components, t-SNE; K-means clusters beside the labels. The HTML page
     holds everything it needs and asks nothing of any network. Needs scikit-learn (the extra 'eval').
     """
-    from melodygen.classification.batch import load_recognizer
     from melodygen.cli.progress import stage_progress
-    from melodygen.errors import CorpusError, UsageError
-    from melodygen.evaluation.collection_map import collection_items, lay_out, write_map
-    from melodygen.evaluation.labelled import classify_labelled
-    from melodygen.nets.checkpoint import DEFAULT_CLASSIFIER
-    from melodygen.services.output import refuse_existing
+    from melodygen.services.evaluate import MapRequest, map_collection
 
-    if out.suffix.lower() not in (".html", ".png"):
-        raise UsageError(f"--out {out}: give a name that ends in .html or .png")
-    refuse_existing([out], force)
-    items = collection_items(folder)
     with stage_progress(visible=not quiet) as progress:
-        listener = load_recognizer(classifier or DEFAULT_CLASSIFIER)
-        heard, failed = classify_labelled(
-            items, listener, lambda n: progress(f"hearing {n}/{len(items)}", n / len(items))
-        )
-        if len(heard) < 4:
-            reason = f"; {failed[0].path}: {failed[0].reason}" if failed else ""
-            raise CorpusError(f"{folder}: {len(heard)} tracks can be heard; a map needs at least 4{reason}")
-        progress("laying out", 0.9)
-        layout = lay_out(heard, clusters, seed)
-        write_map(out, layout, folder.resolve().name, force)
-    for failure in failed:
+        result = map_collection(MapRequest(folder, out, clusters, classifier, seed, force), progress)
+    for failure in result.failed:
         print(
             f"melodygen: {failure.path}: {failure.reason}".encode("utf-8", "backslashreplace").decode(),
             file=sys.stderr,
         )
+    layout = result.layout
     if json_:
-        print(json.dumps(layout.to_dict() | {"out": str(out), "failed": [f.to_dict() for f in failed]}))
+        print(json.dumps(result.to_dict()))
     elif not quiet:
         agreement = (
             ""
             if layout.agreement is None
             else f"; agreement of clusters and labels {layout.agreement:.2f} (Rand, adjusted)"
         )
-        print(f"{out}: {len(heard)} tracks, {layout.num_clusters} clusters{agreement}")
-    if failed:
+        print(f"{out}: {result.num_tracks} tracks, {layout.num_clusters} clusters{agreement}")
+    if result.failed:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,7 @@ def play(
     from melodygen.live.score_processor import ScoreProcessor
     from melodygen.live.session import Session, SessionOptions
     from melodygen.live.terminal import keys
-    from melodygen.parsing import check_range, parse_fill
+    from melodygen.parsing import check_range
 
     check_range("tempo-factor", tempo_factor, 0.1, 10.0)
     check_range("latency", latency, -1000, 1000)
@@ -43,34 +44,19 @@ def play(
     if not score.num_notes:
         raise UsageError(f"{midi}: there are no notes to play")
     processor = ScoreProcessor(score)
-    bars = processor.bars
-    check_range("start", start, 1, len(bars) - 1)
-    position = bars[int(start) - 1] + (start % 1) * (bars[int(start)] - bars[int(start) - 1])
-    looped = None
-    if loop is not None:
-        first, count = parse_fill(loop)
-        if first + count >= len(bars):
-            raise UsageError(
-                f"bars {first + 1} to {first + count} cannot be looped: there are {len(bars) - 1} bars"
-            )
-        looped = (bars[first], bars[first + count])
-        position = max(position, looped[0]) if start > 1 else looped[0]
+    position, looped = _places(processor.bars, start, loop)
     meter = score.time_signatures[0]
     with open_outputs(port or [], VIRTUAL_NAME if virtual else None, {}) as (output, ports):
         clock = InternalClock(tempos=processor.tempos, factor=tempo_factor)
         player = Player(output)
-        session = Session(
-            processor,
-            player,
-            clock,
-            SessionOptions(
-                meter=(meter.numerator, meter.denominator),
-                latency_seconds=latency / 1000,
-                clock_out=clock_out,
-                loop=looped,
-                until=math.inf if looped else processor.length_quarters + 1e-6,
-            ),
+        options = SessionOptions(
+            meter=(meter.numerator, meter.denominator),
+            latency_seconds=latency / 1000,
+            clock_out=clock_out,
+            loop=looped,
+            until=math.inf if looped else processor.length_quarters + 1e-6,
         )
+        session = Session(processor, player, clock, options)
 
         def where() -> str:
             return f"{midi.name}  quarter {session.position_quarters:7.2f}  {session.qpm:.1f} qpm"
@@ -88,3 +74,24 @@ def play(
             clock.seek(0.0, position)
             session.start_when(lambda: True)
             session.run(realtime=realtime)
+
+
+def _places(
+    bars: Sequence[float], start: float, loop: str | None
+) -> tuple[float, tuple[float, float] | None]:
+    """Where to begin and what to repeat, in quarters. UsageError for bars that are not there."""
+    from melodygen.errors import UsageError
+    from melodygen.parsing import check_range, parse_fill
+
+    check_range("start", start, 1, len(bars) - 1)
+    first = int(start) - 1
+    position = bars[first] + (start % 1) * (bars[first + 1] - bars[first])
+    if loop is None:
+        return position, None
+    begin, count = parse_fill(loop)
+    if begin + count >= len(bars):
+        raise UsageError(
+            f"bars {begin + 1} to {begin + count} cannot be looped: there are {len(bars) - 1} bars"
+        )
+    looped = (bars[begin], bars[begin + count])
+    return max(position, looped[0]) if start > 1 else looped[0], looped

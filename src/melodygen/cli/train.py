@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import json
-import os
-import shutil
 import signal
-import sys
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    import torch
-
-    from melodygen.training.distributed import DistributedContext
-    from melodygen.training.generator.config import TrainingConfig
-    from melodygen.training.generator.state import Point
 
 app = typer.Typer(
     no_args_is_help=True, help="Learn from a folder of music: a generator, or a classifier alone."
 )
 _DATA, _NET, _HOW, _RUN = "What to learn", "The net", "How to learn", "The run"
-FREE_BYTES = 300 * 2**20
-FEW_PIECES = 3
-"""Of each old style, written to measure how long that takes."""
 
 
 @app.command("generator")
@@ -142,60 +127,34 @@ def generator(
     By default the shipped model goes on learning and keeps its old styles; the CNN learns the new one in the same run,
     so that 'melodygen generate --model OUT --style NAME' closes the loop. Ctrl-C saves; --resume goes on.
     """
-    from melodygen.errors import UsageError
-    from melodygen.training.distributed import choose_device, crew
-    from melodygen.training.generator.config import TrainingConfig, check_config
-    from melodygen.training.generator.setup import begin, check_resumed
-    from melodygen.training.generator.work_folder import working_folder
+    from melodygen.services.train import TrainGeneratorRequest, forecast, train_generator
+    from melodygen.training.generator.config import TrainingConfig
 
-    plan = TrainingConfig(
-        style,
-        source,
-        net,
-        size,
-        steps,
-        minutes,
-        rows,
-        length,
-        accumulate,
-        learning_rate,
-        optimizer,
-        dropout,
-        weight_decay,
-        transpose,
-        replay,
-        replay_pieces,
-        patience,
-        classifier,
-        seed,
+    settings = {field.name: ctx.params[field.name] for field in fields(TrainingConfig)}
+    asked = TrainGeneratorRequest(
+        folder,
+        out,
+        TrainingConfig(**settings),
+        frozenset(name for name in settings if _is_given(ctx, name)),
+        device,
+        save_minutes,
+        resume,
+        tensorboard,
+        workers,
+        force,
     )
-    check_config(plan)
-    here = choose_device(device)
-    if resume and force:
-        raise UsageError("--resume goes on with a run, --force throws it away: give one")
-    with crew(here) as members, _display(members.leads and not quiet) as watcher:
-        if dry_run:
-            _dry_run(folder, plan, here, _workers(workers), watcher, json_)
-            return
-        if not members.leads:  # the leader reads and checks; the others wait for what it wrote
-            members.wait()
-            _join(out, here, members, save_minutes, watcher)
-            return
-        with working_folder(out, resume, force) as work:
-            if resume:
-                record = json.loads((work / "run.json").read_text(encoding="utf-8"))
-                given = {n for n in vars(plan) if _is_given(ctx, n)}
-                check_resumed(record, folder, plan, given, members)
-            else:
-                _check_space(out)
-                record = begin(folder, work, plan, here, members, _workers(workers), watcher)
-            members.wait()
-            report = _lead(work, out, folder, record, here, members, save_minutes, tensorboard, watcher)
-            shutil.rmtree(work)
+    display = functools.partial(_display, quiet=quiet)
+    if dry_run:
+        expected = forecast(asked, display).to_dict()
+        print(json.dumps(expected) if json_ else _forecast_text(expected, length))
+        return
+    result = train_generator(asked, display, _stopping)
+    if result is None:
+        return
     if json_:
-        print(json.dumps(report))
+        print(json.dumps(result.to_dict()))
     elif not quiet:
-        print(_described(report))
+        print(_described(result.to_dict()))
 
 
 @app.command("classifier")
@@ -214,181 +173,36 @@ def classifier(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
     """Train the CNN alone: it learns to tell the folders apart by ear."""
-    from melodygen.errors import OutputExistsError
-    from melodygen.parsing import check_range
+    from melodygen.services.train import TrainClassifierRequest, train_classifier
 
-    check_range("steps", steps, 1, 1_000_000)
-    if not force and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputExistsError(f"{out} is already there: choose another --out, or replace it with --force")
-    from melodygen.training.classifier.fine_tuning import train_classifier
-
-    with _display(not quiet) as watcher, tempfile.TemporaryDirectory() as scratch:
-        figures = train_classifier(folder, out, source, steps, seed, watcher, Path(scratch))
+    asked = TrainClassifierRequest(folder, out, source, steps, seed, force)
+    figures = train_classifier(asked, functools.partial(_display, quiet=quiet))
     if json_:
-        print(json.dumps({"out": str(out), **figures}))
+        print(json.dumps(figures))
     elif not quiet:
         print(f"{out}: {figures['told']}; {len(figures['rejected'])} files were not used")
         for row in figures["rejected"]:
             print(f"  {row['file']}: {row['reason']}".encode("utf-8", "backslashreplace").decode())
 
 
-def _lead(
-    work: Path,
-    out: Path,
-    folder: Path,
-    record: dict[str, Any],
-    device: torch.device,
-    crew: DistributedContext,
-    save_minutes: float,
-    tensorboard: bool,
-    watcher: _Watcher,
-) -> dict[str, Any]:
-    from melodygen.training.generator.checkpoint import finish
-    from melodygen.training.generator.run import learn, prepare
-
-    started = time.monotonic()
-    run = prepare(work, record, device, crew)
-    summary = record["summary"]
-    watcher.say(
-        f"{summary['used']} of {summary['files']} files, {record['train_tokens']:,} tokens to learn from; "
-        f"{run.steps} steps at "
-        f"most; new: {', '.join(run.new)}"
-    )
-    with contextlib.ExitStack() as stack:
-        events = None
-        if tensorboard:
-            from melodygen.training.generator.tensorboard import open_events
-
-            events = stack.enter_context(open_events(out / "training" / "events", run))
-        stop = stack.enter_context(_stopping())
-
-        def told(point: Point, weights: Mapping[str, torch.Tensor]) -> None:
-            _told(point, watcher)
-            if events is not None:
-                events.point(point, weights)
-
-        progress = learn(run, work, crew, watcher, save_minutes * 60, stop, told)
-    figures = finish(run, work, out, progress)
-    report = {"out": str(out), **figures, "files": summary["files"], "used": summary["used"]}
-    if run.plan.classifier:
-        from melodygen.training.classifier.incremental import add_styles_to_classifier
-
-        report["classifier"] = add_styles_to_classifier(run, folder, work, out, watcher)
-    return {**report, "seconds": round(time.monotonic() - started, 1)}
-
-
-def _join(
-    out: Path, device: torch.device, crew: DistributedContext, save_minutes: float, watcher: _Watcher
-) -> None:
-    from melodygen.training.generator.run import learn, prepare
-
-    work = out / ".work"
-    record = json.loads((work / "run.json").read_text(encoding="utf-8"))
-    with _stopping() as stop:
-        learn(prepare(work, record, device, crew), work, crew, watcher, save_minutes * 60, stop)
-
-
-def _dry_run(
-    folder: Path, plan: TrainingConfig, device: torch.device, workers: int, watcher: _Watcher, json_: bool
-) -> None:
-    from melodygen.training.distributed import DistributedContext
-    from melodygen.training.generator.run import measure_pace, prepare
-    from melodygen.training.generator.setup import begin
-
-    with tempfile.TemporaryDirectory() as scratch:
-        work = Path(scratch)
-        record = begin(
-            folder,
-            work,
-            replace(plan, replay_pieces=FEW_PIECES),
-            device,
-            DistributedContext(),
-            workers,
-            watcher,
-        )
-        run = prepare(work, record, device, DistributedContext())
-        watcher.stage("measuring the pace", 0.5)
-        seconds = measure_pace(run)
-        summary, a_step = record["summary"], plan.rows * plan.length
-        report = {
-            "files": summary["files"],
-            "used": summary["used"],
-            "rejected": summary["rejected"],
-            "near_duplicates": summary["near_duplicates"],
-            "reasons": summary["reasons"],
-            "styles": summary["styles"],
-            "tokens": record["train_tokens"],
-            "examples": -(-record["train_tokens"] // plan.length),
-            "steps": run.steps,
-            "tokens_a_step": a_step,
-            "seconds_a_step": round(seconds, 3),
-            "tokens_a_second": round(a_step / seconds),
-            "minutes_at_most": round(run.steps * seconds / 60, 1),
-            "memory_mib": _peak_mib(device),
-            "parameters": sum(p.numel() for p in run.net.parameters()),
-            "replay_minutes_at_most": round(
-                record["replay_seconds"] / 60 * plan.replay_pieces / FEW_PIECES, 1
-            ),
-            "device": str(device),
-            "bf16": record["bf16"],
-        }
-    if json_:
-        print(json.dumps(report))
-        return
-    print(
+def _forecast_text(report: dict[str, Any], length: int) -> str:
+    lines = [
         f"{report['used']} of {report['files']} files can be used ({report['rejected']} rejected, "
-        f"{report['near_duplicates']} near-duplicates)\n"
-        f"{report['tokens']:,} tokens, {report['examples']:,} examples of {plan.length} tokens\n"
-        f"{report['steps']} steps at most, {report['minutes_at_most']:g} minutes on {device} in "
+        f"{report['near_duplicates']} near-duplicates)",
+        f"{report['tokens']:,} tokens, {report['examples']:,} examples of {length} tokens",
+        f"{report['steps']} steps at most, {report['minutes_at_most']:g} minutes on {report['device']} in "
         f"{'bfloat16' if report['bf16'] else 'float32'} ({report['tokens_a_second']:,} tokens a second, "
         f"measured now); writing the old styles for replay {report['replay_minutes_at_most']:g} minutes "
-        "at most; teaching the CNN comes on top\n"
-        f"{report['memory_mib']:,} MiB of memory, {report['parameters']:,} parameters\n"
-        "nothing was written"
-    )
-    for reason, count in summary["reasons"].items():
-        print(f"  not used: {count} × {reason}")
-
-
-def _peak_mib(device: torch.device) -> int:
-    if device.type == "cuda":
-        import torch
-
-        return round(torch.cuda.max_memory_allocated(device) / 2**20)
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
-
-
-def _workers(asked: int | None) -> int:
-    return max(1, asked or os.cpu_count() or 1)
+        "at most; training the CNN comes on top",
+        f"{report['memory_mib']:,} MiB of memory, {report['parameters']:,} parameters",
+        "nothing was written",
+    ]
+    return "\n".join([*lines, *(f"  not used: {n} × {reason}" for reason, n in report["reasons"].items())])
 
 
 def _is_given(ctx: typer.Context, name: str) -> bool:
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
-
-
-def _check_space(out: Path) -> None:
-    from melodygen.errors import UsageError
-
-    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    free = shutil.disk_usage(there).free
-    if free < FREE_BYTES:
-        raise UsageError(
-            f"{out}: {free / 2**20:.0f} MiB free, a run needs about {FREE_BYTES / 2**20:.0f} MiB; free some "
-            f"space or choose "
-            "another --out"
-        )
-
-
-def _told(point: Point, watcher: _Watcher) -> None:
-    old = "" if point.old is None else f", old styles {point.old:.4f}"
-    train = "before learning" if point.train is None else f"batches {point.train:.4f}"
-    watcher.say(f"step {point.step}: validation {point.valid:.4f}{old}, {train}")
 
 
 @contextmanager
@@ -432,10 +246,11 @@ class _Watcher:
 
 
 @contextmanager
-def _display(visible: bool) -> Iterator[_Watcher]:
+def _display(leads: bool, quiet: bool) -> Iterator[_Watcher]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    visible = leads and not quiet
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description:<20}", markup=False),

@@ -1,0 +1,126 @@
+"""Measures a classifier on labelled tracks, and lays a collection out as a map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from melodygen.classification.batch import load_recognizer
+from melodygen.classification.result import TrackError
+from melodygen.errors import CorpusError, UsageError
+from melodygen.evaluation.collection_map import Layout, collection_items, lay_out, write_map
+from melodygen.evaluation.comparison import Evaluation, evaluate_labelled
+from melodygen.evaluation.labelled import ClassifiedItem, Item, classify_labelled, read_labelled
+from melodygen.evaluation.metrics import plot_confusion
+from melodygen.generation.loop import ProgressCallback
+from melodygen.nets.checkpoint import DEFAULT_CLASSIFIER
+from melodygen.services.output import refuse_existing
+
+MIN_MAP_TRACKS = 4
+MAX_STAGE_LETTERS = 20
+"""The column of the progress line."""
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What ``melodygen evaluate classifier`` is asked for. ``folds``: of the cross-validation of the baselines."""
+
+    folder: Path
+    classifier: str | None = None
+    baselines: bool = False
+    folds: int = 5
+    seed: int = 0
+    plot: Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluateResult:
+    """``failed``: tracks that could not be read, and why."""
+
+    folder: str
+    evaluation: Evaluation
+    failed: Sequence[TrackError]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        failed = [failure.to_dict() for failure in self.failed]
+        return self.evaluation.to_dict() | {"folder": self.folder, "failed": failed}
+
+
+@dataclass(frozen=True)
+class MapRequest:
+    """What ``melodygen map`` is asked for. ``clusters`` None: as many as there are labels."""
+
+    folder: Path
+    out: Path = Path("map.html")
+    clusters: int | None = None
+    classifier: str | None = None
+    seed: int = 0
+    force: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class MapResult:
+    """``failed``: tracks that could not be read, and why."""
+
+    out: str
+    layout: Layout
+    num_tracks: int
+    failed: Sequence[TrackError]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return self.layout.to_dict() | {"out": self.out, "failed": [f.to_dict() for f in self.failed]}
+
+
+def evaluate(asked: EvaluateRequest, progress: ProgressCallback) -> EvaluateResult:
+    """Accuracy, F1, confusion and calibration, with intervals. Raises CorpusError where no track can be read."""
+    refuse_existing([asked.plot] if asked.plot is not None else [], asked.force)
+    items = read_labelled(asked.folder)
+    classified, failed = _classified(items, asked.classifier, progress)
+    if not classified:
+        raise CorpusError(f"{asked.folder}: none of {len(items)} tracks can be heard{_first_reason(failed)}")
+    evaluation = evaluate_labelled(
+        classified,
+        asked.baselines,
+        asked.folds,
+        asked.seed,
+        lambda stage, done: progress(stage[:MAX_STAGE_LETTERS], done),
+    )
+    if asked.plot is not None and evaluation.reports:
+        first = next(iter(evaluation.reports))
+        plot_confusion(asked.plot, evaluation.reports[first].report, first)
+    return EvaluateResult(str(asked.folder), evaluation, failed)
+
+
+def map_collection(asked: MapRequest, progress: ProgressCallback) -> MapResult:
+    """Lay a collection out in two dimensions and write it. Raises CorpusError for fewer than four tracks."""
+    if asked.out.suffix.lower() not in (".html", ".png"):
+        raise UsageError(f"--out {asked.out}: give a name that ends in .html or .png")
+    refuse_existing([asked.out], asked.force)
+    items = collection_items(asked.folder)
+    classified, failed = _classified(items, asked.classifier or DEFAULT_CLASSIFIER, progress)
+    if len(classified) < MIN_MAP_TRACKS:
+        raise CorpusError(
+            f"{asked.folder}: {len(classified)} tracks can be heard; a map needs at least {MIN_MAP_TRACKS}"
+            + _first_reason(failed)
+        )
+    progress("laying out", 0.9)
+    layout = lay_out(classified, asked.clusters, asked.seed)
+    write_map(asked.out, layout, asked.folder.resolve().name, asked.force)
+    return MapResult(str(asked.out), layout, len(classified), failed)
+
+
+def _classified(
+    items: Sequence[Item], classifier: str | None, progress: ProgressCallback
+) -> tuple[list[ClassifiedItem], list[TrackError]]:
+    count = len(items)
+    on_item: Callable[[int], None] = lambda n: progress(f"classifying {n}/{count}", n / count)  # noqa: E731
+    return classify_labelled(items, load_recognizer(classifier), on_item)
+
+
+def _first_reason(failed: Sequence[TrackError]) -> str:
+    return f"; {failed[0].path}: {failed[0].reason}" if failed else ""

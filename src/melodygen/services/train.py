@@ -1,0 +1,293 @@
+"""Trains a generator or a classifier on a folder of music, and measures beforehand what that would take."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from melodygen.errors import OutputExistsError, UsageError
+from melodygen.parsing import check_range
+from melodygen.training.distributed import DistributedContext, choose_device, crew
+from melodygen.training.generator.checkpoint import finish
+from melodygen.training.generator.config import TrainingConfig, check_config
+from melodygen.training.generator.fine_tuning import Watcher
+from melodygen.training.generator.run import learn, measure_pace, prepare
+from melodygen.training.generator.setup import begin, check_resumed
+from melodygen.training.generator.state import Point
+from melodygen.training.generator.work_folder import working_folder
+
+FREE_BYTES = 300 * 2**20
+FEW_PIECES = 3
+"""Of each old style, written to measure how long that takes."""
+Display = Callable[[bool], AbstractContextManager[Watcher]]
+"""Opens what shows progress; the argument says whether this process is the one that speaks."""
+Stopping = Callable[[], AbstractContextManager[Callable[[], bool]]]
+"""Opens what says, between two steps, whether the run shall end and be saved."""
+
+
+@dataclass(frozen=True)
+class TrainGeneratorRequest:
+    """What ``melodygen train generator`` is asked for.
+
+    ``given``     names of the fields of ``config`` that were given: with ``resume`` they must be as before.
+    ``workers``   processes that read; None is one a core.
+    """
+
+    folder: Path
+    out: Path
+    config: TrainingConfig
+    given: frozenset[str] = frozenset()
+    device: str = "auto"
+    save_minutes: float = 3.0
+    resume: bool = False
+    tensorboard: bool = False
+    workers: int | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class TrainGeneratorResult:
+    """``figures`` as the checkpoint holds them, ``classifier`` of the CNN that learned the new styles too."""
+
+    out: str
+    figures: Mapping[str, Any]
+    files: int
+    used: int
+    classifier: Mapping[str, Any] | None
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the figures stand beside the rest."""
+        record = {"out": self.out, **self.figures, "files": self.files, "used": self.used}
+        if self.classifier is not None:
+            record["classifier"] = dict(self.classifier)
+        return {**record, "seconds": self.seconds}
+
+
+@dataclass(frozen=True)
+class TrainingForecast:
+    """What a run would take, measured by two steps. ``memory_mib``: the peak of this process or device."""
+
+    files: int
+    used: int
+    rejected: int
+    near_duplicates: int
+    reasons: Mapping[str, int]
+    styles: Any
+    tokens: int
+    examples: int
+    steps: int
+    tokens_a_step: int
+    seconds_a_step: float
+    tokens_a_second: int
+    minutes_at_most: float
+    memory_mib: int
+    parameters: int
+    replay_minutes_at_most: float
+    device: str
+    bf16: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrainClassifierRequest:
+    """What ``melodygen train classifier`` is asked for: a folder of folders named by label."""
+
+    folder: Path
+    out: Path
+    source: str = ""
+    steps: int = 600
+    seed: int = 1
+    force: bool = False
+
+
+def train_generator(
+    asked: TrainGeneratorRequest, display: Display, stopping: Stopping
+) -> TrainGeneratorResult | None:
+    """Learn, and save the checkpoint whole. None in the processes that only help the leading one.
+
+    Raises UsageError, CorpusError, CheckpointError, OutputExistsError; Stopped where it was told to stop.
+    """
+    check_config(asked.config)
+    device = choose_device(asked.device)
+    if asked.resume and asked.force:
+        raise UsageError("--resume goes on with a run, --force throws it away: give one")
+    with crew(device) as context, display(context.leads) as watcher:
+        if not context.leads:  # the leader reads and checks; the others wait for what it wrote
+            context.wait()
+            _follow(asked, device, context, watcher, stopping)
+            return None
+        with working_folder(asked.out, asked.resume, asked.force) as work:
+            record = _record(asked, work, device, context, watcher)
+            context.wait()
+            result = _lead(asked, work, record, device, context, watcher, stopping)
+            shutil.rmtree(work)
+    return result
+
+
+def forecast(asked: TrainGeneratorRequest, display: Display) -> TrainingForecast:
+    """Read the folder and take two steps in a temporary folder: how much, how long, how much memory."""
+    check_config(asked.config)
+    device = choose_device(asked.device)
+    config, alone = asked.config, DistributedContext()
+    with crew(device) as context, display(context.leads) as watcher, tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        few = replace(config, replay_pieces=FEW_PIECES)
+        record = begin(asked.folder, work, few, device, alone, _workers(asked), watcher)
+        run = prepare(work, record, device, alone)
+        watcher.stage("measuring the pace", 0.5)
+        seconds = measure_pace(run)
+        summary, tokens = record["summary"], config.rows * config.length
+        return TrainingForecast(
+            **{n: summary[n] for n in ("files", "used", "rejected", "near_duplicates", "reasons", "styles")},
+            tokens=record["train_tokens"],
+            examples=-(-record["train_tokens"] // config.length),
+            steps=run.steps,
+            tokens_a_step=tokens,
+            seconds_a_step=round(seconds, 3),
+            tokens_a_second=round(tokens / seconds),
+            minutes_at_most=round(run.steps * seconds / 60, 1),
+            memory_mib=_peak_mib(device),
+            parameters=sum(p.numel() for p in run.net.parameters()),
+            replay_minutes_at_most=round(
+                record["replay_seconds"] / 60 * config.replay_pieces / FEW_PIECES, 1
+            ),
+            device=str(device),
+            bf16=record["bf16"],
+        )
+
+
+def train_classifier(asked: TrainClassifierRequest, display: Display) -> dict[str, Any]:
+    """Train the CNN alone on labelled folders and save it. Gives its figures, and the files that were not used.
+
+    Raises UsageError, CorpusError, OutputExistsError.
+    """
+    check_range("steps", asked.steps, 1, 1_000_000)
+    out = asked.out
+    if not asked.force and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputExistsError(f"{out} is already there: choose another --out, or replace it with --force")
+    from melodygen.training.classifier import fine_tuning
+
+    with display(True) as watcher, tempfile.TemporaryDirectory() as scratch:
+        figures = fine_tuning.train_classifier(
+            asked.folder, out, asked.source, asked.steps, asked.seed, watcher, Path(scratch)
+        )
+    return {"out": str(out), **figures}
+
+
+def _record(
+    asked: TrainGeneratorRequest,
+    work: Path,
+    device: torch.device,
+    context: DistributedContext,
+    watcher: Watcher,
+) -> dict[str, Any]:
+    """The record of the run: that of the work folder, checked, or a new one."""
+    if not asked.resume:
+        _check_space(asked.out)
+        return begin(asked.folder, work, asked.config, device, context, _workers(asked), watcher)
+    record: dict[str, Any] = json.loads((work / "run.json").read_text(encoding="utf-8"))
+    check_resumed(record, asked.folder, asked.config, set(asked.given), context)
+    return record
+
+
+def _lead(
+    asked: TrainGeneratorRequest,
+    work: Path,
+    record: dict[str, Any],
+    device: torch.device,
+    context: DistributedContext,
+    watcher: Watcher,
+    stopping: Stopping,
+) -> TrainGeneratorResult:
+    started = time.monotonic()
+    run = prepare(work, record, device, context)
+    summary = record["summary"]
+    watcher.say(
+        f"{summary['used']} of {summary['files']} files, {record['train_tokens']:,} tokens to learn from; "
+        f"{run.steps} steps at most; new: {', '.join(run.new)}"
+    )
+    with contextlib.ExitStack() as stack:
+        events = None
+        if asked.tensorboard:
+            from melodygen.training.generator.tensorboard import open_events
+
+            events = stack.enter_context(open_events(asked.out / "training" / "events", run))
+        stop = stack.enter_context(stopping())
+
+        def on_point(point: Point, weights: Mapping[str, torch.Tensor]) -> None:
+            watcher.say(_point_text(point))
+            if events is not None:
+                events.point(point, weights)
+
+        progress = learn(run, work, context, watcher, asked.save_minutes * 60, stop, on_point)
+    figures = finish(run, work, asked.out, progress)
+    classifier = None
+    if run.plan.classifier:
+        from melodygen.training.classifier.incremental import add_styles_to_classifier
+
+        classifier = add_styles_to_classifier(run, asked.folder, work, asked.out, watcher)
+    seconds = round(time.monotonic() - started, 1)
+    return TrainGeneratorResult(
+        str(asked.out), figures, summary["files"], summary["used"], classifier, seconds
+    )
+
+
+def _follow(
+    asked: TrainGeneratorRequest,
+    device: torch.device,
+    context: DistributedContext,
+    watcher: Watcher,
+    stopping: Stopping,
+) -> None:
+    work = asked.out / ".work"
+    record = json.loads((work / "run.json").read_text(encoding="utf-8"))
+    with stopping() as stop:
+        run = prepare(work, record, device, context)
+        learn(run, work, context, watcher, asked.save_minutes * 60, stop)
+
+
+def _point_text(point: Point) -> str:
+    old = "" if point.old is None else f", old styles {point.old:.4f}"
+    train = "before learning" if point.train is None else f"batches {point.train:.4f}"
+    return f"step {point.step}: validation {point.valid:.4f}{old}, {train}"
+
+
+def _workers(asked: TrainGeneratorRequest) -> int:
+    return max(1, asked.workers or os.cpu_count() or 1)
+
+
+def _check_space(out: Path) -> None:
+    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if free < FREE_BYTES:
+        raise UsageError(
+            f"{out}: {free / 2**20:.0f} MiB free, a run needs about {FREE_BYTES / 2**20:.0f} MiB; free some "
+            "space or choose another --out"
+        )
+
+
+def _peak_mib(device: torch.device) -> int:
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
