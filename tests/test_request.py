@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import shlex
 from dataclasses import fields
 from typing import Any
 
@@ -103,7 +104,9 @@ def test_the_command_asks_for_the_same_request_again() -> None:
     command = command_of(controls, melodygen.request.LoopOptions(), ModelNames(), 7)
     assert command == (
         "melodygen generate --style jazz --bars 3 --key 'Eb minor' "
-        "--chords 'D:min7 G:7 | C:maj7 | C:maj7' --swing 0.666667 --seed 7"
+        "--chords 'D:min7 G:7 | C:maj7 | C:maj7' --swing 0.6666666666666666 --seed 7"
     )
-    again = build_request({**controls, "key": "Eb minor", "chords": "D:min7 G:7 | C:maj7 | C:maj7"})
+    words = shlex.split(command)[2:-2]
+    texts = {word.removeprefix("--"): text for word, text in zip(words[::2], words[1::2], strict=True)}
+    again = build_request(texts | {"bars": int(texts["bars"]), "swing": float(texts["swing"])})
     assert again == build_request(controls)

@@ -110,7 +110,8 @@ class Control:
     def text(self, value: Any) -> str:
         """A value as it is written on the command line; text stays as it is."""
         if isinstance(value, float):
-            return f"{value:g}"
+            short = f"{value:g}"
+            return short if float(short) == value else repr(value)  # read again, it must be the same number
         if isinstance(value, str) or self.kind not in _PARSERS:
             return str(value)
         if self.kind == "roles":

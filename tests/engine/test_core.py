@@ -180,7 +180,7 @@ class LiveActions:
 
     def written(self) -> None:
         """Wait until nothing waits to be written: the last order is in hand, or done."""
-        self.wait(lambda: not self.engine._worker._orders.qsize())
+        self.wait(lambda: not self.engine._worker._tasks.qsize())
 
     @staticmethod
     def wait(ready: object) -> None:
@@ -522,7 +522,7 @@ def test_swing_moves_only_the_off_beat() -> None:
 @given(swing=st.floats(0.5, 0.75), humanize=st.floats(0, 1), seed=st.integers(0, 1000))
 def test_feel_stays_inside_the_phrase(swing: float, humanize: float, seed: int) -> None:
     phrase = Scribe().write(
-        PhraseRequest(request=offline()._orders.next(Transport(), None).request, seed=seed)
+        PhraseRequest(request=offline()._builder.next(Transport(), None).request, seed=seed)
     )
     placed = place(phrase, 8.0, swing, humanize)
     assert placed.onset.min() >= 8.0 and placed.offset.max() <= placed.end == 16.0
@@ -569,7 +569,7 @@ def test_a_process_lets_go_of_what_nobody_wants(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support"))
     writer = ProcessWriter(Sleeper)
     try:
-        request = offline()._orders.next(Transport(), None).request
+        request = offline()._builder.next(Transport(), None).request
         threading.Timer(0.3, writer.abandon).start()
         started = time.monotonic()
         with pytest.raises(Abandoned):

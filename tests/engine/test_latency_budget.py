@@ -103,7 +103,7 @@ def play(writer: Slow, seconds: float, **parameters: object) -> Engine:
     machine lets wait must not look like a slow writer."""
     engine = Engine(writer, bars_per_phrase=4, **parameters)  # type: ignore[arg-type]
     orders, results = Counted(), Counted()
-    engine._worker._orders, engine._worker._results = orders, results
+    engine._worker._tasks, engine._worker._results = orders, results
     block = RATE // 10
     engine.prepare(RATE, block)
     position, started = 0.0, False

@@ -81,7 +81,7 @@ class _Settings:
         return str(self.parameters.get("mode", "play"))
 
 
-class _Stage:
+class _LiveRun:
     """The engine, the session and all that is open while it plays."""
 
     def __init__(self, options: LiveOptions, settings: _Settings, output: MidiOutput, clock: Any) -> None:
@@ -191,10 +191,10 @@ def run_live(options: LiveOptions) -> None:
                     find_port(name, list_inputs(), "input")
             if not options.quiet:
                 print("loading the models", file=sys.stderr)
-            stage = _Stage(options, settings, output, clock)
-            slow.callback(stage.close)
-            stage.play(output, ports, stage.open_inputs(ports))
-        stage.finish()
+            live = _LiveRun(options, settings, output, clock)
+            slow.callback(live.close)
+            live.play(output, ports, live.open_inputs(ports))
+        live.finish()
 
 
 def _settings(options: LiveOptions) -> _Settings:

@@ -1,4 +1,4 @@
-"""The engine on stage: moves by name, what keys and controllers do while a session plays it."""
+"""Actions of keys and controllers, by the name of the move, while a session plays the engine."""
 
 from __future__ import annotations
 

@@ -15,33 +15,33 @@ class CallResponse:
     """``due`` is the call that is over and waits for its answer."""
 
     def __init__(self) -> None:
-        self.listener = MidiInput()
+        self.midi_input = MidiInput()
         self.due: Call | None = None
         self._asked: dict[int, Call] = {}
-        """By the seed of the order."""
+        """By the seed of the task."""
         self._draft: tuple[Call, Phrase] | None = None
 
     @property
     def has_draft(self) -> bool:
         return self._draft is not None
 
-    def listen(self, position: float, rest_quarters: float) -> Call | None:
+    def advance(self, position: float, rest_quarters: float) -> Call | None:
         """Once a block, ``position`` being its end: a call to write an answer to, on trial."""
-        draft = self.listener.draft(position)
+        draft = self.midi_input.draft(position)
         if draft is not None and self._draft is not None and self._draft[0].number != draft.number:
             self._draft = None
-        ended = self.listener.ended(position, rest_quarters)
+        ended = self.midi_input.ended(position, rest_quarters)
         if ended is not None:
             self.due = ended
         return draft
 
-    def asked(self, order: PhraseRequest, call: Call) -> None:
-        """An answer to ``call`` was ordered."""
-        self._asked[order.seed] = call
+    def asked(self, task: PhraseRequest, call: Call) -> None:
+        """An answer to ``call`` was requested."""
+        self._asked[task.seed] = call
 
-    def take(self, order: PhraseRequest, phrase: Phrase) -> None:
+    def take(self, task: PhraseRequest, phrase: Phrase) -> None:
         """It is written: kept if it answers more of the call than what there is."""
-        call = self._asked.pop(order.seed, None)
+        call = self._asked.pop(task.seed, None)
         if call is None:
             return
         if self._draft is None or len(call.notes) >= len(self._draft[0].notes):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -20,12 +20,12 @@ from melodygen.engine.call_response import CallResponse
 from melodygen.engine.latency_budget import LatencyBudget
 from melodygen.engine.midi_input import Call
 from melodygen.engine.parameters import Parameter, Parameters, Value
-from melodygen.engine.phrase import Phrase, Placed, place, rest
+from melodygen.engine.phrase import Phrase, Placed, place, rest, without_roles
 from melodygen.engine.phrase_queue import PhraseQueue
 from melodygen.engine.request_builder import OPENING_BARS, RequestBuilder
 from melodygen.engine.status import Status
 from melodygen.engine.timeline import Timeline, is_bar_line, next_bar_line
-from melodygen.engine.writer import PhraseRequest, Result, Worker, Writer
+from melodygen.engine.writer import PhraseRequest, Result, Worker, Writer, drained
 from melodygen.errors import UsageError
 from melodygen.live.playhead import NoteSource, Playhead, SampleOf, Stretch
 from melodygen.live.transport import PROGRAM_CHANGE, Block, MidiEvent, Transport
@@ -74,17 +74,17 @@ class Engine(NoteSource):
         self.status = Status()
         self._loop_named: tuple[float, float] | None = None
         self._timeline = Timeline()
-        self._stock = PhraseQueue()
-        self._answering = CallResponse()
-        self._orders = RequestBuilder(self._parameters, self._answering.listener)
+        self._queue = PhraseQueue()
+        self._call_response = CallResponse()
+        self._builder = RequestBuilder(self._parameters, self._call_response.midi_input)
         self._current: Placed | None = None
         self._programs: dict[int, int] = {}
         self._muted: frozenset[str] = frozenset()
         self._cut = False
         """Go on to another phrase at the next bar line, as soon as there is one."""
-        self._is_ordered = False
-        self._spare_ordered: str | None = None
-        self._thrift = LatencyBudget(self._notices.put)
+        self._is_requested = False
+        self._spare_requested: str | None = None
+        self._budget = LatencyBudget(self._notices.put)
         self._done_at = 0
         """When the worker was last done with something, in samples."""
         self.refusal = ""
@@ -132,12 +132,7 @@ class Engine(NoteSource):
 
     def notices(self) -> list[str]:
         """What there is to say since the last call: a failed phrase, an odd loop."""
-        told = []
-        while True:
-            try:
-                told.append(self._notices.get_nowait())
-            except Empty:
-                return told
+        return drained(self._notices)
 
     # musical moves, all heard at the next bar line unless said otherwise
 
@@ -147,11 +142,11 @@ class Engine(NoteSource):
 
     def loop_phrase(self, on: bool) -> None:
         """Repeat the phrase that plays until switched off."""
-        self._commands.put(lambda: setattr(self._stock, "looping", on))
+        self._commands.put(lambda: setattr(self._queue, "looping", on))
 
     def freeze(self, on: bool) -> None:
         """Write nothing new: the last phrases go round."""
-        self._commands.put(lambda: setattr(self._stock, "frozen", on))
+        self._commands.put(lambda: setattr(self._queue, "frozen", on))
 
     def mute(self, role: str, on: bool) -> None:
         """Silence a role, now."""
@@ -169,7 +164,7 @@ class Engine(NoteSource):
 
     def end_call(self) -> None:
         """The phrase that comes in is over: answer on the next quarter."""
-        self._commands.put(self._answering.listener.finish)
+        self._commands.put(self._call_response.midi_input.finish)
 
     # the stream
 
@@ -177,21 +172,21 @@ class Engine(NoteSource):
         """Events of this block in order of offset, each 0 to ``block.num_samples`` - 1. Never blocks
         unless ``offline``."""
         self._head.out = []
-        self._take_in(transport)
+        self._run_commands(transport)
         edges = [(0, transport), *((min(max(o, 0), block.num_samples), t) for o, t in block.changes)]
         for index, (first, now) in enumerate(edges):
             stop = edges[index + 1][0] if index + 1 < len(edges) else block.num_samples
-            self._hear(now, block, first, stop)
+            self._receive(now, block, first, stop)
             if now.is_playing:
                 self._check_loop(now)
             else:
-                self._stock.state = "stopped"
+                self._queue.state = "stopped"
             self._head.segment(now, first, stop)
         self._samples += block.num_samples
         last = edges[-1][1]
         if not self._offline:
-            self._order_ahead(last)
-        self._tell(last)
+            self._request_ahead(last)
+        self._update_status(last)
         return self._head.out
 
     def render_block(self, transport: Transport, block: Block) -> np.ndarray:
@@ -209,12 +204,12 @@ class Engine(NoteSource):
     @property
     def num_written(self) -> Mapping[str, int]:
         """How many phrases were written with how many candidates, and unheard."""
-        return self._thrift.num_written
+        return self._budget.num_written
 
     @property
     def is_ready(self) -> bool:
         """A phrase waits to be played: starting now starts with music."""
-        return bool(self._stock.ready) or bool(self._timeline)
+        return bool(self._queue.ready) or bool(self._timeline)
 
     # what the playhead reads
 
@@ -223,7 +218,7 @@ class Engine(NoteSource):
     ) -> tuple[Stretch, float]:
         """See :class:`~melodygen.live.playhead.NoteSource`. Lays what is missing."""
         self._answer_if_due(cursor, sample, transport)
-        can_follow = self._offline or self._stock.has(transport.meter)
+        can_follow = self._offline or self._queue.has(transport.meter)
         if self._cut and can_follow and is_bar_line(transport, cursor, grain):
             self._cut = False
             self._head.release(sample(cursor))
@@ -232,7 +227,7 @@ class Engine(NoteSource):
         until = placed.end
         if self._cut:
             until = next_bar_line(transport, cursor, grain) - grain
-        if self._answering.due is not None:
+        if self._call_response.due is not None:
             until = min(until, math.floor(cursor + grain) + 1.0 - grain)
         self._enter(placed, sample(max(placed.start, cursor)))
         return placed, until
@@ -272,72 +267,62 @@ class Engine(NoteSource):
         earlier, later = self._timeline.around(cursor, grain)
         if self._parameters["mode"] == "answer":  # an answer may come on any quarter
             return self._timeline.put(rest(cursor, min(math.floor(cursor + grain) + 1.0, later)))
-        phrase = self._stock.follow(transport.meter)
+        phrase = self._queue.follow(transport.meter)
         if phrase is None and self._offline:
             self._write_now(transport)
-            phrase = self._stock.follow(transport.meter)
+            phrase = self._queue.follow(transport.meter)
         if phrase is None:
-            phrase = self._stock.make_do(transport.meter, self._parameters["late"] == "repeat")
+            phrase = self._queue.fill_gap(transport.meter, self._parameters["late"] == "repeat")
         if phrase is None:
             return self._timeline.put(rest(cursor, min(start + transport.bar_quarters, later)))
         placed = self._without_given(place(phrase, start, *self._feel()))
         return self._timeline.put(replace(placed, start=max(start, earlier), end=min(placed.end, later)))
 
     def _write_now(self, transport: Transport) -> None:
-        result = self._worker.now(self._orders.next(transport, self._stock.newest))
+        result = self._worker.now(self._builder.next(transport, self._queue.newest))
         if result.phrase is not None and result.phrase.meter == transport.meter:
-            self._stock.ready.append(result.phrase)
+            self._queue.ready.append(result.phrase)
         else:
             self._notices.put(f"no phrase: {result.error or 'the model wrote another meter'}")
 
     def _without_given(self, placed: Placed) -> Placed:
-        """What the player gave is the player's: only what was written around it is played."""
-        if (
-            placed.phrase is None
-            or self._parameters["mode"] != "accompany"
-            or placed.phrase.request.given is None
-        ):
+        """The player plays what was given: only what was written around it is played here."""
+        request = None if placed.phrase is None else placed.phrase.request
+        if request is None or request.given is None or self._parameters["mode"] != "accompany":
             return placed
-        given = [ROLES.index(r) for r in placed.phrase.request.given_roles]
-        keep = ~np.isin(placed.voice, given)
-        columns = {n: getattr(placed, n)[keep] for n in ("onset", "offset", "voice", "pitch", "velocity")}
-        return replace(placed, **columns)
+        return without_roles(placed, request.given_roles)
 
     def _feel(self) -> tuple[float, float]:
         return self._parameters.number("swing"), self._parameters.number("humanize")
 
     # commands, run by process() in its own thread
 
-    def _take_in(self, transport: Transport) -> None:
-        while True:
-            try:
-                command = self._commands.get_nowait()
-            except Empty:
-                break
+    def _run_commands(self, transport: Transport) -> None:
+        for command in drained(self._commands):
             command()
         while (result := self._worker.poll()) is not None:
             self._accept(result, transport)
 
     def _leave(self) -> None:
-        self._cut = self._stock.leaving = True
+        self._cut = self._queue.leaving = True
 
     def _rewrite(self) -> None:
         """What was written for other parameters is dropped."""
         self._worker.drop()
-        self._orders.version += 1
-        self._stock.ready.clear()
-        self._stock.spares.clear()
-        self._answering.forget()
-        self._is_ordered, self._spare_ordered, self._retry_at = False, None, 0
+        self._builder.version += 1
+        self._queue.ready.clear()
+        self._queue.spares.clear()
+        self._call_response.forget()
+        self._is_requested, self._spare_requested, self._retry_at = False, None, 0
 
     def _change_style(self) -> None:
-        spares = dict(self._stock.spares)
+        spares = dict(self._queue.spares)
         self._rewrite()
         spare = spares.pop(str(self._parameters["style"]), None)
-        self._stock.spares = spares
+        self._queue.spares = spares
         if spare is not None:
-            self._stock.ready.append(spare)
-        if self._stock.current is not None:
+            self._queue.ready.append(spare)
+        if self._queue.current is not None:
             self._leave()
 
     def _mute(self, role: str, on: bool) -> None:
@@ -346,54 +331,51 @@ class Engine(NoteSource):
             self._head.release(0, self._channels[role])
 
     def _vary(self) -> None:
-        if self._stock.current is not None:
-            self._post(self._orders.variation(self._stock.current))
+        if self._queue.current is not None:
+            self._post(self._builder.variation(self._queue.current))
 
     def _undo(self) -> None:
-        if self._stock.undo():
+        if self._queue.undo():
             self._leave()
 
-    # ordering
+    # requests to the writer
 
-    def _order_ahead(self, transport: Transport) -> None:
+    def _request_ahead(self, transport: Transport) -> None:
         """Keep some phrases ready beyond what is laid; then the spare ones."""
-        stock = self._stock
-        if stock.frozen or self._is_ordered or self._samples < self._retry_at:
+        queue = self._queue
+        if queue.frozen or self._is_requested or self._samples < self._retry_at:
             return
         if self._parameters["mode"] == "answer":
             return
         # what accompanies is written to what was heard last, so not long ahead
         wanted = 1 if self._parameters["mode"] == "accompany" else PHRASES_AHEAD
-        if sum(p.request.bars for p in stock.ready) < wanted * self._parameters.number("bars_per_phrase"):
-            self._is_ordered = True
-            must_begin = not stock.ready and (self._cut or stock.current is None)
-            has_opening = (
-                self._parameters["opening"] and self._parameters.number("bars_per_phrase") > OPENING_BARS
-            )
+        if sum(p.request.bars for p in queue.ready) < wanted * self._parameters.number("bars_per_phrase"):
+            self._is_requested = True
+            must_begin = not queue.ready and (self._cut or queue.current is None)
+            is_long = self._parameters.number("bars_per_phrase") > OPENING_BARS
+            has_opening = self._parameters["opening"] and is_long
             if must_begin and has_opening:
-                self._post(self._orders.opening(transport, stock.newest))
+                self._post(self._builder.opening(transport, queue.newest))
             else:
-                following = self._orders.next(transport, stock.newest)
+                following = self._builder.next(transport, queue.newest)
                 playing = following.quarters * 60.0 / transport.qpm
-                ahead = (
-                    math.inf if must_begin else self._seconds_ahead(transport)
-                )  # what must begin is waited for
-                self._post(self._thrift.in_time(following, playing, ahead, bool(self._parameters["opening"])))
-        elif self._spare_ordered is None:
-            missing = [s for s in self._standby if s not in stock.spares and s != self._parameters["style"]]
+                # what must begin is waited for
+                ahead = math.inf if must_begin else self._seconds_ahead(transport)
+                self._post(self._budget.in_time(following, playing, ahead, bool(self._parameters["opening"])))
+        elif self._spare_requested is None:
+            missing = [s for s in self._standby if s not in queue.spares and s != self._parameters["style"]]
             if missing:
-                self._spare_ordered = missing[0]
-                spare = self._orders.spare(transport, stock.current, missing[0])
-                self._post(
-                    self._thrift.pace.fit(spare, spare.quarters * 60.0 / transport.qpm, may_be_unheard=False)
-                )
+                self._spare_requested = missing[0]
+                spare = self._builder.spare(transport, queue.current, missing[0])
+                playing = spare.quarters * 60.0 / transport.qpm
+                self._post(self._budget.speed.fit(spare, playing, may_be_unheard=False))
 
-    def _post(self, order: PhraseRequest) -> None:
-        self._worker.post(replace(order, posted=self._samples))
+    def _post(self, task: PhraseRequest) -> None:
+        self._worker.post(replace(task, posted=self._samples))
 
     def _seconds_ahead(self, transport: Transport) -> float:
         """How long what is written lasts."""
-        quarters = sum(p.length_quarters for p in self._stock.ready)
+        quarters = sum(p.length_quarters for p in self._queue.ready)
         if self._head.is_playing:
             now, grain = self._head.expected, 1e-6
             end = next_bar_line(transport, now, grain) if self._cut else self._timeline.reach(now, grain)
@@ -401,30 +383,26 @@ class Engine(NoteSource):
         return quarters * 60.0 / transport.qpm
 
     def _accept(self, result: Result, transport: Transport) -> None:
-        purpose, phrase = result.order.purpose, result.phrase
+        purpose, phrase = result.task.purpose, result.phrase
         if phrase is not None:
-            begun = max(result.order.posted, self._done_at)
-            self._thrift.pace.learn(result.order, (self._samples - begun) / self._sample_rate)
+            begun = max(result.task.posted, self._done_at)
+            self._budget.speed.learn(result.task, (self._samples - begun) / self._sample_rate)
         self._done_at = self._samples
         if purpose == "spare":
-            self._spare_ordered = None
-            if phrase is not None and result.order.version == self._orders.version:
-                self._stock.spares[phrase.request.style] = phrase
+            self._spare_requested = None
+            if phrase is not None and result.task.version == self._builder.version:
+                self._queue.spares[phrase.request.style] = phrase
             return
-        if result.order.version != self._orders.version:
+        if result.task.version != self._builder.version:
             return
         if purpose in ("next", "opening"):
-            self._is_ordered = False
+            self._is_requested = False
         if result.abandoned:
             return
         if phrase is None:
-            request = result.order.request
-            if (
-                result.is_hopeless
-                and self._stock.newest is None
-                and request.given is None
-                and request.prompt is None
-            ):
+            request = result.task.request
+            is_plain = request.given is None and request.prompt is None
+            if result.is_hopeless and is_plain and self._queue.newest is None:
                 self.refusal = result.error
             self._notices.put(f"no phrase written: {result.error}")
             self._retry_at = self._samples + round(self._retry_seconds * self._sample_rate)
@@ -435,94 +413,86 @@ class Engine(NoteSource):
             given = f"{phrase.meter[0]}/{phrase.meter[1]}"
             self._notices.put(f"a phrase in {given} was dropped: the host plays {transport.meter}")
         elif purpose == "vary":
-            self._stock.ready.appendleft(phrase)
-            self._stock.leaving = True
+            self._queue.ready.appendleft(phrase)
+            self._queue.leaving = True
         elif purpose == "more":
             self._answer_goes_on(phrase)
         elif purpose.startswith("answer"):
-            self._answering.take(result.order, phrase)
+            self._call_response.take(result.task, phrase)
         else:
-            self._thrift.count(result.order)
-            self._stock.ready.append(phrase)
+            self._budget.count(result.task)
+            self._queue.ready.append(phrase)
 
     # call and response
 
-    def _hear(self, transport: Transport, block: Block, first: int, stop: int) -> None:
-        listener = self._answering.listener
+    def _receive(self, transport: Transport, block: Block, first: int, stop: int) -> None:
+        midi_input = self._call_response.midi_input
         per_quarter = transport.samples_per_quarter(self._sample_rate)
         for offset, message in block.midi_in:
             if first <= offset < stop or (offset >= stop == block.num_samples):
-                listener.hear(transport.position_quarters + (offset - first) / per_quarter, message)
+                midi_input.receive(transport.position_quarters + (offset - first) / per_quarter, message)
         if self._parameters["mode"] != "answer":
-            listener.drop_call()
+            midi_input.drop_call()
         elif transport.is_playing:
             end = transport.position_quarters + (stop - first) / per_quarter
-            draft = self._answering.listen(end, self._parameters.number("answer_rest"))
+            draft = self._call_response.advance(end, self._parameters.number("answer_rest"))
             if draft is not None:
-                if self._answering.has_draft:  # else what is in hand is better than nothing
+                if self._call_response.has_draft:  # else what is in hand is better than nothing
                     self._worker.drop()
                 self._answer(draft, transport)
 
     def _answer(self, call: Call, transport: Transport) -> None:
-        order = self._orders.answer(call, transport, self._stock.current)
-        self._answering.asked(order, call)
-        self._post(order)
+        task = self._builder.answer(call, transport, self._queue.current)
+        self._call_response.asked(task, call)
+        self._post(task)
 
     def _answer_if_due(self, cursor: float, sample: SampleOf, transport: Transport) -> None:
         """On a quarter, and as soon as it is written, the answer begins. Playing on takes it away."""
-        call = self._answering.due
+        call = self._call_response.due
         if call is None or abs(cursor - round(cursor)) > 1e-6:
             return
-        if self._answering.listener.is_playing:
-            self._answering.due = None
+        if self._call_response.midi_input.is_playing:
+            self._call_response.due = None
             return
-        if self._offline and not self._answering.has_draft:
-            order = self._orders.answer(call, transport, self._stock.current)
-            self._answering.asked(order, call)
-            phrase = self._worker.now(order).phrase
+        if self._offline and not self._call_response.has_draft:
+            task = self._builder.answer(call, transport, self._queue.current)
+            self._call_response.asked(task, call)
+            phrase = self._worker.now(task).phrase
             if phrase is not None:
-                self._answering.take(order, phrase)
-        phrase = self._answering.answer()
+                self._call_response.take(task, phrase)
+        phrase = self._call_response.answer()
         if phrase is None:
             return
         self._head.release(sample(cursor))
         self._timeline.cut(cursor)
-        self._stock.remember(phrase)
+        self._queue.remember(phrase)
         self._timeline.put(place(phrase, cursor, *self._feel()))
-        more = self._orders.rest_of_answer(call, phrase, transport)
+        more = self._builder.rest_of_answer(call, phrase, transport)
         if more is None:
             return
         if not self._offline:
             self._worker.drop()
             playing, ahead = (q * 60.0 / transport.qpm for q in (more.quarters, phrase.length_quarters))
-            self._post(self._thrift.pace.fit(more, playing, ahead))
+            self._post(self._budget.speed.fit(more, playing, ahead))
         elif (rest_of_it := self._worker.now(more).phrase) is not None:
             self._answer_goes_on(rest_of_it)
 
     def _answer_goes_on(self, phrase: Phrase) -> None:
         """Behind the opening, if that still plays; else the answer was only that."""
-        opening = self._stock.current
+        opening = self._queue.current
         end = None if opening is None else self._timeline.end_of(opening)
         if end is not None and self._head.expected < end - HURRY_QUARTERS:
-            self._stock.remember(phrase)
+            self._queue.remember(phrase)
             self._timeline.put(place(phrase, end, *self._feel()))
 
-    def _tell(self, transport: Transport) -> None:
+    def _update_status(self, transport: Transport) -> None:
         phrase = self._current.phrase if self._current is not None else None
-        stock = self._stock
+        queue = self._queue
         self.status = Status(
-            self._head.expected if self._head.is_playing else transport.position_quarters,
-            transport.qpm,
-            stock.state if transport.is_playing else "stopped",
+            self._head.expected if self._head.is_playing else transport.position_quarters, transport.qpm,
+            queue.state if transport.is_playing else "stopped",
             phrase.request.style if phrase is not None else str(self._parameters["style"]),
-            stock.num_laid,
-            phrase.style_probability if phrase is not None else None,
-            len(stock.ready),
-            tuple(sorted(stock.spares)),
-            tuple(sorted(self._muted)),
-            stock.looping,
-            stock.frozen,
-            stock.num_repeats,
-            stock.num_gaps,
-            self._thrift.hurry,
-        )
+            queue.num_laid, phrase.style_probability if phrase is not None else None,
+            len(queue.ready), tuple(sorted(queue.spares)), tuple(sorted(self._muted)),
+            queue.looping, queue.frozen, queue.num_repeats, queue.num_gaps, self._budget.hurry,
+        )  # fmt: skip

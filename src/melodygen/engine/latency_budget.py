@@ -20,11 +20,9 @@ SLOWER, QUICKER = 0.5, 0.2
 """How much of a surprise is believed: a machine that slows down is believed sooner than one that recovers."""
 
 
-def effort(order: PhraseRequest) -> float:
-    """What a round of an order costs, in bars of one candidate that nobody hears."""
-    return order.request.bars * (ONE_STREAM + EACH_STREAM * order.candidates) + (
-        0.0 if order.quick else HEARING
-    )
+def effort(task: PhraseRequest) -> float:
+    """What a round of a task costs, in bars of one candidate that nobody hears."""
+    return task.request.bars * (ONE_STREAM + EACH_STREAM * task.candidates) + (0.0 if task.quick else HEARING)
 
 
 class WritingSpeed:
@@ -33,32 +31,32 @@ class WritingSpeed:
     def __init__(self) -> None:
         self._seconds: float | None = None
 
-    def learn(self, order: PhraseRequest, seconds: float) -> None:
-        """An order took so long."""
-        pace = seconds / effort(order)
+    def learn(self, task: PhraseRequest, seconds: float) -> None:
+        """A task took so long."""
+        pace = seconds / effort(task)
         if self._seconds is None:
             self._seconds = pace
         else:
             self._seconds += (SLOWER if pace > self._seconds else QUICKER) * (pace - self._seconds)
 
-    def seconds(self, order: PhraseRequest) -> float:
+    def seconds(self, task: PhraseRequest) -> float:
         """Forecast; 0 while nothing is known."""
-        return (self._seconds or 0.0) * effort(order)
+        return (self._seconds or 0.0) * effort(task)
 
     def fit(
-        self, order: PhraseRequest, playing: float, ahead: float = math.inf, may_be_unheard: bool = True
+        self, task: PhraseRequest, playing: float, ahead: float = math.inf, may_be_unheard: bool = True
     ) -> PhraseRequest:
-        """The most of ``order`` that is written in time: while it plays, ``playing`` seconds, and while what is written
+        """The most of ``task`` that is written in time: while it plays, ``playing`` seconds, and while what is written
         already plays, ``ahead`` seconds. As many candidates as there is time for, down to one; then one that no
         classifier hears. Where only ``ahead`` is short, and its length free, half of its bars, and half again."""
         room = SHARE * min(playing, ahead)
-        if self.seconds(order) <= room:
-            return order
-        for candidates in range(order.candidates - 1, 0, -1):
-            fewer = replace(order, candidates=candidates, max_rounds=1)
+        if self.seconds(task) <= room:
+            return task
+        for candidates in range(task.candidates - 1, 0, -1):
+            fewer = replace(task, candidates=candidates, max_rounds=1)
             if self.seconds(fewer) <= room:
                 return fewer
-        least = replace(order, candidates=1, max_rounds=1, quick=may_be_unheard)
+        least = replace(task, candidates=1, max_rounds=1, quick=may_be_unheard)
         if (
             not may_be_unheard or self.seconds(least) > playing
         ):  # shorter ones would come no sooner one after the other
@@ -69,36 +67,36 @@ class WritingSpeed:
 
 
 class LatencyBudget:
-    """Orders no more than there is time for, and says so. ``hurry``: how the next phrase is written where that is less
+    """Tasks no more than there is time for, and says so. ``hurry``: how the next phrase is written where that is less
     than was asked for. ``num_written`` counts phrases by how they were written."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self.pace = WritingSpeed()
+        self.speed = WritingSpeed()
         self.hurry = ""
         self.num_written: Counter[str] = Counter()
         self._say = say
         self._fewest_told = math.inf
 
-    def count(self, order: PhraseRequest) -> None:
+    def count(self, task: PhraseRequest) -> None:
         """It is written."""
-        by = "unheard" if order.quick else f"of {order.candidates}"
-        self.num_written["opening" if order.purpose == "opening" else by] += 1
+        by = "unheard" if task.quick else f"of {task.candidates}"
+        self.num_written["opening" if task.purpose == "opening" else by] += 1
 
     def in_time(
-        self, order: PhraseRequest, playing: float, ahead: float, may_be_unheard: bool
+        self, task: PhraseRequest, playing: float, ahead: float, may_be_unheard: bool
     ) -> PhraseRequest:
-        """As much of the order as can be written before it is due: in the long run that is while a phrase plays, and
+        """As much of the task as can be written before it is due: in the long run that is while a phrase plays, and
         where less than that is written ahead, before that is played."""
-        lasting = self.pace.fit(order, playing, may_be_unheard=may_be_unheard)
+        lasting = self.speed.fit(task, playing, may_be_unheard=may_be_unheard)
         self.hurry = ""
-        if lasting != order:
-            number = f"{lasting.candidates} of {order.candidates} candidates"
-            self.hurry = "unheard" if lasting.quick and not order.quick else number
+        if lasting != task:
+            number = f"{lasting.candidates} of {task.candidates} candidates"
+            self.hurry = "unheard" if lasting.quick and not task.quick else number
         fewest = 0 if lasting.quick else lasting.candidates
         if self.hurry and fewest < self._fewest_told:
             self._fewest_told = fewest
             self._say(
-                f"writing {order.request.bars} bars takes this machine {self.pace.seconds(order):.1f} s, playing them "
+                f"writing {task.request.bars} bars takes this machine {self.speed.seconds(task):.1f} s, playing them "
                 f"{playing:.1f} s: from now on {self.hurry}"
             )
-        return self.pace.fit(order, playing, ahead, may_be_unheard)
+        return self.speed.fit(task, playing, ahead, may_be_unheard)

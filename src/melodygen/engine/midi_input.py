@@ -1,6 +1,6 @@
 """What comes in: notes by position, where a phrase of the player ends, and what it says as a Score.
 
-Positions are in quarters of the host's transport. Going back or jumping drops what is half heard.
+Positions are in quarters of the host's transport. Going back or jumping drops what is incomplete.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class MidiInput:
     def is_playing(self) -> bool:
         return bool(self._held or self._notes)
 
-    def hear(self, position: float, message: MidiBytes) -> None:
+    def receive(self, position: float, message: MidiBytes) -> None:
         if position < self._position - 0.01:
             self._held.clear()
             self._notes.clear()
@@ -153,7 +153,7 @@ class MidiInput:
         self.drop_call()
         return call
 
-    def heard_bars(self, transport: Transport, bars: int) -> Score | None:
+    def last_bars(self, transport: Transport, bars: int) -> Score | None:
         """The last whole ``bars`` bars of what came in; None if nothing did."""
         bar = transport.bar_quarters
         passed = math.floor((transport.position_quarters - transport.bar_start_quarters + 0.5) / bar)

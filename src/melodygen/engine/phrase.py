@@ -102,3 +102,10 @@ def joined(first: Score, second: Score) -> Score:
             notes = np.concatenate([tracks[track.role].notes, notes])
         tracks[track.role] = replace(tracks.get(track.role, track), notes=notes)
     return replace(first, tracks=tuple(tracks.values()))
+
+
+def without_roles(placed: Placed, roles: tuple[str, ...]) -> Placed:
+    """The same without the notes of some roles."""
+    keep = ~np.isin(placed.voice, [ROLES.index(role) for role in roles])
+    columns = {n: getattr(placed, n)[keep] for n in ("onset", "offset", "voice", "pitch", "velocity")}
+    return replace(placed, **columns)

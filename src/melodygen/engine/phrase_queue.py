@@ -60,7 +60,7 @@ class PhraseQueue:
             return recent[at]
         return None
 
-    def make_do(self, meter: Meter, repeat: bool) -> Phrase | None:
+    def fill_gap(self, meter: Meter, repeat: bool) -> Phrase | None:
         """Nothing is written in time: the last phrase again, or None for a rest."""
         current = self._in(meter)
         if current is not None and repeat:

@@ -1,7 +1,7 @@
 """A writer in a process of its own, so that the thread that plays keeps its time while models compute.
 
-The child is ``python -m melodygen.engine``; orders and phrases go over its stdin and stdout as pickles
-between two ends of one program. It ends when its parent does. If it dies, the next order starts another.
+The child is ``python -m melodygen.engine``; tasks and phrases go over its stdin and stdout as pickles
+between two ends of one program. It ends when its parent does. If it dies, the next task starts another.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class ProcessWriter:
         self.styles: tuple[str, ...] = ()
         self._child = self._start()
 
-    def write(self, order: PhraseRequest) -> Phrase:
+    def write(self, task: PhraseRequest) -> Phrase:
         """See :class:`~melodygen.engine.writer.Writer`."""
         with self._lock:
             if self._closed:
                 raise MelodygenError("the writer is closed")
             if self._child.poll() is not None:
                 self._child = self._start()
-            phrase = self._ask(order)
+            phrase = self._ask(task)
         assert isinstance(phrase, Phrase)
         return phrase
 
@@ -102,33 +102,33 @@ class ProcessWriter:
         return answer
 
 
-def _serve(orders: BinaryIO, answers: BinaryIO) -> None:
+def _serve(tasks: BinaryIO, answers: BinaryIO) -> None:
     def answer(value: object) -> None:
         pickle.dump(value, answers)
         answers.flush()
 
     try:
-        writer: Writer = pickle.load(orders)()
+        writer: Writer = pickle.load(tasks)()
         answer(writer.styles)
     except Exception as error:
         answer(_plain(error))
         return
-    inbox = _Inbox(orders, writer)
-    while (order := inbox.next()) is not None:
+    inbox = _Inbox(tasks, writer)
+    while (task := inbox.next()) is not None:
         try:
             if inbox.is_unwanted:
                 raise Abandoned("no longer wanted")
-            answer(writer.write(order))
+            answer(writer.write(task))
         except Exception as error:
             answer(_plain(error))
 
 
 class _Inbox:
-    """Orders as they come, read in a thread of their own: what is in hand or waits is let go when nobody wants it any
+    """Tasks as they come, read in a thread of their own: what is in hand or waits is let go when nobody wants it any
     more, or when the parent has gone."""
 
-    def __init__(self, orders: BinaryIO, writer: Writer) -> None:
-        self._orders, self._writer = orders, writer
+    def __init__(self, tasks: BinaryIO, writer: Writer) -> None:
+        self._tasks, self._writer = tasks, writer
         self._waiting: SimpleQueue[tuple[int, PhraseRequest] | None] = SimpleQueue()
         self._in_hand = self._unwanted = 0
         threading.Thread(target=self._read, daemon=True).start()
@@ -138,8 +138,8 @@ class _Inbox:
         found = self._waiting.get()
         if found is None:
             return None
-        self._in_hand, order = found
-        return order
+        self._in_hand, task = found
+        return task
 
     @property
     def is_unwanted(self) -> bool:
@@ -150,7 +150,7 @@ class _Inbox:
         count = 0
         while True:
             try:
-                message = pickle.load(self._orders)
+                message = pickle.load(self._tasks)
             except (EOFError, OSError, pickle.UnpicklingError):
                 message = None
             if isinstance(message, PhraseRequest):
@@ -172,7 +172,7 @@ def _plain(error: Exception) -> Exception:
 
 
 def serve() -> None:
-    """Be the child: read orders from stdin, write phrases to stdout."""
+    """Be the child: read tasks from stdin, write phrases to stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
     if hasattr(os, "nice"):
         os.nice(NICENESS)

@@ -20,11 +20,11 @@ DECIDED_PER_PHRASE = ("style", "key", "tracks")
 
 
 class RequestBuilder:
-    """``version`` counts the states of the parameters: what was ordered for an earlier one no longer fits."""
+    """``version`` counts the states of the parameters: what was requested for an earlier one no longer fits."""
 
-    def __init__(self, parameters: Parameters, listener: MidiInput) -> None:
+    def __init__(self, parameters: Parameters, midi_input: MidiInput) -> None:
         self._parameters = parameters
-        self._listener = listener
+        self._midi_input = midi_input
         self.version = 0
         self.count = 0
 
@@ -97,7 +97,7 @@ class RequestBuilder:
         """Written around what the player played last, where that is asked for."""
         if self._parameters["mode"] != "accompany":
             return request
-        given = self._listener.heard_bars(transport, request.bars)
+        given = self._midi_input.last_bars(transport, request.bars)
         if given is None:
             return request
         others = tuple(r for r in request.tracks if r != "melody") or ("bass", "drums")

@@ -1,4 +1,4 @@
-"""What a host is told of the engine after each block."""
+"""What the engine reports to a host after each block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who writes phrases: any callable that takes an PhraseRequest; the models with the style loop are one.
+"""Who writes phrases: any callable that takes a PhraseRequest; the models with the style loop are one.
 
 The thread that plays never writes: a :class:`Worker` runs the writer ahead of the playhead.
 """
@@ -9,13 +9,15 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from melodygen.contracts import Generator, Renderer, StyleClassifier
 from melodygen.engine.phrase import Phrase
 from melodygen.errors import MelodygenError, UsageError
 from melodygen.generation.loop import compose
 from melodygen.request import Request
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,11 @@ class PhraseRequest:
 
 
 class Writer(Protocol):
-    """Writes one phrase for an order; may take long and may raise. Called from one thread at a time."""
+    """Writes one phrase for a task; may take long and may raise. Called from one thread at a time."""
 
     styles: tuple[str, ...]
 
-    def write(self, order: PhraseRequest) -> Phrase: ...
+    def write(self, task: PhraseRequest) -> Phrase: ...
 
     def abandon(self) -> None:
         """What is being written is no longer wanted: raise Abandoned from ``write`` soon. From any thread."""
@@ -69,26 +71,26 @@ class ModelWriter:
         self.styles = tuple(s for s in generator.styles if s in classifier.labels)
         self._abandoned = False
 
-    def write(self, order: PhraseRequest) -> Phrase:
+    def write(self, task: PhraseRequest) -> Phrase:
         """See :class:`Writer`."""
         self._abandoned = False
-        if order.quick:
-            draft = self._generator.generate(order.request, [order.seed], self._go_on)[0]
+        if task.quick:
+            draft = self._generator.generate(task.request, [task.seed], self._go_on)[0]
             if not draft.score.num_notes:
                 raise MelodygenError("an empty phrase was written")
-            return Phrase(draft.score, order.request, order.seed)
+            return Phrase(draft.score, task.request, task.seed)
         found = compose(
-            order.request,
+            task.request,
             self._generator,
             self._renderer,
             self._classifier,
-            seed=order.seed,
-            candidates=order.candidates,
-            min_style=order.min_style,
-            max_rounds=order.max_rounds,
+            seed=task.seed,
+            candidates=task.candidates,
+            min_style=task.min_style,
+            max_rounds=task.max_rounds,
             progress=lambda step, share: self._go_on(),
         )
-        return Phrase(found.score, order.request, order.seed, found.style_probability)
+        return Phrase(found.score, task.request, task.seed, found.style_probability)
 
     def abandon(self) -> None:
         self._abandoned = True
@@ -103,13 +105,22 @@ class ModelWriter:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A phrase, or why there is none. ``is_hopeless``: the order asks for what the writer cannot write."""
+    """A phrase, or why there is none. ``is_hopeless``: the task asks for what the writer cannot write."""
 
-    order: PhraseRequest
+    task: PhraseRequest
     phrase: Phrase | None
     error: str = ""
     abandoned: bool = False
     is_hopeless: bool = False
+
+
+def drained(queue: SimpleQueue[T]) -> list[T]:
+    """All that waits in a queue, taken out of it. Never blocks."""
+    found: list[T] = []
+    with suppress(Empty):
+        while True:
+            found.append(queue.get_nowait())
+    return found
 
 
 class Worker:
@@ -117,21 +128,19 @@ class Worker:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._orders: SimpleQueue[PhraseRequest | None] = SimpleQueue()
+        self._tasks: SimpleQueue[PhraseRequest | None] = SimpleQueue()
         self._results: SimpleQueue[Result] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def post(self, order: PhraseRequest) -> None:
+    def post(self, task: PhraseRequest) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="melodygen-writer", daemon=True)
             self._thread.start()
-        self._orders.put(order)
+        self._tasks.put(task)
 
     def drop(self) -> None:
         """Forget what waits to be written, and let go of what is in hand."""
-        with suppress(Empty):
-            while True:
-                self._orders.get_nowait()
+        drained(self._tasks)
         self._writer.abandon()
 
     def poll(self) -> Result | None:
@@ -140,22 +149,22 @@ class Worker:
         except Empty:
             return None
 
-    def now(self, order: PhraseRequest) -> Result:
+    def now(self, task: PhraseRequest) -> Result:
         """Write in the caller's thread: for hosts that bounce offline and may wait."""
         try:
-            return Result(order, self._writer.write(order))
+            return Result(task, self._writer.write(task))
         except Abandoned:
-            return Result(order, None, abandoned=True)
+            return Result(task, None, abandoned=True)
         except Exception as error:  # a plug-in's fault must not stop the music
             told = " ".join(f"{error}".split()) or type(error).__name__
-            return Result(order, None, told, is_hopeless=isinstance(error, UsageError))
+            return Result(task, None, told, is_hopeless=isinstance(error, UsageError))
 
     def close(self) -> None:
         """Ask the thread to end; it ends when the phrase in hand is written."""
         if self._thread is not None:
-            self._orders.put(None)
+            self._tasks.put(None)
         self._writer.close()
 
     def _run(self) -> None:
-        while (order := self._orders.get()) is not None:
-            self._results.put(self.now(order))
+        while (task := self._tasks.get()) is not None:
+            self._results.put(self.now(task))
