@@ -505,6 +505,16 @@ def test_parameters_check_and_describe_themselves() -> None:
         engine.set_parameter("key", "H moll")
 
 
+def test_sampling_is_the_style_s_unless_it_is_set() -> None:
+    engine = offline()
+    request = engine._builder.next(Transport(), None).request
+    assert request.temperature is None and request.top_p is None and request.swing == 0.5
+    engine.set_parameter("temperature", 0.7)
+    assert engine._builder.next(Transport(), None).request.temperature == 0.7
+    engine.set_parameter("temperature", None)
+    assert engine._builder.next(Transport(), None).request.temperature is None
+
+
 def test_seed_cannot_change_while_playing() -> None:
     engine = offline()
     engine.process(Transport(), Block(64))

@@ -1,0 +1,69 @@
+"""``melodygen live`` without a port: options become parameters, the session plays, the report says what was sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from livehost import Scribe
+
+from melodygen.cli import live_run
+from melodygen.cli.live_run import LiveOptions, run_live
+from melodygen.errors import UsageError
+from melodygen.live.transport import MidiBytes
+from melodygen.services.models import ModelNames
+
+
+class Wire:
+    """An output that keeps what is sent."""
+
+    name = "wire"
+
+    def __init__(self) -> None:
+        self.sent: list[MidiBytes] = []
+
+    def send(self, message: MidiBytes) -> bool:
+        self.sent.append(message)
+        return True
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    output = Wire()
+
+    @contextmanager
+    def open_outputs(*_: Any) -> Iterator[tuple[Wire, list[Any]]]:
+        yield output, []
+
+    monkeypatch.setattr(live_run, "open_outputs", open_outputs)
+    monkeypatch.setattr(live_run, "ProcessWriter", lambda load: Scribe())
+    return output
+
+
+def test_plays_until_and_reports(wire: Wire, capsys: pytest.CaptureFixture[str]) -> None:
+    parameters = {"style": "jazz", "bars_per_phrase": 1, "swing": 0.6, "tracks": "melody", "seed": 3}
+    run_live(LiveOptions(ModelNames(), parameters, until=2, tempo=300.0, quiet=True, json_=True))
+    report = json.loads(capsys.readouterr().out)
+    assert report["quarters"] == pytest.approx(8.0, abs=0.1) and report["phrases"] >= 1
+    assert any(message[0] & 0xF0 == 0x90 for message in wire.sent)
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters", "words"),
+    [
+        ({}, {"style": "jaz"}, "did you mean 'jazz'"),
+        ({}, {"swing": 0.9}, "swing 0.9 is not possible; give 0.5 to 0.75"),
+        ({}, {"mode": "answer"}, "--input NAME"),
+        ({"tempo": 5.0}, {}, "tempo 5"),
+        ({"sync": "x", "count_in": 1}, {}, "--count-in"),
+        ({"channels": "drums=17"}, {}, "channel of drums 17"),
+    ],
+)
+def test_wrong_options_are_named_before_anything_is_opened(
+    options: dict[str, Any], parameters: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        run_live(LiveOptions(ModelNames(), {"style": "jazz", **parameters}, **options))
