@@ -84,7 +84,6 @@ EXCEPTIONS = {
     "tokens.grammar.Grammar.allowed",
     # temporary: to be split where training and its data are cleaned up
     "analysis.chords.chord_changes",
-    "data.dataset.ExampleSampler.build",
     "generation.loop._round",
     "generation.prompt.TokenPlan.__init__",
     "training.classifier.fine_tuning.train_classifier",
