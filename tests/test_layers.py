@@ -79,9 +79,6 @@ EXCEPTIONS = {
     "generation.loop.compose",
     # the operator's arguments are fixed by the kernel it calls
     "nets.float16_step.write_one",
-    # one state machine over tokens: split, its states would have to travel
-    "tokens.codec.decode",
-    "tokens.grammar.Grammar.allowed",
     # temporary: to be split where training and its data are cleaned up
     "analysis.chords.chord_changes",
     "generation.loop._round",
