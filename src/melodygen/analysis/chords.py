@@ -73,35 +73,13 @@ def chord_changes(table: Columns, change_cost: float = 0.12, least_fit: float = 
     one_voice = len(table.roles) - ("drums" in table.roles) == 1
     if len(table.chords) or not len(pitched) or (one_voice and len(pitched) < 1.3 * max(onsets, 1)):
         return table.chords
-    # spans: half bars, or whole ones
-    size = np.diff(table.bar_starts)
-    halved = (_BEATS[table.meters] % 2 == 0) & (size >= 36)
-    bar = np.repeat(np.arange(table.num_bars), 1 + halved)
-    step = np.where(halved, size // 2, size)[bar]
-    begin = np.cumsum(step) - step
-    # each note in each span that it sounds in
-    end = onset + _DURATIONS[table.duration[pitched]]
-    first = np.searchsorted(begin, onset, side="right") - 1
-    count = np.searchsorted(begin, end) - first
-    note = np.repeat(np.arange(len(pitched)), count)
-    span = first[note] + np.arange(len(note)) - np.repeat(np.cumsum(count) - count, count)
-    overlap = np.minimum(end[note], (begin + step)[span]) - np.maximum(onset[note], begin[span])
-    amount = np.minimum(overlap, 24) * np.where(onset[note] == begin[span], 1.5, 1.0)
-    pitch = table.pitch[pitched][note]
-    weights = np.bincount(span * 12 + pitch % 12, amount, len(begin) * 12).reshape(-1, 12)
-    order = np.argsort(span * 128 + pitch, kind="stable")
-    lowest = order[np.diff(span[order], prepend=-1) > 0]
-    heard = span[lowest]
-    weights[heard, pitch[lowest] % 12] += amount[lowest]
-    weights = weights[heard]  # halves and wholes: sums of squares are exact
-    weights /= np.sqrt((weights * weights).sum(axis=1, keepdims=True))
+    bars, places, weights = _span_weights(table, pitched, onset)
     fit = weights @ _TEMPLATES.T + _PRIORS
     best = fit.argmax(axis=1)
     top = fit[np.arange(len(fit)), best]
     close = (fit > top[:, None] - 1e-9).sum(axis=1) > 1
     held = -1
     rows: list[tuple[int, int, int, int]] = []
-    bars, places = bar[heard].tolist(), (begin - table.bar_starts[bar])[heard].tolist()
     for index, (chosen, value, tied) in enumerate(
         zip(best.tolist(), top.tolist(), close.tolist(), strict=True)
     ):
@@ -120,3 +98,38 @@ def chord_changes(table: Columns, change_cost: float = 0.12, least_fit: float = 
             rows.append((bars[index], places[index], *_NAMES[chosen]))
             held = chosen
     return np.array(rows, dtype=np.int64).reshape(-1, 4)
+
+
+def _span_weights(
+    table: Columns, pitched: Ints, onset: Ints
+) -> tuple[list[int], list[int], NDArray[np.float64]]:
+    """Return bar, position and pitch-class weights (N, 12) of each half bar (or whole bar) in which notes sound.
+
+    Args:
+        table: the piece.
+        pitched: indices of its pitched notes.
+        onset: onset of each of them, in positions from the beginning of the piece.
+    """
+    # spans: half bars, or whole ones
+    size = np.diff(table.bar_starts)
+    halved = (_BEATS[table.meters] % 2 == 0) & (size >= 36)
+    bar = np.repeat(np.arange(table.num_bars), 1 + halved)
+    step = np.where(halved, size // 2, size)[bar]
+    begin = np.cumsum(step) - step
+    # each note in each span that it sounds in
+    end = onset + _DURATIONS[table.duration[pitched]]
+    first = np.searchsorted(begin, onset, side="right") - 1
+    count = np.searchsorted(begin, end) - first
+    note = np.repeat(np.arange(len(pitched)), count)
+    span = first[note] + np.arange(len(note)) - np.repeat(np.cumsum(count) - count, count)
+    overlap = np.minimum(end[note], (begin + step)[span]) - np.maximum(onset[note], begin[span])
+    amount = np.minimum(overlap, 24) * np.where(onset[note] == begin[span], 1.5, 1.0)
+    pitch = table.pitch[pitched][note]
+    weights = np.bincount(span * 12 + pitch % 12, amount, len(begin) * 12).reshape(-1, 12)
+    order = np.argsort(span * 128 + pitch, kind="stable")
+    lowest = order[np.diff(span[order], prepend=-1) > 0]
+    sounding = span[lowest]
+    weights[sounding, pitch[lowest] % 12] += amount[lowest]
+    weights = weights[sounding]  # halves and wholes: sums of squares are exact
+    weights /= np.sqrt((weights * weights).sum(axis=1, keepdims=True))
+    return bar[sounding].tolist(), (begin - table.bar_starts[bar])[sounding].tolist(), weights
