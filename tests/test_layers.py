@@ -80,7 +80,6 @@ EXCEPTIONS = {
     # the operator's arguments are fixed by the kernel it calls
     "nets.float16_step.write_one",
     # temporary: to be split where training and its data are cleaned up
-    "analysis.chords.chord_changes",
     "generation.loop._round",
     "generation.prompt.TokenPlan.__init__",
     "training.classifier.fine_tuning.train_classifier",
