@@ -73,3 +73,7 @@ class CorpusError(MelodygenError):
 
 class PortError(MelodygenError):
     """A MIDI port that does not exist, is busy, or a backend that is not installed."""
+
+
+class LibraryError(MelodygenError):
+    """A library that is missing, empty, locked or of another model, or a question it cannot answer."""
