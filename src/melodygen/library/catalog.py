@@ -54,10 +54,14 @@ class Catalog:
     def __init__(self, path: Path, create: bool = False) -> None:
         """Raises LibraryError for a file that is missing, no catalogue, or of another version."""
         if not create and not path.is_file():
-            raise LibraryError(f"{path.parent}: no library there; make one with: melodygen library add FOLDER")
+            raise LibraryError(
+                f"{path.parent}: no library there; make one with: melodygen library add FOLDER"
+            )
         self.path = path
         try:
-            self._db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA foreign_keys = ON")
@@ -209,7 +213,10 @@ class Catalog:
         self.change("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?, ?)", (path, *stamp, reason))
 
     def skipped(self) -> Mapping[str, tuple[int, int, str]]:
-        return {p: (s, m, r) for p, s, m, r in self.rows("SELECT path, size_bytes, modified_ns, reason FROM skipped")}
+        return {
+            p: (s, m, r)
+            for p, s, m, r in self.rows("SELECT path, size_bytes, modified_ns, reason FROM skipped")
+        }
 
     def forget_skipped(self, path: str) -> None:
         self.change("DELETE FROM skipped WHERE path = ?", (path,))
@@ -226,7 +233,9 @@ def _fact_values(facts: Facts) -> list[Any]:
 
 
 def _record(row: tuple[Any, ...], paths: tuple[str, ...]) -> TrackRecord:
-    track_id, content_hash, kind, seconds, styles, qpm, meter, tonic, mode, valence, arousal, not_music = row[:12]
+    track_id, content_hash, kind, seconds, styles, qpm, meter, tonic, mode, valence, arousal, not_music = row[
+        :12
+    ]
     parts = None if meter is None else meter.split("/")
     facts = Facts(
         kind=kind,

@@ -83,7 +83,8 @@ def chroma_of_score(score: Score) -> Floats:
             continue
         for note in track:
             first, last = (
-                score.tick_to_seconds(tick) * FRAMES_PER_SECOND for tick in (note.onset_tick, note.offset_tick)
+                score.tick_to_seconds(tick) * FRAMES_PER_SECOND
+                for tick in (note.onset_tick, note.offset_tick)
             )
             here = frames[int(first) : int(last) + 1]
             fading = (note.velocity / 127) * np.exp(-(here - int(first)) / (2 * FRAMES_PER_SECOND))
@@ -127,7 +128,9 @@ def patches_of(chroma: Floats, hop: int = PATCH_HOP) -> Floats:
     if len(chroma) < PATCH_FRAMES:
         chroma = np.resize(chroma, (PATCH_FRAMES, NUM_BINS))
     window = np.hanning(PATCH_FRAMES + 2)[1:-1].astype(np.float32)
-    cut = np.lib.stride_tricks.sliding_window_view(chroma, PATCH_FRAMES, axis=0)[::hop] * window  # P, bins, frames
+    cut = (
+        np.lib.stride_tricks.sliding_window_view(chroma, PATCH_FRAMES, axis=0)[::hop] * window
+    )  # P, bins, frames
     magnitude = np.abs(np.fft.fft(np.fft.rfft(cut, axis=2), axis=1))
     orders = np.r_[1 : _BIN_ORDERS + 1, -_BIN_ORDERS:0]
     rows = np.concatenate(

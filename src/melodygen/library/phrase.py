@@ -57,7 +57,9 @@ def find_phrase(phrase: Phrase, steps: Rows, top: int) -> list[PhraseHit]:
     best = np.minimum.reduceat(cost, steps.first)
     chosen = np.argsort(best, kind="stable")[: max(top, SHORTLIST)]
     begins, ends = steps.first[chosen], (steps.first + steps.count)[chosen]
-    last = np.array([b + int(np.argmin(cost[b:e])) for b, e in zip(begins.tolist(), ends.tolist(), strict=True)])
+    last = np.array(
+        [b + int(np.argmin(cost[b:e])) for b, e in zip(begins.tolist(), ends.tolist(), strict=True)]
+    )
     found = trace(asked, _windows(steps.matrix, begins, last, 2 * len(asked) + 1))
     onsets = None if phrase.onsets is None else np.asarray(phrase.onsets[:MAX_NOTES])
     worst = ELSE * len(asked) / 2
@@ -67,7 +69,13 @@ def find_phrase(phrase: Phrase, steps: Rows, top: int) -> list[PhraseHit]:
         first_row = int(last[i] - begins[i]) - int(pairs[-1, 1] - pairs[0, 1]) + 1
         likeness = round(max(0.0, 1.0 - total / worst), 4)
         hits.append(
-            PhraseHit(int(steps.track[chosen[i]]), first_row, int(last[i] - begins[i]) + 1, round(total, 3), likeness)
+            PhraseHit(
+                int(steps.track[chosen[i]]),
+                first_row,
+                int(last[i] - begins[i]) + 1,
+                round(total, 3),
+                likeness,
+            )
         )
     return sorted(hits, key=lambda hit: hit.cost)[:top]
 

@@ -40,7 +40,9 @@ class RowFile:
         try:
             at = first_row * self.row_bytes
             while data:
-                written = os.pwrite(handle, data, at) if hasattr(os, "pwrite") else _seek_write(handle, data, at)
+                written = (
+                    os.pwrite(handle, data, at) if hasattr(os, "pwrite") else _seek_write(handle, data, at)
+                )
                 data, at = data[written:], at + written
             os.fsync(handle)
         finally:

@@ -46,7 +46,9 @@ class Rows:
     def owner(self) -> Ints:
         """(N,): the track of each row; -1 where none owns it."""
         owner = np.full(len(self.matrix), -1, dtype=np.int64)
-        for first, count, track in zip(self.first.tolist(), self.count.tolist(), self.track.tolist(), strict=True):
+        for first, count, track in zip(
+            self.first.tolist(), self.count.tolist(), self.track.tolist(), strict=True
+        ):
             owner[first : first + count] = track
         return owner
 
@@ -122,7 +124,9 @@ class LibraryStore:
         self.catalog.put_file(path, FileStamp(track_id, *stamp))
         self.catalog.forget_skipped(path)
         for (old,) in before:
-            if old != track_id and not self.catalog.rows("SELECT 1 FROM files WHERE track_id = ? LIMIT 1", (old,)):
+            if old != track_id and not self.catalog.rows(
+                "SELECT 1 FROM files WHERE track_id = ? LIMIT 1", (old,)
+            ):
                 self.catalog.remove_track(old)
 
     def remove(self, paths: Iterable[str]) -> int:
