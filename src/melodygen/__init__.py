@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from melodygen.registry import list_styles
     from melodygen.request import Request
     from melodygen.services.generate import generate
+    from melodygen.services.library import Library
     from melodygen.services.models import load_classifier, load_generator, load_renderer, load_writer
     from melodygen.services.render import render
     from melodygen.styles.scores import StyleScores
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "services.generate": ("generate",),
+    "services.library": ("Library",),
     "services.models": ("load_classifier", "load_generator", "load_renderer", "load_writer"),
     "services.render": ("render",),
     "audio.buffer": ("Audio",),

@@ -11,6 +11,7 @@ The last note of a line has the interval ``BREAK``, which is equal to none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,9 @@ CHORDAL = 1.2
 MAX_LINES = 64
 TOGETHER_QUARTERS = 1 / 16
 """Onsets that are closer are one onset: a strummed or a played chord."""
+
+_NAME = re.compile(r"^([A-Ga-g])([#b♯♭]*)(-?\d)$")
+_STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 Notes = NDArray[np.void]
 Steps = NDArray[np.int8]
@@ -116,4 +120,37 @@ def phrase_of_score(score: Score, max_notes: int) -> Phrase:
     return Phrase(tuple(line["pitch"].tolist()), tuple(line["second"].tolist()))
 
 
-__all__ = ["BREAK", "MIN_NOTES", "STEPS_A_DOUBLING", "Phrase", "lines_of", "phrase_of_score"]
+def phrase_of_names(text: str) -> Phrase:
+    """``E5 D5 C#5`` (middle C is C4), or MIDI numbers, separated by blanks or commas; no rhythm. Raises LibraryError."""
+    pitches = []
+    for word in text.replace(",", " ").split():
+        match = _NAME.match(word)
+        if word.isdigit() and int(word) <= 127:
+            pitches.append(int(word))
+        elif match:
+            step, accidentals, octave = match.groups()
+            sharp = (
+                accidentals.count("#")
+                + accidentals.count("♯")
+                - accidentals.count("b")
+                - accidentals.count("♭")
+            )
+            pitches.append(_STEPS[step.upper()] + sharp + 12 * (int(octave) + 1))
+        else:
+            raise LibraryError(
+                f"{word!r} is no note; write names with octaves (E5 D#5 C5) or MIDI numbers (76 75 72)"
+            )
+    if not all(0 <= p <= 127 for p in pitches):
+        raise LibraryError("a note lies outside MIDI's range of 0-127 (C-1 to G9)")
+    return Phrase(tuple(pitches))
+
+
+__all__ = [
+    "BREAK",
+    "MIN_NOTES",
+    "STEPS_A_DOUBLING",
+    "Phrase",
+    "lines_of",
+    "phrase_of_names",
+    "phrase_of_score",
+]

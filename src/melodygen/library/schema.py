@@ -28,11 +28,16 @@ CREATE TABLE blobs (
   track_id INTEGER NOT NULL REFERENCES tracks ON DELETE CASCADE, name TEXT NOT NULL, data BLOB NOT NULL,
   PRIMARY KEY (track_id, name)
 );
-CREATE TABLE skipped (path TEXT PRIMARY KEY, size_bytes INTEGER, modified_ns INTEGER, reason TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE plays (listener TEXT NOT NULL, track_id INTEGER NOT NULL REFERENCES tracks ON DELETE CASCADE, played_at REAL NOT NULL);
+CREATE TABLE skipped (
+  path TEXT PRIMARY KEY, size_bytes INTEGER, modified_ns INTEGER, reason TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE plays (
+  listener TEXT NOT NULL, track_id INTEGER NOT NULL REFERENCES tracks ON DELETE CASCADE, played_at REAL NOT NULL
+);
 CREATE INDEX plays_of_listener ON plays (listener, played_at);
 CREATE TABLE likes (
-  listener TEXT NOT NULL, track_id INTEGER NOT NULL REFERENCES tracks ON DELETE CASCADE, PRIMARY KEY (listener, track_id)
+  listener TEXT NOT NULL, track_id INTEGER NOT NULL REFERENCES tracks ON DELETE CASCADE,
+  PRIMARY KEY (listener, track_id)
 ) WITHOUT ROWID;
 CREATE TABLE playlists (
   name TEXT NOT NULL, position INTEGER NOT NULL, track_id INTEGER NOT NULL REFERENCES tracks ON DELETE CASCADE,

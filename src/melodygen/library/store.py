@@ -88,6 +88,14 @@ class LibraryStore:
             self.catalog.set_meta("embedder", embedder_id)
             self.catalog.set_meta(f"width:{SOUND}{embedder_id}", str(width))
 
+    def forget_other_vectors(self, embedder_id: str) -> None:
+        """Let go of the vectors of every other embedder, and their files. Needs the writer's lock."""
+        for space in self.catalog.spaces():
+            if space.startswith(SOUND) and space != f"{SOUND}{embedder_id}":
+                with self.catalog.transaction():
+                    self.catalog.change("DELETE FROM spans WHERE space = ?", (space,))
+                self._file(space).path.unlink(missing_ok=True)
+
     def put(self, path: str, stamp: tuple[int, int], content_hash: str, found: Description) -> int:
         """A described file; its track's id. Needs the writer's lock. A track of the same bytes is replaced."""
         catalog = self.catalog

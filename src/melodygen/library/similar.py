@@ -1,0 +1,99 @@
+"""What sounds alike: cosine of the embedder's vectors, the mean of the library taken off, exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.errors import LibraryError
+from melodygen.library.rows import CHUNK_ROWS, nearest
+from melodygen.library.store import Rows
+
+Floats = NDArray[np.float32]
+FEW = 20
+"""Below so many tracks their mean says little, and is not taken off."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """``likeness`` is the cosine, -1.0 to 1.0."""
+
+    track_id: int
+    likeness: float
+
+
+class SoundSpace:
+    """The vectors of a library, (N, D), one row a track that is alive."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._matrix, self._at, self.track_ids = rows.matrix, rows.first, rows.track
+        self._row_of = {int(t): i for i, t in enumerate(self.track_ids.tolist())}
+        self._dense = len(self._at) == len(self._matrix)
+        self.mean = self._mean()
+
+    def __len__(self) -> int:
+        return len(self.track_ids)
+
+    def _mean(self) -> Floats:
+        total = np.zeros(self._matrix.shape[1], dtype=np.float64)
+        if len(self) < FEW:
+            return total.astype(np.float32)
+        for start in range(0, len(self), CHUNK_ROWS):
+            total += self._rows(slice(start, start + CHUNK_ROWS)).sum(axis=0, dtype=np.float64)
+        return (total / len(self)).astype(np.float32)
+
+    def _rows(self, which: slice) -> Floats:
+        part = self._matrix[which] if self._dense else self._matrix[self._at[which]]
+        return np.asarray(part, dtype=np.float32)
+
+    def vectors(self, track_ids: list[int]) -> Floats:
+        """(len, D), centred, length 1. Raises LibraryError for a track without a vector."""
+        missing = [i for i in track_ids if i not in self._row_of]
+        if missing:
+            raise LibraryError(
+                f"track {missing[0]} has no vector of this embedder; run: melodygen library add --re-embed"
+            )
+        at = self._at[[self._row_of[i] for i in track_ids]]
+        return self.centred(np.asarray(self._matrix[at], dtype=np.float32))
+
+    def all_vectors(self) -> Floats:
+        """(N, D), centred, length 1."""
+        return self.centred(self._rows(slice(0, len(self))))
+
+    def centred(self, vectors: Floats) -> Floats:
+        away = vectors - self.mean
+        return np.asarray(
+            away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6), dtype=np.float32
+        )
+
+    def likeness(self, questions: Floats) -> Floats:
+        """(Q, D) centred vectors -> (Q, N) cosines with every track."""
+        out = np.empty((len(questions), len(self)), dtype=np.float32)
+        offset = questions @ self.mean
+        for start in range(0, len(self), CHUNK_ROWS):
+            part = self._rows(slice(start, start + CHUNK_ROWS))
+            # |row - mean|² without a copy of the centred rows
+            length = np.sqrt(
+                np.maximum((part * part).sum(axis=1) - 2 * part @ self.mean + self.mean @ self.mean, 1e-12)
+            )
+            out[:, start : start + len(part)] = (nearest(part, questions) - offset[:, None]) / length
+        return out
+
+    def neighbours(
+        self, question: Floats, top: int, allowed: Callable[[int], bool] = lambda _: True
+    ) -> list[Neighbour]:
+        """The ``top`` tracks nearest to one centred vector (D,), of those that are allowed, nearest first."""
+        likeness = self.likeness(question[None, :])[0]
+        found = []
+        for i in np.argsort(-likeness, kind="stable").tolist():
+            if len(found) >= top:
+                break
+            if allowed(int(self.track_ids[i])):
+                found.append(Neighbour(int(self.track_ids[i]), round(float(likeness[i]), 4)))
+        return found
+
+
+__all__ = ["Neighbour", "SoundSpace"]

@@ -1,0 +1,242 @@
+"""A library of music: add to it, and ask it.
+
+    with melodygen.Library("~/.local/share/melodygen/library", create=True) as library:
+        library.add(["~/Music"])
+        for track, likeness in library.similar("song.mp3", top=5):
+            print(track.name, likeness)
+
+Nets are loaded when a file that the library does not hold has to be heard; a question about a track of the library
+loads none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.errors import LibraryError, MelodygenError
+from melodygen.library import intake as taking
+from melodygen.library.lines import Phrase
+from melodygen.library.phrase import PhraseHit, find_phrase
+from melodygen.library.similar import SoundSpace
+from melodygen.library.store import STEPS, LibraryStore
+from melodygen.library.track import Description, Facts, Failed, Tags, TrackRecord
+from melodygen.music.harmony import key_name
+
+if TYPE_CHECKING:
+    from melodygen.library.match import Match
+    from melodygen.services.describing import Describer
+
+PathLike = str | os.PathLike[str]
+ENVIRONMENT = "MELODYGEN_LIBRARY"
+Added = Callable[[int, int, str], None]
+"""Told after each file: how many are done, of how many, and its path."""
+
+
+def default_folder() -> Path:
+    """``$MELODYGEN_LIBRARY``, else ``melodygen/library`` in the user's data folder (XDG)."""
+    named = os.environ.get(ENVIRONMENT)
+    if named:
+        return Path(named).expanduser()
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "melodygen" / "library"
+
+
+class Library:
+    """A library on disk. Use it in a ``with``, or close it.
+
+    Raises LibraryError when there is none and ``create`` is false.
+    """
+
+    def __init__(
+        self, folder: PathLike | None = None, *, create: bool = False, classifier: str | None = None
+    ) -> None:
+        self.store = LibraryStore(default_folder() if folder is None else Path(folder).expanduser(), create)
+        self._classifier = classifier
+        self._describer: Describer | None = None
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.store.close()
+
+    @property
+    def describer(self) -> Describer:
+        """Loads the nets."""
+        if self._describer is None:
+            from melodygen.services.describing import Describer
+
+            self._describer = Describer.load(self._classifier)
+        return self._describer
+
+    # filling
+
+    def add(
+        self, paths: Sequence[PathLike], *, workers: int | None = None, re_embed: bool = False,
+        progress: Added | None = None,
+    ) -> taking.Intake:  # fmt: skip
+        """Add files, and folders at any depth; what is there already is passed over, what failed is named.
+
+        A run that was stopped is gone on with by the next: each track is in whole or not at all. Raises LibraryError
+        when another process writes, or the library is of another embedder and ``re_embed`` is false.
+        """
+        from melodygen.services.adding import add_files
+
+        roots = [Path(p).expanduser() for p in paths]
+        with self.store.writing():
+            return add_files(self, roots, workers, re_embed, self._classifier, progress)
+
+    def remove(self, paths: Sequence[PathLike]) -> int:
+        """Forget files, and tracks that lie nowhere else; the number of tracks gone. No file is touched."""
+        with self.store.writing():
+            held = self.store.catalog.files()
+            wanted = [str(Path(p).expanduser().absolute()) for p in paths]
+            chosen = [h for h in held if any(h == w or h.startswith(w.rstrip("/") + "/") for w in wanted)]
+            gone = self.store.remove(chosen)
+            self.store.compact()
+            return gone
+
+    # asking
+
+    def __len__(self) -> int:
+        return self.store.catalog.num_tracks()
+
+    def tracks(self) -> list[TrackRecord]:
+        return list(self.store.tracks().values())
+
+    def track(self, path: PathLike) -> TrackRecord:
+        """Raises LibraryError when the library does not hold it."""
+        found = self.store.track_at(Path(path).expanduser())
+        if found is None:
+            raise LibraryError(f"{path} is not in the library; add it with: melodygen library add {path}")
+        return found
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of kinds, styles, moods and keys, hours, bytes on disk."""
+        tracks = self.tracks()
+
+        def counted(labels: Iterable[str]) -> dict[str, int]:
+            return dict(Counter(labels).most_common())
+
+        tempi = [t.facts.qpm for t in tracks if t.facts.qpm is not None]
+        return {
+            "library": str(self.store.folder),
+            "tracks": len(tracks),
+            "hours": round(sum(t.facts.duration_seconds for t in tracks) / 3600, 2),
+            "bytes": self.store.num_bytes(),
+            "kinds": counted(t.facts.kind for t in tracks),
+            "styles": counted(t.facts.style for t in tracks),
+            "moods": counted(t.facts.mood for t in tracks),
+            "keys": counted("" if t.facts.key is None else key_name(t.facts.key) for t in tracks),
+            "median_qpm": round(float(np.median(tempi)), 1) if tempi else None,
+            "embedder": self.store.embedder_id,
+        }
+
+    def sound_space(self) -> SoundSpace:
+        """Raises LibraryError for an empty library."""
+        space = SoundSpace(self.store.sound())
+        if not len(space):
+            raise LibraryError(
+                f"{self.store.folder}: the library is empty; fill it with: melodygen library add FOLDER"
+            )
+        return space
+
+    def similar(
+        self, path: PathLike, *, top: int = 20, same_style: bool = False, not_same_artist: bool = False,
+        mood: str | None = None, kind: str | None = None,
+    ) -> list[tuple[TrackRecord, float]]:  # fmt: skip
+        """Tracks that sound like a file, nearest first, with their cosine. The file need not be in the library."""
+        space = self.sound_space()
+        own, facts, tags, vector = self._question(Path(path).expanduser(), space)
+        records = self.store.tracks()
+
+        def allowed(track_id: int) -> bool:
+            other = records.get(track_id)
+            return (
+                other is not None
+                and track_id != own
+                and not other.facts.not_music
+                and (not same_style or other.facts.style == facts.style)
+                and (
+                    not not_same_artist or not tags.artist or other.tags.artist.lower() != tags.artist.lower()
+                )
+                and (mood is None or other.facts.mood == mood)
+                and (kind is None or other.facts.kind == kind)
+            )
+
+        return [(records[n.track_id], n.likeness) for n in space.neighbours(vector, top, allowed)]
+
+    def _question(self, path: Path, space: SoundSpace) -> tuple[int | None, Facts, Tags, NDArray[np.float32]]:
+        """(its track if the library holds it, facts, tags, centred vector) of a file."""
+        held = self.store.track_at(path)
+        if held is not None:
+            return held.track_id, held.facts, held.tags, space.vectors([held.track_id])[0]
+        found = self._described(path)
+        return None, found.facts, found.tags, space.centred(found.vector[None, :])[0]
+
+    def _described(self, path: Path) -> Description:
+        """A file that the library does not hold. Raises LibraryError when its vectors would be of another embedder."""
+        describer = self.describer
+        self.store.sound(describer.embedder_id)
+        return describer.describe(path)
+
+    def find(self, phrase: Phrase, *, top: int = 20) -> list[tuple[TrackRecord, PhraseHit, float, float]]:
+        """Tracks that hold a phrase: (track, hit, from which second, to which), likeliest first."""
+        hits = find_phrase(phrase, self.store.rows(STEPS), top)
+        ids = [hit.track_id for hit in hits]
+        records, notes = self.store.tracks(ids), self.store.notes(ids)
+        found = []
+        for hit in hits:
+            line = notes[hit.track_id]["second"]
+            first, last = (line[min(max(row, 0), len(line) - 1)] for row in (hit.first_row, hit.last_row))
+            found.append((records[hit.track_id], hit, float(first), float(last)))
+        return found
+
+    def identify(self, path: PathLike, *, top: int = 5) -> list[tuple[TrackRecord, Match]]:
+        """Which tracks share music with a file, strongest first; empty when none does beyond doubt."""
+        from melodygen.services.matching import identify_file
+
+        if not len(self):
+            raise LibraryError(
+                f"{self.store.folder}: the library is empty; fill it with: melodygen library add FOLDER"
+            )
+        matches = identify_file(self.store, Path(path).expanduser(), top)
+        records = self.store.tracks([m.track_id for m in matches])
+        return [(records[m.track_id], m) for m in matches]
+
+    def copies(
+        self, folder: PathLike | None = None, against: PathLike | None = None, *, min_bars: float = 4.0,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[tuple[TrackRecord, TrackRecord, Match]]:  # fmt: skip
+        """Pairs of tracks that share music, of those below ``folder`` with those below ``against``."""
+        from melodygen.services.matching import shared_pairs
+
+        def below(root: PathLike | None) -> list[int]:
+            if root is None:
+                return list(self.store.tracks())
+            start = str(Path(root).expanduser().absolute()).rstrip("/")
+            held = self.store.catalog.files().items()
+            chosen = {stamp.track_id for path, stamp in held if path == start or path.startswith(start + "/")}
+            if not chosen:
+                raise LibraryError(f"{root}: no track of the library lies there")
+            return sorted(chosen)
+
+        mine, others = below(folder), below(against if against is not None else folder)
+        records = self.store.tracks()
+        for first, second, match in shared_pairs(
+            self.store, np.array(mine), np.array(others), min_bars, progress
+        ):
+            yield records[first], records[second], match
+
+
+__all__ = ["Failed", "Library", "MelodygenError", "default_folder"]
