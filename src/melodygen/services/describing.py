@@ -20,8 +20,8 @@ from melodygen.audio import musicnn_mel
 from melodygen.audio.decode import read_mono
 from melodygen.audio.features import Features, mel_power, mono_features, to_mono_at
 from melodygen.classification.batch import load_recognizer
-from melodygen.classification.cnn import CnnClassifier
-from melodygen.classification.recognizer import SILENCE_RMS, TrackClassifier, styles_of
+from melodygen.classification.recognizer import TrackClassifier
+from melodygen.classification.scoring import Scorer, is_silent, window_classifier
 from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft, score_rhythm, stretch
 from melodygen.contracts import Renderer
 from melodygen.errors import AudioError, ClassifierError
@@ -38,7 +38,7 @@ from melodygen.resources import models_dir
 TAGGER = "musicnn-msd"
 RATE = musicnn_mel.SAMPLE_RATE
 MAX_SECONDS = 1_200.0
-TAGGER_WINDOWS, STYLE_WINDOWS = 16, 8
+TAGGER_WINDOWS, STYLE_WINDOWS = 10, 6
 RHYTHM_SECONDS = 60.0
 BRIGHT, DARK = (
     ("happy", "party", "catchy", "dance", "funk"),
@@ -66,6 +66,9 @@ class Describer:
         net = Musicnn(len(self._tags))
         load_weights(tagger_folder, net)
         self._tagger = net.prepare()
+        for judge in (recognizer.for_recordings, recognizer.for_renders):
+            if window_classifier(judge).front_end.sample_rate * 2 != RATE:
+                raise ClassifierError(f"{judge.classifier_id} does not hear {RATE // 2} Hz; the library needs that")
         tagger_id = f"{tagger_folder.name}-{weights_sha256(tagger_folder)[:8]}"
         self.embedder_id = f"fused1+{tagger_id}+{recognizer.for_renders.classifier_id}"
 
@@ -115,29 +118,25 @@ class Describer:
         pitch_classes: Features | None,
     ) -> tuple[Facts, dict[str, Features]]:
         """Facts, and the parts of the vector that sound gives; mono is at 16 kHz."""
-        if float(mono.std()) <= SILENCE_RMS:
+        if is_silent(mono):
             raise AudioError("silence")
-        judge = self._recognizer.for_renders if kind == "score" else self._recognizer.for_recordings
-        if not isinstance(judge, CnnClassifier) or judge.front_end.sample_rate * 2 != RATE:
-            raise ClassifierError(
-                f"{judge.classifier_id} is no CNN that hears {RATE // 2} Hz; the library needs one"
-            )
+        recognizer = self._recognizer
+        scorer = Scorer(window_classifier(recognizer.for_renders if kind == "score" else recognizer.for_recordings))
         low = resample_poly(mono, 1, 2).astype(np.float32)
         size = round(RHYTHM_SECONDS * RATE / 2)
         middle = low[max(0, (len(low) - size) // 2) :][:size]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             known = rhythm or read_rhythm(middle, RATE // 2)
-        heard = _spread(low, judge.front_end.num_samples, STYLE_WINDOWS)
-        embedded, logits = judge.outputs(mono_features(heard, judge.front_end))
-        told = judge.music_logits(embedded)
+        heard = _spread(low, scorer.front_end.num_samples, STYLE_WINDOWS)
+        logits, told = scorer.logits(heard)
         not_music = "speech or noise" if told is not None and told.mean() < 0 and kind == "recording" else ""
         embedding, tags = self._tagged(mono)
         valence, arousal = mood_of(dict(zip(self._tags, tags.tolist(), strict=True)))
         facts = Facts(
             kind=kind,
             duration_seconds=len(mono) / RATE,
-            styles=() if not_music else styles_of(judge, logits.mean(axis=0)),
+            styles=() if not_music else scorer.styles(logits.mean(axis=0)),
             qpm=known.qpm,
             meter=known.meter,
             key=known.key,
@@ -148,16 +147,14 @@ class Describer:
         parts = {
             "tags": embedding,
             "style": self._style_part(heard),
-            "rhythm": rhythm_part(mel_power(middle, judge.front_end), known.qpm),
+            "rhythm": rhythm_part(mel_power(middle, scorer.front_end), known.qpm),
             "tonality": tonality_part(chroma, known.key, pitch_classes),
         }
         return facts, parts
 
     def _style_part(self, heard: Features) -> Features:
         """By the net that hears renders, for recordings too: vectors of two nets cannot be compared."""
-        judge = self._recognizer.for_renders
-        if not isinstance(judge, CnnClassifier):
-            raise ClassifierError(f"{judge.classifier_id} is no CNN; the library needs one")
+        judge = window_classifier(self._recognizer.for_renders)
         part: Features = judge.outputs(mono_features(heard, judge.front_end))[0].mean(axis=0)
         return part
 
