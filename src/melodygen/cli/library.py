@@ -135,7 +135,8 @@ def stats(where: Where = None, json_: Json = False) -> None:
         print(json.dumps(record))
         return
     print(
-        f"{record['tracks']} tracks, {record['hours']:.1f} hours, {record['bytes'] / 2**20:.1f} MiB in {record['library']}"
+        f"{record['tracks']} tracks, {record['hours']:.1f} hours, "
+        f"{record['bytes'] / 2**20:.1f} MiB in {record['library']}"
     )
     for name in ("kinds", "styles", "moods", "keys"):
         told = ", ".join(f"{label or 'unknown'} {count}" for label, count in record[name].items())
@@ -153,7 +154,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write what is known about every track to a table."""
-    from melodygen.cli.output import refuse_existing
+    from melodygen.services.output import refuse_existing
     from melodygen.errors import UsageError
     from melodygen.services.library import Library
 

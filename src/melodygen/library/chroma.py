@@ -36,6 +36,8 @@ MIN_FRAMES = 24
 """3 s: less is no fingerprint."""
 MAX_SECONDS = 1_200.0
 _OVERTONES = (1.0, 0.5, 0.35, 0.2, 0.15)
+_FRAME_BLUR = (0.2, 0.7, 1.0, 0.7, 0.2)
+_BIN_BLUR = (0.3, 1.0, 0.3)
 _BLOCK_FRAMES = 2_048
 
 
@@ -92,7 +94,21 @@ def chroma_of_score(score: Score) -> Floats:
                 # the bins count from A, as those of the spectrum do
                 place = round((note.pitch - 69) * 2 + NUM_BINS * float(np.log2(order))) % NUM_BINS
                 power[int(first) : int(last) + 1, place] += strength * fading[: len(here)]
-    return _levelled(np.sqrt(power)) if power.any() else np.zeros((0, NUM_BINS), dtype=np.float32)
+    if not power.any():
+        return np.zeros((0, NUM_BINS), dtype=np.float32)
+    return _levelled(np.sqrt(_blurred(_blurred(power, _FRAME_BLUR, 0), _BIN_BLUR, 1)))
+
+
+def _blurred(power: Floats, weights: tuple[float, ...], axis: int) -> Floats:
+    """As the window of a spectrum spreads a note over frames and bins."""
+    half = len(weights) // 2
+    out = np.zeros_like(power)
+    for offset, weight in zip(range(-half, half + 1), weights, strict=True):
+        moved = np.roll(power, offset, axis)
+        if axis == 0 and offset:  # time does not go round
+            moved[slice(0, offset) if offset > 0 else slice(offset, None)] = 0
+        out += weight * moved
+    return out
 
 
 def _levelled(folded: Floats) -> Floats:
@@ -104,11 +120,12 @@ def _levelled(folded: Floats) -> Floats:
 
 def packed(chroma: Floats) -> NDArray[np.uint8]:
     """To be stored."""
-    return np.rint(128 + 127 * chroma.clip(-1, 1)).astype(np.uint8)
+    stored: NDArray[np.uint8] = np.rint(128 + 127 * chroma.clip(-1, 1)).astype(np.uint8)
+    return stored
 
 
 def unpacked(stored: NDArray[np.uint8]) -> Floats:
-    return (stored.astype(np.float32) - 128) / 127
+    return np.asarray((stored.astype(np.float32) - 128) / 127, dtype=np.float32)
 
 
 def at_tempo(chroma: Floats, ratio: float) -> Floats:

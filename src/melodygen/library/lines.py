@@ -69,7 +69,9 @@ def lines_of(score: Score) -> tuple[Notes, Steps]:
     tempo_seconds = np.array([score.tick_to_seconds(t.tick) for t in score.tempos])
     second_per_tick = np.array([60.0 / t.qpm / score.ticks_per_quarter for t in score.tempos])
     together = round(TOGETHER_QUARTERS * score.ticks_per_quarter)
-    notes, steps, known = [], [], set()
+    notes: list[Notes] = []
+    steps: list[Steps] = []
+    known: set[tuple[bytes, bytes]] = set()
     for track in score.tracks:
         if track.is_drum or len(track) < MIN_NOTES:
             continue
@@ -108,7 +110,8 @@ def _lines_of_track(track: Track, together: int) -> list[tuple[NDArray[np.int64]
 
 def _time_codes(gaps: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int64]:
     held = np.maximum(np.asarray(gaps, dtype=np.float64), 1e-3)
-    return np.rint(STEPS_A_DOUBLING * np.log2(held)).clip(-100, 100).astype(np.int64)
+    codes: NDArray[np.int64] = np.rint(STEPS_A_DOUBLING * np.log2(held)).clip(-100, 100).astype(np.int64)
+    return codes
 
 
 def phrase_of_score(score: Score, max_notes: int) -> Phrase:
@@ -121,7 +124,7 @@ def phrase_of_score(score: Score, max_notes: int) -> Phrase:
 
 
 def phrase_of_names(text: str) -> Phrase:
-    """``E5 D5 C#5`` (middle C is C4), or MIDI numbers, separated by blanks or commas; no rhythm. Raises LibraryError."""
+    """``E5 D5 C#5`` (middle C is C4) or MIDI numbers, blanks or commas between. Raises LibraryError."""
     pitches = []
     for word in text.replace(",", " ").split():
         match = _NAME.match(word)

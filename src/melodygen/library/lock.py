@@ -1,4 +1,4 @@
-"""One writer at a time: an advisory lock on a file, which the system lets go of when the process ends, however it ends."""
+"""One writer at a time: an advisory lock on a file. The system lets go of it when the process ends, however it ends."""
 
 from __future__ import annotations
 

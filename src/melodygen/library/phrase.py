@@ -114,9 +114,9 @@ def _align(
             step += np.minimum(np.abs(slower - change) >> 2, HASTY).astype(np.uint8)
         ways = [_shift(row, 1, edge) + step, _shift(row, 2, edge) + _price(pair, wanted, WRONG, HOPELESS)]
         if before is not None:
-            both, edge = wanted + int(asked[j - 1, 0]), 0 if j == 1 else HOPELESS
-            ways.append(_shift(before, 2, edge) + _price(pair, both, WRONG, HOPELESS))
-            ways.append(_shift(before, 1, edge) + _price(interval, both, WRONG, HOPELESS))
+            both, first = wanted + int(asked[j - 1, 0]), 0 if j == 1 else HOPELESS
+            ways.append(_shift(before, 2, first) + _price(pair, both, WRONG, HOPELESS))
+            ways.append(_shift(before, 1, first) + _price(interval, both, WRONG, HOPELESS))
         if j == len(asked) - 1:  # a wrong last note
             ways[0] = np.minimum(ways[0], _shift(row, 1, edge) + np.uint8(WRONG))
         if moves is not None:
@@ -129,7 +129,8 @@ def _align(
 
 
 def _price(there: NDArray[np.int16], wanted: int, same: int, other: int) -> Bytes:
-    return (there != wanted).view(np.uint8) * np.uint8(other - same) + np.uint8(same)
+    price: Bytes = (there != wanted).view(np.uint8) * np.uint8(other - same) + np.uint8(same)
+    return price
 
 
 def _shift(row: Bytes, by: int, edge: int) -> Bytes:
@@ -158,8 +159,8 @@ _MOVES = ((1, 1), (1, 2), (2, 2), (2, 1))
 def trace(
     asked: NDArray[np.int8], windows: NDArray[np.int8]
 ) -> list[tuple[float, NDArray[np.int64], NDArray[np.float64]]]:
-    """For each window (K, W, 2), ending with its last row: the cost, the pairs (note of the question, note of the window)
-    that were aligned, first to last, and when the window's sound, in quarters."""
+    """For each window (K, W, 2), ending with its last row: the cost, the pairs (note of the question, note of the
+    window) that were aligned, first to last, and when the window's sound, in quarters."""
     moves: list[Bytes] = []
     cost = _align(asked, windows.reshape(-1, 2), False, moves)
     width = windows.shape[1]

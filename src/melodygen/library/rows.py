@@ -49,7 +49,7 @@ class RowFile:
             os.close(handle)
 
     def read(self, num_rows: int) -> NDArray[Any]:
-        """The first ``num_rows`` rows, (num_rows, width), as a read-only map. Raises LibraryError if fewer are there."""
+        """The first rows, (num_rows, width), as a read-only map. Raises LibraryError if fewer are there."""
         if num_rows == 0:
             return np.zeros((0, self.width), dtype=self.dtype)
         try:

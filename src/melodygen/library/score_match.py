@@ -53,7 +53,7 @@ class Passage:
 
 
 def grams(steps: NDArray[np.int8], size: int = GRAM) -> NDArray[np.uint64]:
-    """(N, 2) steps -> (N,): the gram of ``size`` intervals that begins with each row, hashed; 0 where there is no seed."""
+    """(N, 2) steps -> (N,): hash of the gram of ``size`` intervals that begins with each row; 0 for no seed."""
     count = len(steps) - size + 1
     out = np.zeros(len(steps), dtype=np.uint64)
     if count < 1:
@@ -189,8 +189,8 @@ def shared_passages(library: Rows, mine: Ints, others: Ints) -> Iterator[tuple[i
         turned = a_span[here] != a
         q = np.where(turned, b_rows[here], a_rows[here]) - library.first[a]
         t = np.where(turned, a_rows[here], b_rows[here]) - library.first[b]
-        lines = (_line_of(library.matrix[library.first[i] :][: library.count[i]]) for i in (a, b))
-        passage = best_passage(q, t, *lines, LONG_GRAM)
+        a_line, b_line = (_line_of(library.matrix[library.first[i] :][: library.count[i]]) for i in (a, b))
+        passage = best_passage(q, t, a_line, b_line, LONG_GRAM)
         if passage is not None and passage.num_seeds >= MIN_SEEDS:
             yield int(library.track[a]), int(library.track[b]), passage
 

@@ -87,7 +87,7 @@ class SoundSpace:
     ) -> list[Neighbour]:
         """The ``top`` tracks nearest to one centred vector (D,), of those that are allowed, nearest first."""
         likeness = self.likeness(question[None, :])[0]
-        found = []
+        found: list[Neighbour] = []
         for i in np.argsort(-likeness, kind="stable").tolist():
             if len(found) >= top:
                 break

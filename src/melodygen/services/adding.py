@@ -10,7 +10,7 @@ from melodygen.classification.batch import default_workers
 from melodygen.errors import LibraryError, MelodygenError
 from melodygen.library import intake as taking
 from melodygen.library.store import LibraryStore
-from melodygen.library.track import Description
+from melodygen.library.track import Description, Failed
 from melodygen.services.describing import Describer
 from melodygen.services.workers import in_processes
 
@@ -43,7 +43,7 @@ def add_files(
     count = workers or default_workers(len(files))
     for item, found in _described(waiting, count, library.describer, classifier):
         if isinstance(found, str):
-            result.failed.append(taking.Failed(item.path, found))
+            result.failed.append(Failed(item.path, found))
             store.catalog.put_skipped(item.path, item.stamp, found)
         else:
             store.put(item.path, item.stamp, item.content_hash, found)

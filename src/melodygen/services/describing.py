@@ -68,7 +68,9 @@ class Describer:
         self._tagger = net.prepare()
         for judge in (recognizer.for_recordings, recognizer.for_renders):
             if window_classifier(judge).front_end.sample_rate * 2 != RATE:
-                raise ClassifierError(f"{judge.classifier_id} does not hear {RATE // 2} Hz; the library needs that")
+                raise ClassifierError(
+                    f"{judge.classifier_id} does not hear {RATE // 2} Hz; the library needs that"
+                )
         tagger_id = f"{tagger_folder.name}-{weights_sha256(tagger_folder)[:8]}"
         self.embedder_id = f"fused1+{tagger_id}+{recognizer.for_renders.classifier_id}"
 
@@ -121,7 +123,9 @@ class Describer:
         if is_silent(mono):
             raise AudioError("silence")
         recognizer = self._recognizer
-        scorer = Scorer(window_classifier(recognizer.for_renders if kind == "score" else recognizer.for_recordings))
+        scorer = Scorer(
+            window_classifier(recognizer.for_renders if kind == "score" else recognizer.for_recordings)
+        )
         low = resample_poly(mono, 1, 2).astype(np.float32)
         size = round(RHYTHM_SECONDS * RATE / 2)
         middle = low[max(0, (len(low) - size) // 2) :][:size]
