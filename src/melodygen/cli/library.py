@@ -154,9 +154,9 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write what is known about every track to a table."""
-    from melodygen.services.output import refuse_existing
     from melodygen.errors import UsageError
     from melodygen.services.library import Library
+    from melodygen.services.output import refuse_existing
 
     if out.suffix.lower() not in (".csv", ".json"):
         raise UsageError(f"{out}: give a name that ends in .csv or .json")
