@@ -1,1 +1,3 @@
-"""Music as immutable data: scores, harmony, instruments, units. No input or output."""
+"""Music as immutable data: scores, harmony, spelling, engraving, instruments and units. No input or
+output.
+"""

@@ -14,9 +14,14 @@ UNITS_PER_QUARTER = 48
 
 @dataclass(frozen=True)
 class Beats:
-    """``edges``: starts of the beats and the end of the bar. ``strong``: those of them that divide the bar itself
-    (the middle of 4/4). ``cell``: what is divided in two or three, a quarter or an eighth. ``compound``: beats of
-    three cells."""
+    """The beats of a bar.
+
+    Attributes:
+        edges: starts of the beats and the end of the bar.
+        strong: those of them that divide the bar itself (the middle of 4/4).
+        cell: the part that is divided in two or three, a quarter or an eighth.
+        compound: beats have three cells.
+    """
 
     edges: tuple[int, ...]
     strong: frozenset[int]
@@ -25,14 +30,19 @@ class Beats:
 
     @property
     def length(self) -> int:
+        """Length of the bar in units."""
         return self.edges[-1]
 
     def beat_of(self, at: int) -> int:
+        """Return the number of the beat at ``at`` units, from 1."""
         return sum(edge <= at for edge in self.edges)
 
     def strength(self, at: int) -> int:
-        """4 for the bar line, 3 for its middle, 2 for a beat, 1 for half a beat (a third of a compound one), 0 for
-        sixteenths, -1 for the rest."""
+        """Return how strong a place is.
+
+        4 is the bar line, 3 its middle, 2 a beat, 1 half a beat (a third of a compound one), 0 a sixteenth,
+        -1 anything else.
+        """
         if at in (0, self.length):
             return 4
         if at in self.strong:
@@ -45,12 +55,14 @@ class Beats:
         return 0 if (at - start) % 12 == 0 else -1
 
     def strongest_inside(self, a: int, b: int) -> int:
-        """The place strictly between, strongest first, of equal ones the first; there is always one on the grid."""
+        """Return the strongest place strictly between ``a`` and ``b``, the first one of equals; there is
+        always one on the grid.
+        """
         grid = [p for p in range(a + 1, b) if p % 6 == 0] or [(a + b) // 2]
         return max(grid, key=lambda p: (self.strength(p), -p))
 
     def shows(self, a: int, b: int, plain: bool, rest: bool) -> bool:
-        """Whether one value over [a, b) lets the beat be seen."""
+        """Return whether one value over [a, b) lets the beat be seen."""
         if (a, b) == (0, self.length):
             return True
         inside = [self.strength(p) for p in range(a + 1, b) if p % 6 == 0]
@@ -99,8 +111,14 @@ def beats_of(numerator: int, denominator: int, length: int) -> Beats:
 
 @dataclass(frozen=True)
 class Cell:
-    """A stretch with its slots: a quarter, half of one, or two quarters under one triplet. Starts at ``start``, which
-    is counted from the start of the piece; so are ``slots``."""
+    """A stretch of time with its slots: a quarter, half of one, or two quarters under one triplet.
+
+    Attributes:
+        start: beginning, in units from the start of the piece.
+        length: length in units.
+        parts: number of slots.
+        is_triplet: whether the slots are triplets.
+    """
 
     start: int
     length: int
@@ -109,10 +127,12 @@ class Cell:
 
     @property
     def end(self) -> int:
+        """End of the cell in units."""
         return self.start + self.length
 
     @property
     def slots(self) -> tuple[int, ...]:
+        """Beginnings of the slots, in units from the start of the piece."""
         step = self.length // self.parts
         return tuple(range(self.start, self.start + step * self.parts, step))
 

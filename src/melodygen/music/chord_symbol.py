@@ -110,6 +110,7 @@ class ChordSymbol:
 
     @property
     def root_pitch_class(self) -> int:
+        """Pitch class of the root, 0-11."""
         return pitch_class_of(self.root)
 
     @property

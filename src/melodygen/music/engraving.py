@@ -34,6 +34,8 @@ _FLAGS = {"eighth": 1, "16th": 2, "32nd": 3, "64th": 4}
 
 @dataclass(frozen=True)
 class WrittenNote:
+    """One note head: MIDI pitch and velocity, and whether a tie reaches it or leaves it."""
+
     pitch: int
     velocity: int
     tied_from: bool = False

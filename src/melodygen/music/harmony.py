@@ -1,8 +1,8 @@
-"""Chords and keys: Harte labels, pitch classes, estimates from notes.
+"""Chords and keys: Harte labels, pitch classes, and keys estimated from notes.
 
-Chord labels follow Harte's syntax (``Bb:min7``, ``G:7/b7``, ``N``); what people write is read by
-:mod:`melodygen.music.chord_symbol`. Keys are estimated with the Krumhansl-Kessler profiles
-(Krumhansl 1990) on duration-weighted pitch classes.
+Chord labels follow Harte's syntax (``Bb:min7``, ``G:7/b7``, ``N``); ``melodygen.music.chord_symbol`` reads
+the forms that people write. Keys are estimated with the Krumhansl-Kessler profiles (Krumhansl 1990) on
+duration-weighted pitch classes.
 """
 
 from __future__ import annotations
@@ -37,22 +37,35 @@ CHORD_QUALITIES = QUALITIES
 
 @lru_cache(maxsize=4096)
 def parse_chord(label: str) -> tuple[int, str] | None:
-    """``Bb:min7`` -> (10, ``min7``); ``N`` -> None. Jazz shorthand (``Bbm7``, ``F#ø``) is read too.
+    """Return (root, quality) of a chord symbol: ``Bb:min7`` -> (10, ``min7``), ``N`` -> None.
 
-    A chord that is none of the 20 qualities is read as the nearest one. Raises ScoreError when the root is not known
-    or a part of the symbol is not understood.
+    Jazz shorthand (``Bbm7``, ``F#ø``) is read too. A chord outside the 20 qualities is read as the nearest
+    one.
+
+    Raises:
+        ScoreError: the root or a part of the symbol is not understood.
     """
     symbol = read_chord_symbol(label)
     return None if symbol is None else (symbol.root_pitch_class, symbol.quality)
 
 
 def chord_label(root: int, quality: str, fifths: int | None = None, mode: str = "major") -> str:
-    """Harte label with the root spelled for the key of ``fifths`` sharps; without a key with flats."""
+    """Return a Harte label.
+
+    Args:
+        root: pitch class 0-11.
+        quality: one of ``CHORD_QUALITIES``.
+        fifths: number of sharps of the key (negative: flats) for which the root is spelled; None spells with
+            flats.
+        mode: ``major`` or ``minor``.
+    """
     return f"{spell_name(root % 12, fifths, mode)}:{quality}"
 
 
 def transpose_label(label: str, semitones: int) -> str:
-    """A label moved by semitones, with what it adds to its quality; one that cannot be parsed stays as it is."""
+    """Return a label moved by semitones, with its extensions; a label that cannot be parsed is returned
+    unchanged.
+    """
     try:
         symbol = read_chord_symbol(label)
     except ScoreError:
@@ -68,7 +81,7 @@ def transpose_label(label: str, semitones: int) -> str:
 
 
 def chord_pitch_classes(label: str) -> frozenset[int]:
-    """Pitch classes of a label; empty for ``N``."""
+    """Return the pitch classes of a label; an empty set for ``N``. Raises ScoreError for an unknown chord."""
     parsed = parse_chord(label)
     if parsed is None:
         return frozenset()
@@ -81,7 +94,7 @@ _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17
 
 
 def key_profiles(major: Sequence[float], minor: Sequence[float]) -> NDArray[np.float64]:
-    """(24, 12): both profiles on each tonic, major first; rows have mean 0 and length 1."""
+    """Return both profiles on each tonic (24, 12), major first; rows have mean 0 and length 1."""
     matrix = np.array([np.roll(p, t) for p in (major, minor) for t in range(12)])
     matrix = matrix - matrix.mean(axis=1, keepdims=True)
     return np.asarray(matrix / np.linalg.norm(matrix, axis=1, keepdims=True))
@@ -93,8 +106,12 @@ KEY_PROFILES = key_profiles(_MAJOR, _MINOR)
 def estimate_key(
     pitch_class_weights: NDArray[np.float64], profiles: NDArray[np.float64] = KEY_PROFILES
 ) -> tuple[int, str] | None:
-    """(tonic, mode) from 12 weights, or None when there is nothing to go by. ``profiles`` as of :func:`key_profiles`;
-    the default is Krumhansl and Kessler's."""
+    """Return the (tonic, mode) that fits best, or None for equal weights.
+
+    Args:
+        pitch_class_weights: (12,) weight of each pitch class, for example its total duration.
+        profiles: a table of ``key_profiles``; the default is Krumhansl and Kessler's.
+    """
     weights = np.asarray(pitch_class_weights, dtype=np.float64)
     centred = weights - weights.mean()
     norm = np.linalg.norm(centred)
@@ -110,12 +127,21 @@ _MODES = dict.fromkeys(("", "maj", "ma", "major", "dur", "ionian", "ion"), "majo
 
 
 def parse_key(text: str) -> tuple[int, str]:
-    """``C``, ``Am``, ``F# minor``, ``Bb:min``, ``C MAJOR``, ``F♯ Minor`` -> (tonic, mode)."""
+    """Return (tonic, mode) of a key name: ``C``, ``Am``, ``F# minor``, ``Bb:min``, ``C MAJOR``, ``F♯ Minor``.
+
+    Raises:
+        ScoreError: the name is not understood.
+    """
     return parse_spelled_key(text)[:2]
 
 
 def parse_spelled_key(text: str) -> tuple[int, str, int]:
-    """(tonic, mode, sharps of the signature): ``Gb`` -> (6, ``major``, -6), ``F#`` -> (6, ``major``, 6)."""
+    """Return (tonic, mode, sharps of the signature): ``Gb`` -> (6, ``major``, -6), ``F#`` -> (6, ``major``,
+    6).
+
+    Raises:
+        ScoreError: the name is not understood.
+    """
     plain = text.translate({ord("♯"): "#", ord("♭"): "b", ord("♮"): None})
     match = re.fullmatch(
         r"\s*([A-Ga-g])\s*(#|b|sharp\b|flat\b|-sharp\b|-flat\b)?[\s:_-]*?(-?[A-Za-z]*)\s*", plain
@@ -132,5 +158,8 @@ def parse_spelled_key(text: str) -> tuple[int, str, int]:
 
 
 def key_name(key: tuple[int, str], fifths: int | None = None) -> str:
-    """``Eb minor``; ``fifths`` chooses between the names of a key that has two (``F# major``, ``Gb major``)."""
+    """Return the name of a key, such as ``Eb minor``.
+
+    ``fifths`` chooses between the names of a key that has two (``F# major``, ``Gb major``).
+    """
     return f"{name_of(tonic_position(allowed_fifths(fifths, *key), key[1]))} {key[1]}"

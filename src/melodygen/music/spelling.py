@@ -31,6 +31,7 @@ def step_and_alteration(position: int) -> tuple[str, int]:
 
 
 def pitch_class_of(position: int) -> int:
+    """Return the pitch class 0-11 of a position on the circle of fifths."""
     return position * 7 % 12
 
 
