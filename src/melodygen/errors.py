@@ -1,7 +1,7 @@
 """Every error melodygen raises on purpose.
 
 A message carries the value that was refused, the limit it broke and the way out. The CLI turns any
-:class:`MelodygenError` into one line on stderr and its :attr:`~MelodygenError.exit_code`.
+``MelodygenError`` into one line on stderr and its ``exit_code``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reads the short texts in which musicians write meters, keys, roles, chords and bars.
 
 Everything here raises UsageError with the value, the limit and the way out. The control table in
-:mod:`melodygen.request` calls these parsers for the command line, Python and the engine alike.
+``melodygen.request`` calls these parsers for the command line, Python and the engine alike.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is installed under which name: generators, renderers, classifiers and styles.
 
 Generators, renderers and classifiers are found through entry points; melodygen's own come in the same way as those of
-other packages. Styles are TOML files (:mod:`melodygen.styles.loader`): the built-in ones, those in the user's
+other packages. Styles are TOML files (``melodygen.styles.loader``): the built-in ones, those in the user's
 folders, and those that other packages offer as an entry point.
 
 What an entry point of each group (``melodygen.<kind>``) must be:

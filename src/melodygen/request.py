@@ -1,9 +1,9 @@
 """The generation request, and the one table of its controls.
 
-A control is a field of :class:`Request` with its range, default, unit and help. The options of ``melodygen
+A control is a field of ``Request`` with its range, default, unit and help. The options of ``melodygen
 generate`` and ``live``, the parameters of the engine, the keyword arguments of ``melodygen.generate``, the JSON
-schema and all checks derive from :data:`CONTROLS`. To add a control, add a field here and use it where music is
-written. :data:`LOOP_CONTROLS` holds the settings of the loop that chooses among candidates.
+schema and all checks derive from ``CONTROLS``. To add a control, add a field here and use it where music is
+written. ``LOOP_CONTROLS`` holds the settings of the loop that chooses among candidates.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ class Request:
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """How the loop chooses: see :func:`melodygen.generation.loop.compose`. ``seed`` None draws one."""
+    """How the loop chooses: see ``melodygen.generation.loop.compose``. ``seed`` None draws one."""
 
     seed: int | None = field(
         default=None,

@@ -25,7 +25,7 @@ BATCH = 8
 
 
 class CnnClassifier:
-    """A :class:`melodygen.contracts.WindowClassifier`. ``temperature`` divides the averaged logits."""
+    """A ``melodygen.contracts.WindowClassifier``. ``temperature`` divides the averaged logits."""
 
     def __init__(
         self,

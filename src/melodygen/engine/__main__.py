@@ -1,4 +1,4 @@
-"""``python -m melodygen.engine``: the child of :class:`melodygen.engine.process.ProcessWriter`."""
+"""``python -m melodygen.engine``: the child of ``melodygen.engine.process.ProcessWriter``."""
 
 from melodygen.engine.process import serve
 

@@ -54,7 +54,7 @@ class LiveActions:
         }
 
     def do(self, name: str, value: float) -> None:
-        """A move of :data:`melodygen.live.moves.MOVES`. What cannot be done is said, never raised."""
+        """A move of ``melodygen.live.moves.MOVES``. What cannot be done is said, never raised."""
         try:
             self._do(name, value)
         except (MelodygenError, OSError) as error:

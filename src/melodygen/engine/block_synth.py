@@ -1,4 +1,4 @@
-"""A small sampler for :meth:`Engine.render_block`: the soundfont's voices, started and released block by block.
+"""A small sampler for ``Engine.render_block``: the soundfont's voices, started and released block by block.
 
 Voices are made in a thread beside the host's and kept; a key whose voice is not made yet stays silent rather than
 hold up the block. No reverb, no loudness: a host adds its own.

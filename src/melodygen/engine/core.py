@@ -1,9 +1,9 @@
 """The engine: written music as a stream of MIDI events under a host's transport, as a plug-in gives it.
 
-The host calls :meth:`Engine.process` block by block with its tempo, position, loop and incoming MIDI; the engine
+The host calls ``Engine.process`` block by block with its tempo, position, loop and incoming MIDI; the engine
 answers at once. Phrases are written ahead by a worker and laid on a timeline of the host's quarters, so that going
 back plays the same again. When the worker is late, the last phrase is repeated or there is a rest until the next bar
-line; what is past is never made up for. Everything but :meth:`Engine.process` may be called from any thread.
+line; what is past is never made up for. Everything but ``Engine.process`` may be called from any thread.
 """
 
 from __future__ import annotations
@@ -190,8 +190,8 @@ class Engine(NoteSource):
         return self._head.out
 
     def render_block(self, transport: Transport, block: Block) -> np.ndarray:
-        """Sound of this block, float32 (2, num_samples): :meth:`process` played by a small built-in sampler.
-        The same events go out through :attr:`last_events`."""
+        """Sound of this block, float32 (2, num_samples): ``process`` played by a small built-in sampler.
+        The same events go out through ``last_events``."""
         if self._synth is None:
             self._synth = BlockSynth(self._sample_rate, self._offline)
         events = self.process(transport, block)
@@ -216,7 +216,7 @@ class Engine(NoteSource):
     def stretch_at(
         self, transport: Transport, cursor: float, grain: float, sample: SampleOf
     ) -> tuple[Stretch, float]:
-        """See :class:`~melodygen.live.playhead.NoteSource`. Lays what is missing."""
+        """See ``NoteSource``. Lays what is missing."""
         self._answer_if_due(cursor, sample, transport)
         can_follow = self._offline or self._queue.has(transport.meter)
         if self._cut and can_follow and is_bar_line(transport, cursor, grain):
@@ -233,7 +233,7 @@ class Engine(NoteSource):
         return placed, until
 
     def channel_of(self, voice: int) -> int | None:
-        """See :class:`~melodygen.live.playhead.NoteSource`."""
+        """See ``NoteSource``."""
         role = ROLES[voice]
         return None if role in self._muted else self._channels[role]
 

@@ -1,6 +1,6 @@
 """The parameters of the engine: the controls that may change while it plays, and those that only it has.
 
-The controls of a request come from :data:`melodygen.request.CONTROLS`, those of the loop from ``LOOP_CONTROLS`` with
+The controls of a request come from ``melodygen.request.CONTROLS``, those of the loop from ``LOOP_CONTROLS`` with
 defaults and ranges that leave time to write ahead. Checks, defaults and every host's controls derive from this table.
 """
 

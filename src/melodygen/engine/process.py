@@ -40,7 +40,7 @@ class ProcessWriter:
         self._child = self._start()
 
     def write(self, task: PhraseRequest) -> Phrase:
-        """See :class:`~melodygen.engine.writer.Writer`."""
+        """See ``Writer``."""
         with self._lock:
             if self._closed:
                 raise MelodygenError("the writer is closed")
@@ -51,7 +51,7 @@ class ProcessWriter:
         return phrase
 
     def abandon(self) -> None:
-        """See :class:`~melodygen.engine.writer.Writer`."""
+        """See ``Writer``."""
         with suppress(MelodygenError):
             self._send(_ABANDON)
 

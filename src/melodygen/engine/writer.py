@@ -1,6 +1,6 @@
 """Who writes phrases: any callable that takes a PhraseRequest; the models with the style loop are one.
 
-The thread that plays never writes: a :class:`Worker` runs the writer ahead of the playhead.
+The thread that plays never writes: a ``Worker`` runs the writer ahead of the playhead.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ModelWriter:
         self._abandoned = False
 
     def write(self, task: PhraseRequest) -> Phrase:
-        """See :class:`Writer`."""
+        """See ``Writer``."""
         self._abandoned = False
         if task.quick:
             draft = self._generator.generate(task.request, [task.seed], self._go_on)[0]

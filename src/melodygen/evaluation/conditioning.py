@@ -97,7 +97,7 @@ class ConditioningEffect:
 
 
 def take_apart(ids: Sequence[int]) -> Bars:
-    """The inverse of :func:`put_together` on an example without infill."""
+    """The inverse of ``put_together`` on an example without infill."""
     at = 7
     roles = []
     while _V.kinds[ids[at]] == "role":

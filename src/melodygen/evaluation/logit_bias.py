@@ -1,7 +1,7 @@
 """Measures how much logit bias a generator needs: the log-odds by which it falls short of human music.
 
 Why the bias is there and what each amount does: docs/decisions/0005-logit-bias.md and
-:mod:`melodygen.generation.logit_bias`.
+``melodygen.generation.logit_bias``.
 """
 
 from __future__ import annotations

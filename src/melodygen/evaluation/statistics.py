@@ -1,6 +1,6 @@
 """Statistics of one piece, and of generated music against human music.
 
-Everything is computed on a :class:`~melodygen.tokens.grid.Piece` (twelfths of a quarter), so that both sides are
+Everything is computed on a ``Piece`` (twelfths of a quarter), so that both sides are
 measured on the same grid with the same code. A statistic that is not defined (a range without notes) is NaN and left
 out of means.
 

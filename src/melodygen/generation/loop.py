@@ -45,7 +45,7 @@ MAX_WAITING_SAMPLES = 12_000_000
 class CandidateRecord:
     """One piece the generator wrote. ``flaw`` says why it cannot be chosen whatever its style; else empty.
     ``style_probability`` is that of the style asked for, 0 for silence. ``round`` counts from 1.
-    ``quality`` (0-1) says how well made it is apart from its style: see :mod:`melodygen.generation.quality`."""
+    ``quality`` (0-1) says how well made it is apart from its style: see ``melodygen.generation.quality``."""
 
     seed: int
     round: int

@@ -1,6 +1,6 @@
 """How written music is played: swing and small deviations of time and touch.
 
-The loop applies it to whole pieces (:func:`perform`), the engine to phrases on its timeline.
+The loop applies it to whole pieces (``perform``), the engine to phrases on its timeline.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 One part a track, chord symbols and tempo marks over the first pitched part, a piano on two staves where its notes need
 them, drums on a percussion staff with an instrument for each key, so that they come back when the file is read. Notes
-are laid out by :mod:`melodygen.music.engraving`; pitches are spelled for the key. The same score gives the same bytes:
+are laid out by ``melodygen.music.engraving``; pitches are spelled for the key. The same score gives the same bytes:
 no date is written.
 
 Source: MusicXML 4.0, W3C Community Group, https://www.w3.org/2021/06/musicxml40/.

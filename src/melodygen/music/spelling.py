@@ -61,7 +61,7 @@ def spell(pitch_class: int, fifths: int | None = None, mode: str = "major") -> i
 
 
 def spell_name(pitch_class: int, fifths: int | None = None, mode: str = "major") -> str:
-    """As :func:`spell`, as a name: 8 is ``Ab`` in Ab major and ``G#`` in A minor."""
+    """As ``spell``, as a name: 8 is ``Ab`` in Ab major and ``G#`` in A minor."""
     return name_of(spell(pitch_class, fifths, mode))
 
 

@@ -48,7 +48,7 @@ class OutputOptions:
 class GenerateRequest:
     """What ``melodygen generate`` is asked for.
 
-    ``controls``  the style and any other control of :data:`melodygen.request.CONTROLS` by name, typed or as text;
+    ``controls``  the style and any other control of ``melodygen.request.CONTROLS`` by name, typed or as text;
                   None is "not given". ``prompt`` and ``given`` may be paths.
     ``count``     number of different pieces, 1 to 1000.
     ``strict``    fail where no candidate reaches ``loop.min_style``.
@@ -148,7 +148,7 @@ def generate(
 ) -> Composition:
     """Compose a piece in ``style`` and save nothing; what is not given is the style's own.
 
-    ``controls`` are those of :data:`melodygen.request.CONTROLS` and ``LOOP_CONTROLS`` by name, typed or as text:
+    ``controls`` are those of ``melodygen.request.CONTROLS`` and ``LOOP_CONTROLS`` by name, typed or as text:
     ``bars=8, key="Ebm", meter="3/4", tracks="melody,bass", chords="Dm7 G7 | Cmaj7", seed=7, min_style=0.8``.
     Models are loaded unless objects are given; to write many pieces, load them once.
     Raises UsageError for an unknown control, style or value.

@@ -15,7 +15,7 @@ from melodygen.services.output import AUDIO_FORMATS
 
 @dataclass(frozen=True)
 class CandidateReport:
-    """One candidate: see :class:`melodygen.generation.loop.CandidateRecord`. ``flaw`` None: it has none."""
+    """One candidate: see ``melodygen.generation.loop.CandidateRecord``. ``flaw`` None: it has none."""
 
     seed: int
     round: int

@@ -1,6 +1,6 @@
 """Reads styles from TOML files: the built-in ones, and those of folders that users fill.
 
-The keys of a file are the fields of :class:`~melodygen.styles.style.Style`; its tables are the nested classes there.
+The keys of a file are the fields of ``Style``; its tables are the nested classes there.
 Types and limits stand in those classes alone: what is read, checked and refused here is derived from them.
 """
 

@@ -1,8 +1,8 @@
 """Styles: what the user names, and everything melodygen knows about one.
 
-A :class:`Style` holds how its music usually goes (tempo, meter, roles, General MIDI programs), how training data of the
+A ``Style`` holds how its music usually goes (tempo, meter, roles, General MIDI programs), how training data of the
 style is arranged and orchestrated, and how the generator is sampled where its checkpoint does not say. A style is one
-TOML file (``styles/data``, read by :mod:`melodygen.styles.loader`) whose tables are the classes below; a file may leave
+TOML file (``styles/data``, read by ``melodygen.styles.loader``) whose tables are the classes below; a file may leave
 out any of them, and the defaults are those of a style about which nothing is known. Shares are probabilities, 0 to 1.
 Programs count from 0 (General MIDI). In a list from which one entry is drawn, an entry that stands twice is drawn twice
 as often.

@@ -1,7 +1,7 @@
 """Teach a style CNN to say "not music": a logistic head on its embedding, kept in its checkpoint's config.
 
 Music is distorted mixes of stored views and, where they are given, recordings. Not music is synthesised noises, tones
-and clicks (:mod:`melodygen.audio.synthetic`) and, where a folder of speech is given, utterances strung together. Human
+and clicks (``melodygen.audio.synthetic``) and, where a folder of speech is given, utterances strung together. Human
 speech under a free licence is in Debian's asterisk-core-sounds-{en,es,fr,it,ru}-wav (CC BY-SA 3.0, ru CC BY 3.0), music
 in asterisk-moh-opsound-wav (CC BY-SA 3.0). The voices in ``HELD_BACK`` are left out of training, for tests.
 """

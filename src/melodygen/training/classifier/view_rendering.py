@@ -61,7 +61,7 @@ class ViewSource:
     """Where views come from.
 
     Attributes:
-        groups: pieces of one split (:func:`group_files`).
+        groups: pieces of one split (``group_files``).
         labels: the styles, in turn.
         maker: makes a view of a piece.
         renderers: one is drawn for each view; a renderer called ``additive`` is drawn less.
@@ -162,7 +162,7 @@ class WindowSet:
 
     @classmethod
     def load(cls, path: Path) -> WindowSet:
-        """Read what :meth:`save` wrote."""
+        """Read what ``save`` wrote."""
         held = np.load(path)
         texts = (tuple(held[key].tolist()) for key in ("label", "name", "collection"))
         return cls(held["windows"].astype(np.float32), held["item"], *texts)

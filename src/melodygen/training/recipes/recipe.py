@@ -1,7 +1,7 @@
 """What a recipe says: one TOML file for each shipped model, found in ``recipes``.
 
 A recipe names everything that decides the result: the net, how it is trained, how it is sampled, calibrated and what is
-kept beside it. :meth:`tiny` gives the same recipe made small, which runs every step in seconds on a few files.
+kept beside it. ``tiny`` gives the same recipe made small, which runs every step in seconds on a few files.
 """
 
 from __future__ import annotations
