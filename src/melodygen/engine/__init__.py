@@ -1,6 +1,6 @@
-"""The plug-in style face of melodygen: parameters, prepare, process, render_block.
+"""The engine for hosts that drive it block by block: parameters, prepare, process, render_block.
 
-Names are looked up when they are first used, so that the table of parameters can be read without the rest.
+Names are looked up on first use, so that the table of parameters can be read without loading the rest.
 """
 
 from __future__ import annotations

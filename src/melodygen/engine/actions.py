@@ -1,4 +1,4 @@
-"""Actions of keys and controllers, by the name of the move, while a session plays the engine."""
+"""Actions of keys and controllers by the name of the move, while a session plays the engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ USUAL_DENSITY = 0.5
 
 
 class LiveActions:
-    """``styles`` are those that the style moves go through. ``do`` may be called from any thread."""
+    """Carries out moves. ``styles`` are those that the style moves step through; ``do`` may be called from
+    any thread.
+    """
 
     def __init__(
         self,
@@ -54,7 +56,9 @@ class LiveActions:
         }
 
     def do(self, name: str, value: float) -> None:
-        """A move of ``melodygen.live.moves.MOVES``. What cannot be done is said, never raised."""
+        """Carry out a move of ``melodygen.live.moves.MOVES``. What cannot be done is reported, never
+        raised.
+        """
         try:
             self._do(name, value)
         except (MelodygenError, OSError) as error:

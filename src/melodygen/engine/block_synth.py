@@ -1,7 +1,7 @@
-"""A small sampler for ``Engine.render_block``: the soundfont's voices, started and released block by block.
+"""A small sampler for ``Engine.render_block``: it starts and releases the soundfont's voices block by block.
 
-Voices are made in a thread beside the host's and kept; a key whose voice is not made yet stays silent rather than
-hold up the block. No reverb, no loudness: a host adds its own.
+A thread beside the host's makes the voices and keeps them. A key whose voice is not made yet stays silent,
+because waiting would hold up the block. There is no reverb and no loudness control; a host adds its own.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class BlockSynth:
         self._wanted.put(None)
 
     def render(self, events: list[MidiEvent], num_samples: int) -> Samples:
-        """The block's sound, float32 (2, num_samples)."""
+        """Return the block's sound, float32 (2, num_samples)."""
         out = np.zeros((2, num_samples), dtype=np.float32)
         at = 0
         for offset, message in events:

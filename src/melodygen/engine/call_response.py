@@ -1,7 +1,7 @@
-"""Call and response: what was asked for an answer, what is written, and when it is due.
+"""Call and response: which call needs an answer, which answers are written, and when one is due.
 
-While the player plays, answers to what there is so far are written on trial; the newest of them is played when the
-phrase is over. So an answer begins in time even where the one to the whole phrase is not written yet.
+While the player plays, answers to the notes so far are written on trial. The newest of them is played when
+the call is over, so an answer begins in time even where the one to the whole call is not written yet.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from melodygen.engine.writer import PhraseRequest
 
 
 class CallResponse:
-    """``due`` is the call that is over and waits for its answer."""
+    """Keeps track of calls and their answers. ``due`` is the call that is over and waits for its answer."""
 
     def __init__(self) -> None:
         self.midi_input = MidiInput()
@@ -23,10 +23,13 @@ class CallResponse:
 
     @property
     def has_draft(self) -> bool:
+        """Whether an answer on trial is written."""
         return self._draft is not None
 
     def advance(self, position: float, rest_quarters: float) -> Call | None:
-        """Once a block, ``position`` being its end: a call to write an answer to, on trial."""
+        """Advance by a block that ends at ``position`` and return a call to write a trial answer to, or
+        None.
+        """
         draft = self.midi_input.draft(position)
         if draft is not None and self._draft is not None and self._draft[0].number != draft.number:
             self._draft = None
@@ -36,11 +39,11 @@ class CallResponse:
         return draft
 
     def asked(self, task: PhraseRequest, call: Call) -> None:
-        """An answer to ``call`` was requested."""
+        """Record that an answer to ``call`` was requested."""
         self._asked[task.seed] = call
 
     def take(self, task: PhraseRequest, phrase: Phrase) -> None:
-        """It is written: kept if it answers more of the call than what there is."""
+        """Take a written answer; it is kept if it answers at least as much of the call as the one before."""
         call = self._asked.pop(task.seed, None)
         if call is None:
             return
@@ -48,7 +51,7 @@ class CallResponse:
             self._draft = call, phrase
 
     def answer(self) -> Phrase | None:
-        """The answer that is due, once; None if nothing is written yet."""
+        """Return the answer that is due, once; None if none is written yet."""
         if self.due is None or self._draft is None or self._draft[0].number != self.due.number:
             return None
         phrase = self._draft[1]
@@ -56,6 +59,6 @@ class CallResponse:
         return phrase
 
     def forget(self) -> None:
-        """Nobody is to answer what was played so far."""
+        """Drop the call and its answers."""
         self.due, self._draft = None, None
         self._asked.clear()

@@ -1,9 +1,10 @@
-"""The engine: written music as a stream of MIDI events under a host's transport, as a plug-in gives it.
+"""The engine: written music as a stream of MIDI events under a host's transport, as in a plug-in.
 
 The host calls ``Engine.process`` block by block with its tempo, position, loop and incoming MIDI; the engine
-answers at once. Phrases are written ahead by a worker and laid on a timeline of the host's quarters, so that going
-back plays the same again. When the worker is late, the last phrase is repeated or there is a rest until the next bar
-line; what is past is never made up for. Everything but ``Engine.process`` may be called from any thread.
+returns at once. A worker writes phrases ahead; they are placed on a timeline of the host's quarters, so that
+going back plays the same music again. When the worker is late, the last phrase is repeated or there is a rest
+until the next bar line; late notes are never made up for. Everything but ``Engine.process`` may be called
+from any thread.
 """
 
 from __future__ import annotations
@@ -35,16 +36,23 @@ CHANNELS: Mapping[str, int] = {"melody": 0, "chords": 1, "bass": 2, "other": 3, 
 RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 30.0
 PHRASES_AHEAD = 2
-"""How many are kept ready: one that is played next, and one for when the writer is held up."""
+"""Number of phrases kept ready: the next one, and one for when the writer is held up."""
 HURRY_QUARTERS = 0.05
-"""What comes so shortly before its place comes too late."""
+"""A phrase that is written this shortly before its place comes too late."""
 
 
 class Engine(NoteSource):
-    """Plug-in style face of melodygen. ``offline``: the host bounces and may wait, so nothing is ever late.
+    """The engine for hosts.
 
-    ``channels`` maps a role to a MIDI channel from 0. ``standby``: styles of which the idle worker keeps a phrase
-    ready, so that changing to them takes no time. ``parameters`` are start values by name.
+    Args:
+        writer: writes the phrases.
+        channels: MIDI channel (from 0) of each role; a missing role keeps its default.
+        standby: styles of which the idle worker keeps a phrase ready, so that a change to them takes no time.
+        offline: the host bounces and may wait, so nothing is ever late.
+        parameters: start values by name.
+
+    Raises:
+        UsageError: the writer knows no style, or a parameter is unknown or out of range.
     """
 
     def __init__(
@@ -95,15 +103,18 @@ class Engine(NoteSource):
     # what a host sets
 
     def parameters(self) -> tuple[Parameter, ...]:
-        """Every knob with its range, default, unit and when it may be turned."""
+        """Return every parameter with its range, default, unit and when it may change."""
         return tuple(self._parameters.table.values())
 
     def parameter_value(self, name: str) -> Value:
+        """Return the present value of a parameter. Raises UsageError for an unknown name."""
         self._parameters.parameter(name)
         return self._parameters[name]
 
     def set_parameter(self, name: str, value: Value) -> None:
-        """Raise UsageError for an unknown name, a value out of range, or one that cannot change now."""
+        """Set a parameter. Raises UsageError for an unknown name, a value out of range, or one that cannot
+        change now.
+        """
         parameter = self._parameters.parameter(name)
         if not parameter.while_playing and self._head.is_playing:
             raise UsageError(f"{name} cannot change while the transport plays; stop it first")
@@ -115,7 +126,12 @@ class Engine(NoteSource):
             self._commands.put(self._rewrite)
 
     def prepare(self, sample_rate: float, block_size: int) -> None:
-        """Call before the first block. Sounding notes are forgotten: the host has silenced them."""
+        """Prepare for blocks; call it before the first one. Sounding notes are forgotten, because the host
+        has silenced them.
+
+        Raises:
+            UsageError: sample rate or block size are out of range.
+        """
         if not 1_000 <= sample_rate <= 768_000:
             raise UsageError(f"a sample rate of {sample_rate:g} Hz is not between 1000 and 768000")
         if not 1 <= block_size <= 1 << 20:
@@ -125,52 +141,54 @@ class Engine(NoteSource):
         self._synth = None
 
     def close(self) -> None:
-        """Let the worker go. The engine must not be used afterwards."""
+        """End the worker. The engine must not be used afterwards."""
         self._worker.close()
         if self._synth is not None:
             self._synth.close()
 
     def notices(self) -> list[str]:
-        """What there is to say since the last call: a failed phrase, an odd loop."""
+        """Return the messages since the last call, for example about a failed phrase or an odd loop."""
         return drained(self._notices)
 
     # musical moves, all heard at the next bar line unless said otherwise
 
     def next_phrase(self) -> None:
-        """Go on to the next phrase."""
+        """Go on to the next phrase at the next bar line."""
         self._commands.put(self._leave)
 
     def loop_phrase(self, on: bool) -> None:
-        """Repeat the phrase that plays until switched off."""
+        """Repeat the phrase that plays until this is switched off."""
         self._commands.put(lambda: setattr(self._queue, "looping", on))
 
     def freeze(self, on: bool) -> None:
-        """Write nothing new: the last phrases go round."""
+        """Write nothing new; the last phrases repeat."""
         self._commands.put(lambda: setattr(self._queue, "frozen", on))
 
     def mute(self, role: str, on: bool) -> None:
-        """Silence a role, now."""
+        """Silence a role, or let it sound, at once."""
         if role not in ROLES:
             raise UsageError(f"role {role!r} is not one of {', '.join(ROLES)}")
         self._commands.put(lambda: self._mute(role, on))
 
     def vary(self) -> None:
-        """Write the phrase that plays anew in part, and play that next."""
+        """Write part of the phrase that plays again, and play that next."""
         self._commands.put(self._vary)
 
     def undo(self) -> None:
-        """Go back to the phrase before."""
+        """Go back to the phrase before, at the next bar line."""
         self._commands.put(self._undo)
 
     def end_call(self) -> None:
-        """The phrase that comes in is over: answer on the next quarter."""
+        """End the call that comes in: the answer begins on the next quarter."""
         self._commands.put(self._call_response.midi_input.finish)
 
     # the stream
 
     def process(self, transport: Transport, block: Block) -> list[MidiEvent]:
-        """Events of this block in order of offset, each 0 to ``block.num_samples`` - 1. Never blocks
-        unless ``offline``."""
+        """Return the events of this block in order of offset, each 0 to ``block.num_samples - 1``.
+
+        Never blocks unless the engine is ``offline``.
+        """
         self._head.out = []
         self._run_commands(transport)
         edges = [(0, transport), *((min(max(o, 0), block.num_samples), t) for o, t in block.changes)]
@@ -190,8 +208,11 @@ class Engine(NoteSource):
         return self._head.out
 
     def render_block(self, transport: Transport, block: Block) -> np.ndarray:
-        """Sound of this block, float32 (2, num_samples): ``process`` played by a small built-in sampler.
-        The same events go out through ``last_events``."""
+        """Return the sound of this block, float32 (2, num_samples): ``process`` played by a small built-in
+        sampler.
+
+        ``last_events`` holds the same events.
+        """
         if self._synth is None:
             self._synth = BlockSynth(self._sample_rate, self._offline)
         events = self.process(transport, block)
@@ -199,16 +220,17 @@ class Engine(NoteSource):
 
     @property
     def last_events(self) -> list[MidiEvent]:
+        """The events of the last block."""
         return self._head.out
 
     @property
     def num_written(self) -> Mapping[str, int]:
-        """How many phrases were written with how many candidates, and unheard."""
+        """How many phrases were written with how many candidates, and how many without classifying."""
         return self._budget.num_written
 
     @property
     def is_ready(self) -> bool:
-        """A phrase waits to be played: starting now starts with music."""
+        """Whether a phrase waits to be played, so that starting now starts with music."""
         return bool(self._queue.ready) or bool(self._timeline)
 
     # what the playhead reads
@@ -216,7 +238,7 @@ class Engine(NoteSource):
     def stretch_at(
         self, transport: Transport, cursor: float, grain: float, sample: SampleOf
     ) -> tuple[Stretch, float]:
-        """See ``NoteSource``. Lays what is missing."""
+        """Return what the playhead plays; see ``NoteSource``. Places what is missing."""
         self._answer_if_due(cursor, sample, transport)
         can_follow = self._offline or self._queue.has(transport.meter)
         if self._cut and can_follow and is_bar_line(transport, cursor, grain):
@@ -238,7 +260,7 @@ class Engine(NoteSource):
         return None if role in self._muted else self._channels[role]
 
     def _enter(self, placed: Placed, offset: int) -> None:
-        """A phrase begins or is come back to: its instruments, if others are set."""
+        """Send the instruments of a phrase that begins, where they differ from those that are set."""
         if placed is self._current:
             return
         self._current = placed
@@ -251,7 +273,7 @@ class Engine(NoteSource):
                 self._head.out.append(MidiEvent(offset, (PROGRAM_CHANGE | channel, program)))
 
     def _check_loop(self, transport: Transport) -> None:
-        """Say once that a loop does not hold whole bars; it is played as it is."""
+        """Report once that a loop does not hold whole bars; it is played as it is."""
         if transport.loop == self._loop_named or transport.loop is None:
             return
         self._loop_named = transport.loop
@@ -262,7 +284,7 @@ class Engine(NoteSource):
     # laying
 
     def _lay(self, transport: Transport, cursor: float, grain: float) -> Placed:
-        """Put the next phrase, a repeat or a rest where there is nothing yet."""
+        """Place the next phrase, a repeat or a rest where the timeline is empty."""
         start = next_bar_line(transport, cursor, grain) - transport.bar_quarters
         earlier, later = self._timeline.around(cursor, grain)
         if self._parameters["mode"] == "answer":  # an answer may come on any quarter
@@ -286,7 +308,7 @@ class Engine(NoteSource):
             self._notices.put(f"no phrase: {result.error or 'the model wrote another meter'}")
 
     def _without_given(self, placed: Placed) -> Placed:
-        """The player plays what was given: only what was written around it is played here."""
+        """Return the phrase without the roles that the player plays."""
         request = None if placed.phrase is None else placed.phrase.request
         if request is None or request.given is None or self._parameters["mode"] != "accompany":
             return placed
@@ -307,7 +329,7 @@ class Engine(NoteSource):
         self._cut = self._queue.leaving = True
 
     def _rewrite(self) -> None:
-        """What was written for other parameters is dropped."""
+        """Drop what was written for other parameters."""
         self._worker.drop()
         self._builder.version += 1
         self._queue.ready.clear()
@@ -447,7 +469,9 @@ class Engine(NoteSource):
         self._post(task)
 
     def _answer_if_due(self, cursor: float, sample: SampleOf, transport: Transport) -> None:
-        """On a quarter, and as soon as it is written, the answer begins. Playing on takes it away."""
+        """Begin the answer on a quarter as soon as it is written; if the player goes on, there is no
+        answer.
+        """
         call = self._call_response.due
         if call is None or abs(cursor - round(cursor)) > 1e-6:
             return
@@ -478,7 +502,7 @@ class Engine(NoteSource):
             self._answer_goes_on(rest_of_it)
 
     def _answer_goes_on(self, phrase: Phrase) -> None:
-        """Behind the opening, if that still plays; else the answer was only that."""
+        """Place the rest of an answer behind its opening, if the opening still plays."""
         opening = self._queue.current
         end = None if opening is None else self._timeline.end_of(opening)
         if end is not None and self._head.expected < end - HURRY_QUARTERS:

@@ -1,4 +1,6 @@
-"""How much this machine writes in the time there is: fewer candidates, or shorter and unheard, rather than a repeat."""
+"""The latency budget: how much this machine can write in time. It writes fewer candidates, or unclassified
+ones, rather than repeat a phrase.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from dataclasses import replace
 from melodygen.engine.writer import PhraseRequest
 
 SHARE = 0.8
-"""Of the time until a phrase is due, what writing it may take by forecast."""
+"""Share of the time until a phrase is due that writing it may take by forecast."""
 ONE_STREAM, EACH_STREAM = 0.75, 0.25
 """Effort of a bar: candidates are written side by side, so the second costs less than the first."""
 HEARING = 0.6
@@ -21,18 +23,18 @@ SLOWER, QUICKER = 0.5, 0.2
 
 
 def effort(task: PhraseRequest) -> float:
-    """What a round of a task costs, in bars of one candidate that nobody hears."""
+    """Return the effort of a round of a task, in bars of one candidate that is not classified."""
     return task.request.bars * (ONE_STREAM + EACH_STREAM * task.candidates) + (0.0 if task.quick else HEARING)
 
 
 class WritingSpeed:
-    """Seconds for an effort of 1, learned from what was written. Unknown at first."""
+    """Seconds for an effort of 1, learned from what was written; unknown at first."""
 
     def __init__(self) -> None:
         self._seconds: float | None = None
 
     def learn(self, task: PhraseRequest, seconds: float) -> None:
-        """A task took so long."""
+        """Learn from a task that took ``seconds``."""
         pace = seconds / effort(task)
         if self._seconds is None:
             self._seconds = pace
@@ -40,15 +42,23 @@ class WritingSpeed:
             self._seconds += (SLOWER if pace > self._seconds else QUICKER) * (pace - self._seconds)
 
     def seconds(self, task: PhraseRequest) -> float:
-        """Forecast; 0 while nothing is known."""
+        """Return the forecast of a task in seconds; 0 while nothing is known."""
         return (self._seconds or 0.0) * effort(task)
 
     def fit(
         self, task: PhraseRequest, playing: float, ahead: float = math.inf, may_be_unheard: bool = True
     ) -> PhraseRequest:
-        """The most of ``task`` that is written in time: while it plays, ``playing`` seconds, and while what is written
-        already plays, ``ahead`` seconds. As many candidates as there is time for, down to one; then one that no
-        classifier hears. Where only ``ahead`` is short, and its length free, half of its bars, and half again."""
+        """Return the largest part of ``task`` that is written in time.
+
+        As many candidates are kept as there is time for, down to one, then one that is not classified. Where
+        only ``ahead`` is short, and the length is free, the number of bars is halved, and halved again.
+
+        Args:
+            task: what is wanted.
+            playing: seconds that the phrase itself plays.
+            ahead: seconds until it is due.
+            may_be_unheard: whether a phrase may be left unclassified.
+        """
         room = SHARE * min(playing, ahead)
         if self.seconds(task) <= room:
             return task
@@ -67,8 +77,13 @@ class WritingSpeed:
 
 
 class LatencyBudget:
-    """Tasks no more than there is time for, and says so. ``hurry``: how the next phrase is written where that is less
-    than was asked for. ``num_written`` counts phrases by how they were written."""
+    """Requests no more than there is time for, and reports it.
+
+    Attributes:
+        speed: the measured speed of the writer.
+        hurry: how the next phrase is written where that is less than was wanted; empty otherwise.
+        num_written: number of phrases by how they were written.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.speed = WritingSpeed()
@@ -78,15 +93,18 @@ class LatencyBudget:
         self._fewest_told = math.inf
 
     def count(self, task: PhraseRequest) -> None:
-        """It is written."""
+        """Count a written task."""
         by = "unheard" if task.quick else f"of {task.candidates}"
         self.num_written["opening" if task.purpose == "opening" else by] += 1
 
     def in_time(
         self, task: PhraseRequest, playing: float, ahead: float, may_be_unheard: bool
     ) -> PhraseRequest:
-        """As much of the task as can be written before it is due: in the long run that is while a phrase plays, and
-        where less than that is written ahead, before that is played."""
+        """Return as much of the task as can be written before it is due.
+
+        In the long run that is while a phrase plays; where less than that is written ahead, until the phrase
+        is due.
+        """
         lasting = self.speed.fit(task, playing, may_be_unheard=may_be_unheard)
         self.hurry = ""
         if lasting != task:

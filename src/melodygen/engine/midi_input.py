@@ -1,4 +1,4 @@
-"""What comes in: notes by position, where a phrase of the player ends, and what it says as a Score.
+"""Incoming MIDI: notes by position, the end of a player's phrase, and the phrase as a Score.
 
 Positions are in quarters of the host's transport. Going back or jumping drops what is incomplete.
 """
@@ -19,14 +19,17 @@ GRID_TICKS = TICKS_PER_QUARTER // 12
 MAX_BARS = 8
 MAX_NOTES = 2_000
 DRAFT_REST_QUARTERS = 0.125
-"""After so short a rest an answer is begun on trial: it is thrown away if the player goes on."""
+"""After a rest this short an answer is written on trial; it is dropped if the player goes on."""
 EARLY_QUARTERS = 2.0
+"""While the player plays on, an answer to the notes so far is written this often."""
 EARLY_NOTES = 3
 """While the player plays on, an answer to what there is so far is written this often: better than none in time."""
 
 
 @dataclass(frozen=True)
 class InputNote:
+    """A note that was played in; times in quarters of the host."""
+
     onset: float
     end: float
     pitch: int
@@ -35,13 +38,14 @@ class InputNote:
 
 @dataclass(frozen=True)
 class Call:
-    """A phrase of the player's, or what there is of it so far. ``number`` tells one from the next."""
+    """A phrase of the player, or the part of it so far. ``number`` is different for each call."""
 
     number: int
     notes: tuple[InputNote, ...]
 
     @property
     def end(self) -> float:
+        """End of the last note, in quarters."""
         return max(n.end for n in self.notes)
 
     def _first_bar(self, transport: Transport) -> float:
@@ -50,23 +54,24 @@ class Call:
         return transport.bar_start_quarters + passed * bar
 
     def num_bars(self, bar_quarters: float) -> int:
-        """How long an answer of the same length is."""
+        """Return the number of bars of an answer as long as the call."""
         length = self.end - self.notes[0].onset
         return min(max(1, round(length / bar_quarters + 0.25)), MAX_BARS)
 
     def key(self) -> tuple[int, str] | None:
-        """None for fewer than five different pitches: too little to go by."""
+        """Return the estimated key, or None for fewer than five different pitches."""
         weights = np.zeros(12)
         for note in self.notes:
             weights[note.pitch % 12] += note.end - note.onset
         return estimate_key(weights) if np.count_nonzero(weights) >= 5 else None
 
     def score(self, transport: Transport) -> Score:
+        """Return the call as a melody on the grid."""
         return notes_to_score(self.notes, self._first_bar(transport), transport)
 
 
 def notes_to_score(notes: tuple[InputNote, ...], start: float, transport: Transport) -> Score:
-    """The notes as a melody on the grid of twelfths, ``start`` at tick 0."""
+    """Return the notes as a melody on the grid of twelfths, with ``start`` (quarters) at tick 0."""
 
     def tick(quarters: float) -> int:
         return max(0, round((quarters - start) * TICKS_PER_QUARTER / GRID_TICKS)) * GRID_TICKS
@@ -85,7 +90,7 @@ def notes_to_score(notes: tuple[InputNote, ...], start: float, transport: Transp
 
 
 class MidiInput:
-    """Fed with every incoming message and asked once a block."""
+    """Collects incoming notes. It gets every message and is asked once a block."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[int, int], tuple[float, int]] = {}
@@ -100,9 +105,11 @@ class MidiInput:
 
     @property
     def is_playing(self) -> bool:
+        """Whether a note is held or a call is not over."""
         return bool(self._held or self._notes)
 
     def receive(self, position: float, message: MidiBytes) -> None:
+        """Take a MIDI message at ``position`` quarters."""
         if position < self._position - 0.01:
             self._held.clear()
             self._notes.clear()
@@ -122,17 +129,19 @@ class MidiInput:
             self._held[key] = (position, message[2])
 
     def drop_call(self) -> None:
-        """What was played is not a call: nobody is to answer."""
+        """Drop the call: it needs no answer."""
         self._notes.clear()
         self._number += 1
         self._drafted, self._drafted_at, self._finish = 0, -math.inf, False
 
     def finish(self) -> None:
-        """The call is over now, without waiting for a rest."""
+        """End the call now, without waiting for a rest."""
         self._finish = bool(self._notes)
 
     def draft(self, position: float) -> Call | None:
-        """A call that may be over, once for each time it has grown; while it grows, what there is, now and then."""
+        """Return a call that may be over, once for each time it has grown; while it grows, the part so far
+        from time to time.
+        """
         if len(self._notes) <= self._drafted:
             return None
         rests = not self._held and position >= self._notes[-1].end + DRAFT_REST_QUARTERS
@@ -144,7 +153,7 @@ class MidiInput:
         return self._call()
 
     def ended(self, position: float, rest_quarters: float) -> Call | None:
-        """The call, once, when nothing has sounded for ``rest_quarters``."""
+        """Return the call, once, when nothing has sounded for ``rest_quarters``; else None."""
         if not self._drafted or len(self._notes) != self._drafted or (self._held and not self._finish):
             return None
         if position < self._notes[-1].end + rest_quarters and not self._finish:
@@ -154,7 +163,7 @@ class MidiInput:
         return call
 
     def last_bars(self, transport: Transport, bars: int) -> Score | None:
-        """The last whole ``bars`` bars of what came in; None if nothing did."""
+        """Return the last whole ``bars`` bars that came in, or None without notes."""
         bar = transport.bar_quarters
         passed = math.floor((transport.position_quarters - transport.bar_start_quarters + 0.5) / bar)
         end = transport.bar_start_quarters + passed * bar

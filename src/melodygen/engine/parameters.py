@@ -59,21 +59,25 @@ class Parameters:
         return self._values[name]
 
     def number(self, name: str) -> float:
+        """Return the value of a numeric parameter."""
         value = self._values[name]
         assert isinstance(value, (int, float))
         return value
 
     def request_controls(self) -> dict[str, Value]:
-        """Values of the controls that a request is written for, by the name of its field."""
+        """Return the values of the controls for which a request is written, by the name of the field."""
         return {p.name: self._values[p.name] for p in REQUEST_PARAMETERS if p.rewrites}
 
     def parameter(self, name: str) -> Parameter:
+        """Return a parameter by name. Raises UsageError for an unknown name."""
         if name not in self.table:
             raise UsageError(f"parameter {name!r} is not known; {nearest(name, self.table)}")
         return self.table[name]
 
     def set(self, name: str, value: Value) -> bool:
-        """Whether it changed. UsageError for an unknown name or a value out of range."""
+        """Set a value and return whether it changed. Raises UsageError for an unknown name or a value out of
+        range.
+        """
         checked = self.parameter(name).check(value)
         if checked == self._values[name]:
             return False

@@ -1,7 +1,7 @@
-"""A phrase: whole bars of written music, and the same laid on the host's timeline as events.
+"""A phrase: whole bars of written music, and the same music as events on the host's timeline.
 
-Times are in quarters. Notes never reach over the end of their phrase, so phrases can be repeated, cut at any bar
-line and put in any order.
+Times are in quarters. Notes never reach over the end of their phrase, so phrases can be repeated, cut at any
+bar line and put in any order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHORTEST_QUARTERS = 1.0 / 96
 
 @dataclass(frozen=True, eq=False)
 class Phrase:
-    """What a writer wrote. ``style_probability`` is None where no classifier listened."""
+    """A phrase that a writer wrote. ``style_probability`` is None where it was not classified."""
 
     score: Score
     request: Request
@@ -30,28 +30,36 @@ class Phrase:
 
     @property
     def meter(self) -> tuple[int, int]:
+        """Numerator and denominator."""
         first = self.score.time_signatures[0]
         return first.numerator, first.denominator
 
     @property
     def length_quarters(self) -> float:
+        """Length in quarters."""
         return self.request.bars * self.score.time_signatures[0].bar_quarters
 
     @property
     def programs(self) -> dict[str, int]:
+        """General MIDI program of each pitched role."""
         return {t.role: t.program for t in self.score.tracks if not t.is_drum}
 
 
 @dataclass(frozen=True, eq=False)
 class Placed(Stretch):
-    """A phrase on the timeline; None is a rest. ``voice`` is the index of a role in ``ROLES``."""
+    """A phrase on the timeline, or a rest where ``phrase`` is None.
+
+    ``voice`` is the index of a role in ``ROLES``; ``feel`` is swing and humanize.
+    """
 
     phrase: Phrase | None = None
     feel: tuple[float, float] = (0.5, 0.0)
 
 
 def place(phrase: Phrase, start: float, swing: float = 0.5, humanize: float = 0.0) -> Placed:
-    """Lay a phrase at ``start`` with the given feel. The same phrase with the same feel gives the same events."""
+    """Return the events of a phrase that begins at ``start`` quarters. The same phrase and feel give the same
+    events.
+    """
     length = phrase.length_quarters
     per_quarter = phrase.score.ticks_per_quarter
     columns: list[NDArray[np.float64]] = []
@@ -87,11 +95,14 @@ def place(phrase: Phrase, start: float, swing: float = 0.5, humanize: float = 0.
 
 
 def rest(start: float, end: float) -> Placed:
+    """Return a rest from ``start`` to ``end`` quarters."""
     return Placed(start, end)
 
 
 def joined(first: Score, second: Score) -> Score:
-    """``second`` behind the last bar of ``first``, role by role; all but the notes is as in ``first``."""
+    """Return ``second`` behind the last bar of ``first``, role by role; everything but the notes is that of
+    ``first``.
+    """
     shift, scale = first.bar_ticks()[-1], first.ticks_per_quarter / second.ticks_per_quarter
     tracks = {t.role: t for t in first.tracks}
     for track in second.tracks:
@@ -105,7 +116,7 @@ def joined(first: Score, second: Score) -> Score:
 
 
 def without_roles(placed: Placed, roles: tuple[str, ...]) -> Placed:
-    """The same without the notes of some roles."""
+    """Return the placed phrase without the notes of some roles."""
     keep = ~np.isin(placed.voice, [ROLES.index(role) for role in roles])
     columns = {n: getattr(placed, n)[keep] for n in ("onset", "offset", "voice", "pitch", "velocity")}
     return replace(placed, **columns)

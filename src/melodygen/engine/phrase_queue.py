@@ -1,4 +1,4 @@
-"""What is written and waits to be played, what was played, and by what rule one phrase follows another."""
+"""Phrases that wait to be played, phrases that were played, and the rule by which one follows another."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from melodygen.engine.phrase import Phrase
 
 MAX_HISTORY = 16
 FROZEN_PHRASES = 4
-"""How many of the last phrases go round while frozen."""
+"""Number of the last phrases that repeat while frozen."""
 Meter = tuple[int, int]
 
 
 class PhraseQueue:
-    """``state`` is how the last phrase came: playing, repeating, resting, waiting (nothing was ever written)."""
+    """The phrases in order.
+
+    ``state`` tells how the last phrase came: playing, repeating, resting, or waiting (nothing was ever
+    written).
+    """
 
     def __init__(self) -> None:
         self.ready: deque[Phrase] = deque()
@@ -30,19 +34,20 @@ class PhraseQueue:
 
     @property
     def current(self) -> Phrase | None:
-        """The phrase that was laid last."""
+        """The phrase that was placed last."""
         return self._history[self._at] if self._history else None
 
     @property
     def newest(self) -> Phrase | None:
-        """The phrase that the next one goes on from."""
+        """The phrase that the next one continues."""
         return self.ready[-1] if self.ready else self.current
 
     def has(self, meter: Meter) -> bool:
+        """Return whether a phrase in ``meter`` is ready."""
         return any(p.meter == meter for p in self.ready)
 
     def follow(self, meter: Meter) -> Phrase | None:
-        """The phrase to be laid now because it is written or asked for; None where nothing is."""
+        """Return the phrase to place now because it is written or requested; None where there is none."""
         current = self._in(meter)
         if self.looping and current is not None and not (self.leaving and self.ready):
             self.state = "playing"
@@ -61,7 +66,7 @@ class PhraseQueue:
         return None
 
     def fill_gap(self, meter: Meter, repeat: bool) -> Phrase | None:
-        """Nothing is written in time: the last phrase again, or None for a rest."""
+        """Return the last phrase again, or None for a rest, where nothing is written in time."""
         current = self._in(meter)
         if current is not None and repeat:
             self.state = "repeating"
@@ -72,7 +77,7 @@ class PhraseQueue:
         return None
 
     def remember(self, phrase: Phrase) -> None:
-        """It is played now."""
+        """Record that a phrase is played now."""
         self.state = "playing"
         self.leaving = False
         self.num_laid += 1
@@ -84,7 +89,7 @@ class PhraseQueue:
         self._at = len(self._history) - 1
 
     def undo(self) -> bool:
-        """Make the phrase before this one the next; whether there is one."""
+        """Make the phrase before this one the next, and return whether there is one."""
         if self._at <= 0:
             return False
         before = self._history[self._at - 1]

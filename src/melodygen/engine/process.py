@@ -1,7 +1,7 @@
 """A writer in a process of its own, so that the thread that plays keeps its time while models compute.
 
-The child is ``python -m melodygen.engine``; tasks and phrases go over its stdin and stdout as pickles
-between two ends of one program. It ends when its parent does. If it dies, the next task starts another.
+The child is ``python -m melodygen.engine``. Tasks and phrases go over its stdin and stdout as pickles between
+two ends of one program. The child ends when its parent does; if it dies, the next task starts another.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ from melodygen.errors import MelodygenError
 _ABANDON = "abandon"
 _ENDED = "the process that writes has ended; another is started"
 NICENESS = 5
-"""The one who plays goes first."""
+"""Niceness of the child: the player has priority."""
 
 
 class ProcessWriter:
-    """Runs the writer that ``load`` makes (a picklable callable, so a function of a module or a ``partial`` of
-    one) in a child process. Waits until it is loaded; raises what loading raised."""
+    """Runs a writer in a child process. The constructor waits until it is loaded, and raises what loading
+    raised.
+
+    Args:
+        load: makes the writer in the child; a picklable callable, so a function of a module or a ``partial``
+            of one.
+    """
 
     def __init__(self, load: Callable[[], Writer]) -> None:
         self._load = load
@@ -40,7 +45,7 @@ class ProcessWriter:
         self._child = self._start()
 
     def write(self, task: PhraseRequest) -> Phrase:
-        """See ``Writer``."""
+        """Return the phrase of a task; see ``Writer``. Raises MelodygenError where the child has ended."""
         with self._lock:
             if self._closed:
                 raise MelodygenError("the writer is closed")
@@ -51,7 +56,7 @@ class ProcessWriter:
         return phrase
 
     def abandon(self) -> None:
-        """See ``Writer``."""
+        """Stop the present task; see ``Writer``."""
         with suppress(MelodygenError):
             self._send(_ABANDON)
 
@@ -124,8 +129,9 @@ def _serve(tasks: BinaryIO, answers: BinaryIO) -> None:
 
 
 class _Inbox:
-    """Tasks as they come, read in a thread of their own: what is in hand or waits is let go when nobody wants it any
-    more, or when the parent has gone."""
+    """Reads tasks in a thread of its own, so that a task is stopped when it is no longer needed or the parent
+    has gone.
+    """
 
     def __init__(self, tasks: BinaryIO, writer: Writer) -> None:
         self._tasks, self._writer = tasks, writer
@@ -134,7 +140,7 @@ class _Inbox:
         threading.Thread(target=self._read, daemon=True).start()
 
     def next(self) -> PhraseRequest | None:
-        """Waits for it. None at the end."""
+        """Wait for the next task and return it; None at the end."""
         found = self._waiting.get()
         if found is None:
             return None
@@ -143,7 +149,7 @@ class _Inbox:
 
     @property
     def is_unwanted(self) -> bool:
-        """Let go before it was begun."""
+        """Whether the task was dropped before it was begun."""
         return self._in_hand <= self._unwanted
 
     def _read(self) -> None:
@@ -165,14 +171,14 @@ class _Inbox:
 
 
 def _plain(error: Exception) -> Exception:
-    """An error that can be sent whatever it holds."""
+    """Return an error that can be pickled whatever it holds."""
     if isinstance(error, MelodygenError):
         return type(error)(str(error))
     return MelodygenError(f"{type(error).__name__}: {error}")
 
 
 def serve() -> None:
-    """Be the child: read tasks from stdin, write phrases to stdout."""
+    """Run the child: read tasks from stdin, write phrases to stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
     if hasattr(os, "nice"):
         os.nice(NICENESS)

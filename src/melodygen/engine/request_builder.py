@@ -1,4 +1,4 @@
-"""Builds requests for the writer from the parameters, the transport and the music so far."""
+"""Builds tasks for the writer from the parameters, the transport and the music so far."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from melodygen.live.transport import Transport
 from melodygen.request import CONTROLS, Request
 
 OPENING_BARS = 1
-"""So little is written when something has to begin now; the rest is written while it plays."""
+"""Length of what is written when something has to begin now; the rest is written while it plays."""
 DECIDED_PER_PHRASE = ("style", "key", "tracks")
-"""Controls that a request may hold otherwise than the parameters: an answer, say, is in the key of the call."""
+"""Controls in which a request may differ from the parameters: an answer, for example, is in the key of the
+call.
+"""
 
 
 class RequestBuilder:
-    """``version`` counts the states of the parameters: what was requested for an earlier one no longer fits."""
+    """Builds phrase requests. ``version`` counts the states of the parameters; a task of an earlier version
+    is obsolete.
+    """
 
     def __init__(self, parameters: Parameters, midi_input: MidiInput) -> None:
         self._parameters = parameters
@@ -29,22 +33,22 @@ class RequestBuilder:
         self.count = 0
 
     def next(self, transport: Transport, last: Phrase | None) -> PhraseRequest:
-        """The phrase after ``last``."""
+        """Return a request for the phrase after ``last``."""
         return self._phrase_request(self._accompanying(self._request(transport, last), transport), "next")
 
     def opening(self, transport: Transport, last: Phrase | None) -> PhraseRequest:
-        """The beginning of a phrase, to be had at once."""
+        """Return a request for the beginning of a phrase, to be written at once."""
         request = self._request(transport, last)
         request = replace(request, bars=min(request.bars, OPENING_BARS))
         return self._quick(self._accompanying(request, transport), "opening")
 
     def spare(self, transport: Transport, last: Phrase | None, style: str) -> PhraseRequest:
-        """A phrase to keep for a change to ``style``."""
+        """Return a request for a phrase to keep for a change to ``style``."""
         request = replace(self._request(transport, last), style=style, prompt=None)
         return self._phrase_request(request, "spare")
 
     def variation(self, phrase: Phrase) -> PhraseRequest:
-        """The same phrase with its melody, or its second half, written anew."""
+        """Return a request for the same phrase with its melody, or its second half, written again."""
         roles = tuple(t.role for t in phrase.score.tracks if len(t))
         bars = phrase.request.bars
         request = replace(phrase.request, prompt=None, given=phrase.score)
@@ -55,7 +59,9 @@ class RequestBuilder:
         return self._phrase_request(request, "vary")
 
     def answer(self, call: Call, transport: Transport, last: Phrase | None) -> PhraseRequest:
-        """An answer as long as the call, or its opening where openings are wanted."""
+        """Return a request for an answer as long as the call, or for its opening where openings are
+        enabled.
+        """
         request = self._request(transport, last)
         bars = call.num_bars(transport.bar_quarters)
         key = call.key() or request.key
@@ -66,7 +72,7 @@ class RequestBuilder:
         return self._quick(request, f"answer{call.number}")
 
     def rest_of_answer(self, call: Call, opening: Phrase, transport: Transport) -> PhraseRequest | None:
-        """What follows the opening of an answer; None if that was all."""
+        """Return a request for what follows the opening of an answer, or None if that was all."""
         bars = call.num_bars(transport.bar_quarters) - opening.request.bars
         if bars <= 0:
             return None
@@ -94,7 +100,7 @@ class RequestBuilder:
         )
 
     def _accompanying(self, request: Request, transport: Transport) -> Request:
-        """Written around what the player played last, where that is asked for."""
+        """Return the request around the player's last bars, in the mode ``accompany``."""
         if self._parameters["mode"] != "accompany":
             return request
         given = self._midi_input.last_bars(transport, request.bars)
@@ -120,7 +126,7 @@ class RequestBuilder:
 
 
 def _key_of(phrase: Phrase | None) -> tuple[int, str] | None:
-    """A new style stays in the key of what was played."""
+    """Return the key of a phrase, so that a new style stays in the key of the music so far."""
     if phrase is None or not phrase.score.key_signatures:
         return None
     key = phrase.score.key_signatures[0]

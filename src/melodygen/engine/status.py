@@ -1,4 +1,4 @@
-"""What the engine reports to a host after each block."""
+"""The status that the engine reports to a host after each block."""
 
 from __future__ import annotations
 
@@ -7,7 +7,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Status:
-    """What the engine did in the last block. ``state``: stopped, playing, repeating, resting, waiting."""
+    """What the engine did in the last block.
+
+    Attributes:
+        position_quarters: position of the host.
+        qpm: tempo of the host.
+        state: stopped, playing, repeating, resting or waiting.
+        style: style of the phrase that plays.
+        phrase_number: number of phrases placed so far.
+        style_probability: of the phrase that plays; None where it was not classified.
+        num_ready: phrases that wait to be played.
+        standby: styles of which a phrase waits.
+        muted: silenced roles.
+        looping: the phrase repeats.
+        frozen: nothing new is written.
+        num_repeats: phrases that were repeated because the next was not written in time.
+        num_gaps: rests because nothing was written in time.
+        hurry: how the next phrase is written where the machine has no time for all that is wanted; empty
+            otherwise.
+    """
 
     position_quarters: float = 0.0
     qpm: float = 120.0

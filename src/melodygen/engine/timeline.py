@@ -1,4 +1,6 @@
-"""The host's timeline with the phrases that were laid on it: what was laid stays, so that going back plays it again."""
+"""The host's timeline with the phrases placed on it. They stay, so that going back plays the same music
+again.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,15 @@ from melodygen.engine.phrase import Phrase, Placed, place
 from melodygen.live.transport import Transport
 
 MAX_PLACED = 64
-"""How much of the timeline is kept: going back further writes anew."""
+"""Number of phrases kept; going back further writes new music."""
 Feel = tuple[float, float]
 """Swing and humanize."""
 
 
 class Timeline:
-    """Positions in quarters; those that differ by less than ``grain`` are the same."""
+    """The phrases on the host's timeline. Positions in quarters that differ by less than ``grain`` are the
+    same.
+    """
 
     def __init__(self) -> None:
         self._placed: list[Placed] = []
@@ -24,7 +28,9 @@ class Timeline:
         return bool(self._placed)
 
     def at(self, cursor: float, grain: float, feel: Feel) -> Placed | None:
-        """What lies at ``cursor``, with the feel of now if it is about to begin."""
+        """Return what lies at ``cursor``, with the present feel if it is about to begin; None where nothing
+        lies.
+        """
         for index in range(len(self._placed) - 1, -1, -1):
             placed = self._placed[index]
             if placed.start - grain <= cursor < placed.end - grain / 2:
@@ -35,13 +41,15 @@ class Timeline:
         return None
 
     def around(self, cursor: float, grain: float) -> tuple[float, float]:
-        """The gap at ``cursor``: where what is before it ends, and where what is after it begins."""
+        """Return the gap at ``cursor``: the end of what is before it, and the beginning of what is after
+        it.
+        """
         earlier = max((p.end for p in self._placed if p.end <= cursor + grain), default=-math.inf)
         later = min((p.start for p in self._placed if p.start > cursor), default=math.inf)
         return earlier, later
 
     def reach(self, cursor: float, grain: float) -> float:
-        """Up to where something lies without a gap from ``cursor`` on."""
+        """Return the position up to which the timeline is filled without a gap from ``cursor`` on."""
         end = cursor
         for placed in sorted(self._placed, key=lambda p: p.start):
             if placed.start - grain <= end < placed.end:
@@ -49,6 +57,7 @@ class Timeline:
         return end
 
     def put(self, placed: Placed) -> Placed:
+        """Add a phrase or a rest and return it."""
         # rests are not kept: something may be ready when it comes round again
         self._placed = [p for p in self._placed if p.phrase is not None]
         self._placed.append(placed)
@@ -56,12 +65,14 @@ class Timeline:
         return placed
 
     def cut(self, cursor: float) -> None:
-        """Take away what lies behind ``cursor``."""
+        """Remove what lies behind ``cursor``."""
         kept = [p for p in self._placed if p.start < cursor]
         self._placed = [replace(p, end=min(p.end, cursor)) for p in kept]
 
     def end_of(self, phrase: Phrase) -> float | None:
-        """Where ``phrase`` ends if it was laid and not cut short, the last time it was laid."""
+        """Return where ``phrase`` ended when it was last placed, or None if it was cut short or never
+        placed.
+        """
         for placed in reversed(self._placed):
             if placed.phrase is phrase:
                 return placed.end if placed.end == placed.start + phrase.length_quarters else None
@@ -69,11 +80,12 @@ class Timeline:
 
 
 def next_bar_line(transport: Transport, cursor: float, grain: float) -> float:
-    """The first bar line behind ``cursor``."""
+    """Return the first bar line behind ``cursor``."""
     bar = transport.bar_quarters
     passed = math.floor((cursor + 2 * grain - transport.bar_start_quarters) / bar)
     return transport.bar_start_quarters + (passed + 1) * bar
 
 
 def is_bar_line(transport: Transport, cursor: float, grain: float) -> bool:
+    """Return whether ``cursor`` is a bar line."""
     return abs(next_bar_line(transport, cursor, grain) - transport.bar_quarters - cursor) < 4 * grain

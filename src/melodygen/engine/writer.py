@@ -1,6 +1,7 @@
-"""Who writes phrases: any callable that takes a PhraseRequest; the models with the style loop are one.
+"""Writers of phrases, and the worker that runs one beside the thread that plays.
 
-The thread that plays never writes: a ``Worker`` runs the writer ahead of the playhead.
+A writer is any object with the methods of ``Writer``; ``ModelWriter``, the loop over models, is one. The
+thread that plays never writes: a ``Worker`` runs the writer ahead of the playhead.
 """
 
 from __future__ import annotations
@@ -22,10 +23,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PhraseRequest:
-    """What is to be written, for what (``purpose``), and for which state of the parameters (``version``).
+    """A task for a writer.
 
-    ``quick``: it has to begin now. Written once, and not heard by a classifier. ``posted``: when it was given to the
-    worker, in samples of the host.
+    Attributes:
+        request: what to write.
+        seed: seed of the phrase.
+        candidates: number of candidates in a round.
+        min_style: style probability that is good enough.
+        max_rounds: largest number of rounds.
+        purpose: what the phrase is for.
+        version: state of the parameters for which it was requested.
+        quick: it has to begin now: one candidate, not classified.
+        posted: when the worker got it, in samples of the host.
     """
 
     request: Request
@@ -40,31 +49,35 @@ class PhraseRequest:
 
     @property
     def quarters(self) -> float:
-        """Its length where the meter is as asked for."""
+        """Length in quarters, where the meter is the requested one."""
         beats, unit = self.request.meter or (4, 4)
         return self.request.bars * beats * 4.0 / unit
 
 
 class Writer(Protocol):
-    """Writes one phrase for a task; may take long and may raise. Called from one thread at a time."""
+    """Writes one phrase for a task. It may take long and may raise; one thread calls it at a time."""
 
     styles: tuple[str, ...]
 
-    def write(self, task: PhraseRequest) -> Phrase: ...
-
-    def abandon(self) -> None:
-        """What is being written is no longer wanted: raise Abandoned from ``write`` soon. From any thread."""
+    def write(self, task: PhraseRequest) -> Phrase:
+        """Return the phrase of a task. Raises Abandoned after ``abandon``, or another MelodygenError."""
         ...
 
-    def close(self) -> None: ...
+    def abandon(self) -> None:
+        """Stop the present task: ``write`` shall raise Abandoned soon. May be called from any thread."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back; the writer is not used afterwards."""
+        ...
 
 
 class Abandoned(MelodygenError):
-    """Nobody wants the phrase any more."""
+    """The phrase is no longer needed."""
 
 
 class ModelWriter:
-    """Writes with a generator and listens with a classifier: the style loop, in this process."""
+    """Writes with the loop over a generator, a renderer and a classifier, in this process."""
 
     def __init__(self, generator: Generator, renderer: Renderer, classifier: StyleClassifier) -> None:
         self._generator, self._renderer, self._classifier = generator, renderer, classifier
@@ -93,6 +106,7 @@ class ModelWriter:
         return Phrase(found.score, task.request, task.seed, found.style_probability)
 
     def abandon(self) -> None:
+        """Stop the present task; see ``Writer.abandon``."""
         self._abandoned = True
 
     def _go_on(self, share: float = 0.0) -> None:
@@ -105,7 +119,7 @@ class ModelWriter:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A phrase, or why there is none. ``is_hopeless``: the task asks for what the writer cannot write."""
+    """A phrase, or why there is none. ``is_hopeless``: the writer can never write what the task asks for."""
 
     task: PhraseRequest
     phrase: Phrase | None
@@ -115,7 +129,7 @@ class Result:
 
 
 def drained(queue: SimpleQueue[T]) -> list[T]:
-    """All that waits in a queue, taken out of it. Never blocks."""
+    """Return and remove everything that waits in a queue. Never blocks."""
     found: list[T] = []
     with suppress(Empty):
         while True:
@@ -133,24 +147,28 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def post(self, task: PhraseRequest) -> None:
+        """Queue a task."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="melodygen-writer", daemon=True)
             self._thread.start()
         self._tasks.put(task)
 
     def drop(self) -> None:
-        """Forget what waits to be written, and let go of what is in hand."""
+        """Drop all waiting tasks and stop the present one."""
         drained(self._tasks)
         self._writer.abandon()
 
     def poll(self) -> Result | None:
+        """Return the next result, or None."""
         try:
             return self._results.get_nowait()
         except Empty:
             return None
 
     def now(self, task: PhraseRequest) -> Result:
-        """Write in the caller's thread: for hosts that bounce offline and may wait."""
+        """Return the result of a task written in the caller's thread, for hosts that bounce offline and may
+        wait.
+        """
         try:
             return Result(task, self._writer.write(task))
         except Abandoned:
@@ -160,7 +178,7 @@ class Worker:
             return Result(task, None, told, is_hopeless=isinstance(error, UsageError))
 
     def close(self) -> None:
-        """Ask the thread to end; it ends when the phrase in hand is written."""
+        """End the thread after the present phrase, and close the writer."""
         if self._thread is not None:
             self._tasks.put(None)
         self._writer.close()
