@@ -1,0 +1,1 @@
+"""melodygen over HTTP: jobs, uploads and the studio page, on the same services as the command line."""

@@ -1,0 +1,90 @@
+"""The process that does the jobs of one kind: it loads models once and takes one job after the other.
+
+The server talks to it over a pipe. A job comes as ``(job_id, kind, request, folder)``; events, the result and errors go
+back as ``(job_id, what, data)``. The process ends with the pipe. It is a process of its own so that a file which
+crashes a decoder, fills the memory or never ends takes only its job with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event as StopEvent
+from pathlib import Path
+from typing import Any
+
+from melodygen.errors import MelodygenError
+
+ANALYSIS, GENERATION = "analysis", "generation"
+KINDS = {GENERATION: ("generate", "render"), ANALYSIS: ("classify",)}
+"""Which kinds of job a process of each sort does. Analysis has its own so that an upload never waits for a piece."""
+MAX_MEMORY_BYTES = 8 * 2**30
+"""Address space of a process that decodes what users send."""
+
+Emit = Callable[[str, dict[str, Any]], None]
+"""Sends an event: its kind and its data."""
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """What a job may use: its folder, where its events go, and whether it shall stop."""
+
+    folder: Path
+    emit: Emit
+    should_stop: Callable[[], bool]
+
+    def progress(self, stage: str, done: float) -> None:
+        """Report what is being done and how much of it is done, 0.0 to 1.0."""
+        self.emit("progress", {"stage": stage, "done": round(done, 3)})
+
+
+def serve(sort: str, connection: Connection, stop: StopEvent) -> None:
+    """Do jobs until the pipe closes. ``sort`` is a key of ``KINDS``."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
+    from melodygen.server.tasks import make_tasks
+
+    tasks = make_tasks(sort)
+    parent = os.getppid()
+
+    def should_stop() -> bool:
+        """Also where the server is gone: nobody will fetch the result."""
+        return stop.is_set() or os.getppid() != parent
+
+    if sort == ANALYSIS:
+        _limit_memory()
+    _send(connection, "", "ready", {})
+    while True:
+        try:
+            job_id, kind, request, folder = connection.recv()
+        except (EOFError, OSError):
+            return
+
+        def emit(what: str, data: dict[str, Any], job_id: str = job_id) -> None:
+            _send(connection, job_id, what, data)
+
+        context = JobContext(Path(folder), emit, should_stop)
+        try:
+            emit("result", tasks[kind](request, context))
+        except MelodygenError as error:
+            emit("error", {"error": str(error)})
+        except MemoryError:
+            emit("error", {"error": "out of memory"})
+        except Exception as error:  # a fault of ours: said in a line, the trace goes to the server's log
+            emit("fault", {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()})
+
+
+def _send(connection: Connection, job_id: str, what: str, data: dict[str, Any]) -> None:
+    with contextlib.suppress(BrokenPipeError, OSError):
+        connection.send((job_id, what, data))
+
+
+def _limit_memory() -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
