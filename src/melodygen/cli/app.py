@@ -26,6 +26,7 @@ from melodygen.cli import (
     ports,
     recipe,
     render,
+    serve,
     styles,
     train,
 )
@@ -90,6 +91,7 @@ app.command("map")(map_.map_)
 app.add_typer(library_ask.app, name="library")
 app.command("export")(export.export)
 app.command("render")(render.render)
+app.command("serve")(serve.serve)
 app.command("styles")(styles.styles)
 app.add_typer(recipe.app, name="recipe")
 app.command("models")(models.models)

@@ -13,10 +13,13 @@ DEFAULT_PORT = 8765
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on. Another than this machine's needs --token.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. Another than this machine's needs --token.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port, 0 for any free one.", min=0, max=65_535)] = DEFAULT_PORT,
     token: Annotated[
-        str | None, typer.Option(help="Token that requests must carry; 'new' makes one.", envvar="MELODYGEN_TOKEN")
+        str | None,
+        typer.Option(help="Token that requests must carry; 'new' makes one.", envvar="MELODYGEN_TOKEN"),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of jobs and results. Default: your data folder.")
@@ -39,7 +42,9 @@ def serve(
         from melodygen.server.app import ServerSettings, create_app, new_token
         from melodygen.server.guard import LOOPBACK
     except ImportError as error:
-        raise PluginError(f"the server needs more packages ({error.name}): pip install 'melodygen[server]'") from error
+        raise PluginError(
+            f"the server needs more packages ({error.name}): pip install 'melodygen[server]'"
+        ) from error
 
     is_local = host in LOOPBACK
     if not is_local and not token:
@@ -80,7 +85,9 @@ def _listen(host: str, port: int) -> object:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise UsageError(f"port {port} on {host} cannot be used: {error.strerror}; choose another with --port") from error
+        raise UsageError(
+            f"port {port} on {host} cannot be used: {error.strerror}; choose another with --port"
+        ) from error
     return listener
 
 

@@ -123,12 +123,14 @@ def compose(
     progress: ProgressCallback | None = None,
     clock: Callable[[], float] = time.monotonic,
     should_stop: Callable[[], bool] | None = None,
+    on_candidate: Callable[[CandidateRecord, Score], None] | None = None,
 ) -> Composition:
     """Write ``candidates`` pieces a round until one reaches ``min_style`` or ``max_rounds`` are over.
 
     Chosen is, of those without a flaw: where some reach ``min_style``, the best made of them (``quality``, in steps),
     and of those as well made the one with the highest style probability; where none does, that of all.
     ``should_stop`` is asked between the steps; when it says so, the best so far is returned.
+    ``on_candidate`` gets each candidate once it is classified.
     Raises UsageError for an impossible request, ClassifierError if the classifier does not know the style,
     MelodygenError if nothing playable was written.
     """
@@ -148,7 +150,10 @@ def compose(
     for number in range(1, max_rounds + 1):
         if stop():
             break
-        written += _round(request, generator, renderer, classifier, seed, number, candidates, report, stop)
+        batch = _round(request, generator, renderer, classifier, seed, number, candidates, report, stop)
+        for scored in batch if on_candidate else ():
+            on_candidate(scored.record, scored.draft.score)
+        written += batch
         best = max(written, key=lambda h: h.rank(min_style), default=None)
         if best is not None and not best.record.flaw and best.record.style_probability >= min_style:
             break

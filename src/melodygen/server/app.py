@@ -1,4 +1,4 @@
-"""The HTTP application: routes, and how errors become answers. Work is done by jobs (see :mod:`melodygen.server.runner`).
+"""The HTTP application: routes, and how errors become answers. :mod:`melodygen.server.runner` does the work.
 
 ``POST`` routes that work answer 202 with a job; its state, its events (server-sent, with pings) and its files are
 fetched by its id. A full queue answers 429 with ``Retry-After``. An error is ``{"error": "..."}`` in one line.
@@ -141,10 +141,13 @@ def create_app(settings: ServerSettings) -> FastAPI:
     _add_information(app, studio)
     _add_work(app, studio)
     _add_jobs(app, studio)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return FileResponse(PAGE / "docs.html")
+
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
-    app.add_middleware(
-        Guard, hosts=settings.hosts, token=settings.token, max_bytes=settings.max_upload_bytes
-    )  # type: ignore[arg-type]
+    app.add_middleware(Guard, hosts=settings.hosts, token=settings.token, max_bytes=settings.max_upload_bytes)  # type: ignore[arg-type]
     return app
 
 
@@ -230,7 +233,9 @@ def _add_work(app: FastAPI, studio: Studio) -> None:
             "type": ["string", "null"],
             "description": f"{CONTROLS[name].help}: 'upload:ID' or 'job:ID/NUMBER'",
         }
-    generate_body = {"requestBody": {"required": True, "content": {"application/json": {"schema": generate_schema}}}}
+    generate_body = {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": generate_schema}}}
+    }
 
     @app.post("/v1/generate", status_code=202, tags=["work"], openapi_extra=generate_body)
     async def generate(request: Request) -> JSONResponse:
@@ -240,9 +245,10 @@ def _add_work(app: FastAPI, studio: Studio) -> None:
 
     @app.post("/v1/classify", status_code=202, tags=["work"], openapi_extra=upload_body)
     async def classify(
-        request: Request, wait: float = Query(0.0, ge=0.0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the result")
+        request: Request,
+        wait: float = Query(0.0, ge=0.0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the result"),
     ) -> JSONResponse:
-        """Classify an audio, MIDI or score file. With ``wait`` the answer is 200 and the result if it is there by then."""
+        """Classify an audio, MIDI or score file. With ``wait``: 200 and the result if it is there by then."""
         upload = await _upload(request, studio)
         work = {"name": upload.name, FILES: {"file": str(upload.path)}}
         job = await run_in_threadpool(studio.jobs.submit, "classify", work)
@@ -291,14 +297,18 @@ def _add_jobs(app: FastAPI, studio: Studio) -> None:
 
     @app.get("/v1/jobs/{job_id}/events", tags=["jobs"], response_class=StreamingResponse)
     async def events(
-        request: Request, job_id: str, after: int = Query(0, ge=0, description="Number of the last event that is known")
+        request: Request,
+        job_id: str,
+        after: int = Query(0, ge=0, description="Number of the last event that is known"),
     ) -> StreamingResponse:
         """Server-sent events: state, progress, candidate; ``end`` is the last. Reconnect with ``Last-Event-ID``."""
         await run_in_threadpool(_known, studio, job_id)
         last = request.headers.get("last-event-id", "")
         start = int(last) if last.isdigit() and len(last) < 12 else after
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_event_stream(studio, job_id, start), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            _event_stream(studio, job_id, start), media_type="text/event-stream", headers=headers
+        )
 
     @app.get("/v1/jobs/{job_id}/files/{name}", tags=["jobs"], response_class=FileResponse)
     def file(job_id: str, name: str) -> Response:

@@ -23,7 +23,6 @@ CONTENT_SECURITY_POLICY = (
     "media-src 'self' blob:; connect-src 'self'; worker-src 'self' blob:; font-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-DOCS_POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -71,9 +70,8 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                policy = DOCS_POLICY if scope["path"] in ("/docs", "/redoc") else CONTENT_SECURITY_POLICY
                 message["headers"] = [
-                    *message.get("headers", ()), *HEADERS, (b"content-security-policy", policy.encode())
+                    *message.get("headers", ()), *HEADERS, (b"content-security-policy", CONTENT_SECURITY_POLICY.encode())
                 ]  # fmt: skip
             await send(message)
 

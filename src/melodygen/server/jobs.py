@@ -81,7 +81,9 @@ class JobStore:
         (folder / "results").mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._database = sqlite3.connect(folder / "jobs.sqlite", check_same_thread=False, isolation_level=None)
+        self._database = sqlite3.connect(
+            folder / "jobs.sqlite", check_same_thread=False, isolation_level=None
+        )
         self._database.execute("PRAGMA foreign_keys = ON")
         self._database.executescript(_SCHEMA)
 
@@ -106,7 +108,9 @@ class JobStore:
                 "SELECT count(*) FROM jobs WHERE state = ? AND kind = ?", (QUEUED, kind)
             )
             if waiting >= self.max_waiting:
-                raise QueueFullError(f"{waiting} jobs wait already, and the limit is {self.max_waiting}: try later")
+                raise QueueFullError(
+                    f"{waiting} jobs wait already, and the limit is {self.max_waiting}: try later"
+                )
             self._database.execute(
                 "INSERT INTO jobs (id, kind, request, state, created_seconds) VALUES (?, ?, ?, ?, ?)",
                 (job_id, kind, json.dumps(request), QUEUED, self._clock()),
@@ -150,7 +154,9 @@ class JobStore:
                 )
                 if rows:
                     with self._transaction():
-                        self._database.execute("UPDATE jobs SET state = ? WHERE id = ?", (RUNNING, rows[0][0]))
+                        self._database.execute(
+                            "UPDATE jobs SET state = ? WHERE id = ?", (RUNNING, rows[0][0])
+                        )
                         self._add(rows[0][0], "state", {"state": RUNNING})
                     return self.get(rows[0][0])
                 left = deadline - time.monotonic()
@@ -181,7 +187,8 @@ class JobStore:
     def events(self, job_id: str, after: int = 0) -> list[JobEvent]:
         """Events with a number above ``after``."""
         rows = self._select(
-            "SELECT number, kind, data FROM events WHERE job = ? AND number > ? ORDER BY number", (job_id, after)
+            "SELECT number, kind, data FROM events WHERE job = ? AND number > ? ORDER BY number",
+            (job_id, after),
         )
         return [JobEvent(number, kind, json.loads(data)) for number, kind, data in rows]
 
@@ -192,7 +199,9 @@ class JobStore:
     def prune(self, max_age_seconds: float, max_bytes: int) -> int:
         """Forget jobs that ended longer ago than ``max_age_seconds``, then the oldest until their files take at most
         ``max_bytes``. Gives how many went. Jobs that wait or run stay."""
-        rows = self._select("SELECT id, ended_seconds FROM jobs WHERE ended_seconds IS NOT NULL ORDER BY number", ())
+        rows = self._select(
+            "SELECT id, ended_seconds FROM jobs WHERE ended_seconds IS NOT NULL ORDER BY number", ()
+        )
         sizes = {job_id: _folder_bytes(self.results(job_id)) for job_id, _ in rows}
         total, gone = sum(sizes.values()), 0
         for job_id, ended in rows:
@@ -239,7 +248,14 @@ def new_id() -> str:
 def _job(row: tuple[Any, ...]) -> Job:
     job_id, kind, request, state, created, ended, result, error = row
     return Job(
-        job_id, kind, json.loads(request), state, created, ended, None if result is None else json.loads(result), error
+        job_id,
+        kind,
+        json.loads(request),
+        state,
+        created,
+        ended,
+        None if result is None else json.loads(result),
+        error,
     )
 
 

@@ -1,4 +1,4 @@
-"""Hands jobs to a worker process, passes on what it says, stops it when a job is cancelled, replaces it when it dies."""
+"""Hands jobs to a worker process, passes on its events, stops it for a cancelled job, replaces it when it dies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ class Runner:
     may take. ``clean`` removes what users must not see (paths of this machine) from an error."""
 
     def __init__(
-        self, store: JobStore, sort: str, limit_seconds: float, clean: Callable[[str], str] = lambda text: text
+        self,
+        store: JobStore,
+        sort: str,
+        limit_seconds: float,
+        clean: Callable[[str], str] = lambda text: text,
     ) -> None:
         self._store, self._sort, self._limit, self._clean = store, sort, limit_seconds, clean
         self._ending = threading.Event()
@@ -72,7 +76,9 @@ class Runner:
         self.is_ready = False
         ours, theirs = self._context.Pipe()
         self._stop = self._context.Event()
-        self._process = self._context.Process(target=serve, args=(self._sort, theirs, self._stop), daemon=True)
+        self._process = self._context.Process(
+            target=serve, args=(self._sort, theirs, self._stop), daemon=True
+        )
         self._process.start()
         theirs.close()
         self._pipe = ours
@@ -113,7 +119,9 @@ class Runner:
             if not self._ending.is_set():
                 code = self._process.exitcode if self._process is not None else None
                 self._kill()
-                self._store.end(job.id, FAILED, error=f"the process that did it ended (exit code {code}): send it again")
+                self._store.end(
+                    job.id, FAILED, error=f"the process that did it ended (exit code {code}): send it again"
+                )
         finally:
             self._cancelled.discard(job.id)
 
@@ -129,7 +137,9 @@ class Runner:
         if what in ("error", "fault"):
             is_cancelled = job.id in self._cancelled
             self._store.end(
-                job.id, CANCELLED if is_cancelled else FAILED, error=None if is_cancelled else self._clean(data["error"])
+                job.id,
+                CANCELLED if is_cancelled else FAILED,
+                error=None if is_cancelled else self._clean(data["error"]),
             )
             return True
         if what == "result":

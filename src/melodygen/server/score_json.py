@@ -23,7 +23,9 @@ def score_to_json(score: Score) -> dict[str, Any]:
         rows = []
         for note in track:
             onset = seconds(note.onset_tick)
-            rows.append([round(onset, 4), round(seconds(note.offset_tick) - onset, 4), note.pitch, note.velocity])
+            rows.append(
+                [round(onset, 4), round(seconds(note.offset_tick) - onset, 4), note.pitch, note.velocity]
+            )
         tracks.append(
             {
                 "role": track.role, "name": track.name or track.role, "program": track.program,

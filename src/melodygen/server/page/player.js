@@ -1,0 +1,154 @@
+// Plays a score in the browser with the product's own soundfont. Notes are scheduled a little ahead, so that another
+// score can take over at the same position and a track can be muted at once.
+
+import { WorkletSynthesizer } from "./vendor/spessasynth.js";
+import { request } from "./api.js";
+
+const AHEAD_SECONDS = 0.2;
+const TICK_MS = 40;
+const VOLUME = 7;
+
+export class Player extends EventTarget {
+  #context; #synth; #ready; #timer;
+  #startedAt = 0;      // context time at which position 0 of the score would have sounded
+  #scheduledTo = 0;    // position up to which notes are scheduled
+  #position = 0;       // where it stands while it does not play
+  score = null;
+  playing = false;
+  loop = false;
+  tracks = new Map();  // role -> { muted, solo, level }
+
+  // The audio context must begin in a user's gesture; the soundfont is fetched once.
+  prepare() {
+    this.#ready ??= (async () => {
+      this.#context = new AudioContext();
+      const [font] = await Promise.all([
+        request("/v1/soundfont").then((answer) => answer.arrayBuffer()),
+        this.#context.audioWorklet.addModule("vendor/spessasynth_processor.min.js"),
+      ]);
+      this.#synth = new WorkletSynthesizer(this.#context);
+      await this.#synth.soundBankManager.addSoundBank(font, "main");
+      await this.#synth.isReady;
+      this.analyser = this.#context.createAnalyser();
+      this.#synth.connect(this.analyser);
+      this.analyser.connect(this.#context.destination);
+    })();
+    return this.#ready;
+  }
+
+  // Root mean square of what sounds now.
+  get level() {
+    if (!this.analyser) return 0;
+    const samples = new Float32Array(this.analyser.fftSize);
+    this.analyser.getFloatTimeDomainData(samples);
+    return Math.sqrt(samples.reduce((sum, x) => sum + x * x, 0) / samples.length);
+  }
+
+  get position() {
+    return this.playing ? Math.max(0, this.#context.currentTime - this.#startedAt) : this.#position;
+  }
+
+  // Another score takes over where this one stands (A/B); from the start if it is shorter.
+  load(score) {
+    const position = this.position;
+    this.score = score;
+    for (const track of score.tracks) {
+      if (!this.tracks.has(track.role)) this.tracks.set(track.role, { muted: false, solo: false, level: 100 });
+    }
+    if (this.#synth) this.#setUp();
+    this.seek(position < score.seconds - 0.1 ? position : 0);
+    this.dispatchEvent(new Event("load"));
+  }
+
+  async play() {
+    if (!this.score) return;
+    await this.prepare();
+    await this.#context.resume();
+    this.#setUp();
+    if (this.#position >= this.score.seconds - 0.05) this.#position = 0;
+    this.playing = true;
+    this.#from(this.#position);
+    this.#timer ??= setInterval(() => this.#tick(), TICK_MS);
+    this.dispatchEvent(new Event("state"));
+  }
+
+  pause() {
+    this.#position = this.position;
+    this.playing = false;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#synth?.stopAll(true);
+    this.dispatchEvent(new Event("state"));
+  }
+
+  stop() {
+    this.pause();
+    this.#position = 0;
+    this.dispatchEvent(new Event("state"));
+  }
+
+  seek(seconds) {
+    this.#position = seconds;
+    if (this.playing) this.#from(seconds);
+    this.dispatchEvent(new Event("state"));
+  }
+
+  setTrack(role, change) {
+    Object.assign(this.tracks.get(role), change);
+    if (this.#synth && this.score) {
+      this.#setUp();
+      if (this.playing) this.#from(this.position);
+    }
+  }
+
+  sounds(role) {
+    const anySolo = this.score.tracks.some((track) => this.tracks.get(track.role).solo);
+    const { muted, solo } = this.tracks.get(role);
+    return anySolo ? solo : !muted;
+  }
+
+  #setUp() {
+    for (const track of this.score.tracks) {
+      if (!track.is_drum) this.#synth.programChange(track.channel, track.program);
+      this.#synth.controllerChange(track.channel, VOLUME, this.tracks.get(track.role).level);
+    }
+  }
+
+  #from(position) {
+    this.#synth.stopAll(true);
+    const now = this.#context.currentTime;
+    this.#startedAt = now - position + 0.05;
+    this.#scheduledTo = position;
+    for (const track of this.score.tracks) {
+      if (!this.sounds(track.role)) continue;
+      for (const [onset, duration, pitch, velocity] of track.notes) { // what is held across the position
+        if (onset < position && onset + duration > position + 0.05) {
+          this.#note(track.channel, pitch, velocity, now + 0.05, this.#startedAt + onset + duration);
+        }
+      }
+    }
+    this.#tick();
+  }
+
+  #tick() {
+    const until = Math.min(this.position + AHEAD_SECONDS, this.score.seconds);
+    for (const track of this.score.tracks) {
+      if (!this.sounds(track.role)) continue;
+      for (const [onset, duration, pitch, velocity] of track.notes) {
+        if (onset >= this.#scheduledTo && onset < until) {
+          this.#note(track.channel, pitch, velocity, this.#startedAt + onset, this.#startedAt + onset + duration);
+        }
+      }
+    }
+    this.#scheduledTo = Math.max(this.#scheduledTo, until);
+    if (this.position >= this.score.seconds + (this.loop ? 0 : 1)) {
+      if (this.loop) this.#from(0);
+      else this.stop();
+    }
+  }
+
+  #note(channel, pitch, velocity, onset, offset) {
+    this.#synth.noteOn(channel, pitch, velocity, { time: onset });
+    this.#synth.noteOff(channel, pitch, { time: Math.max(onset + 0.02, offset) });
+  }
+}
