@@ -28,6 +28,9 @@ def serve(
     max_waiting: Annotated[int, typer.Option(help="Jobs of one kind that may wait.", min=1, max=10_000)] = 32,
     keep_days: Annotated[float, typer.Option(help="Days that results stay.", min=0.001, max=3650)] = 7.0,
     keep_gib: Annotated[float, typer.Option(help="Disk that results may take, in GiB.", min=0.001)] = 2.0,
+    model: Annotated[str | None, typer.Option(help="Generator: name or folder.")] = None,
+    classifier: Annotated[str | None, typer.Option(help="Classifier: name or folder.")] = None,
+    renderer: Annotated[str | None, typer.Option(help="Renderer by name.")] = None,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
     """Serve the studio page and the HTTP API on this machine.
@@ -41,6 +44,7 @@ def serve(
 
         from melodygen.server.app import ServerSettings, create_app, new_token
         from melodygen.server.guard import LOOPBACK
+        from melodygen.services.models import ModelNames
     except ImportError as error:
         raise PluginError(
             f"the server needs more packages ({error.name}): pip install 'melodygen[server]'"
@@ -58,6 +62,7 @@ def serve(
         max_waiting=max_waiting,
         keep_seconds=keep_days * 86_400,
         keep_bytes=round(keep_gib * 2**30),
+        models=ModelNames(model, classifier, renderer),
     )
     listener = _listen(host, port)
     url = f"http://{host if host not in ('0.0.0.0', '::') else '127.0.0.1'}:{listener.getsockname()[1]}"

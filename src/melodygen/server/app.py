@@ -13,7 +13,7 @@ import secrets
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from melodygen.server.runner import Runner
 from melodygen.server.tasks import FILES
 from melodygen.server.uploads import Upload, UploadStore
 from melodygen.server.worker import ANALYSIS, GENERATION
+from melodygen.services.models import ModelNames
 
 PAGE = Path(__file__).parent / "page"
 AUDIO = ("wav", "flac", "ogg", "mp3")
@@ -60,6 +61,7 @@ class ServerSettings:
     ``max_waiting``       jobs of one kind that may wait.
     ``keep_seconds``, ``keep_bytes``  how long results stay, and how much disk they may take.
     ``job_seconds``       the longest a job may take.
+    ``models``            what writes, renders and classifies.
     """
 
     data: Path
@@ -70,6 +72,7 @@ class ServerSettings:
     keep_seconds: float = 7 * 86_400.0
     keep_bytes: int = 2 * 2**30
     job_seconds: float = 600.0
+    models: ModelNames = field(default_factory=ModelNames)
 
 
 class Studio:
@@ -80,7 +83,8 @@ class Studio:
         self.jobs = JobStore(settings.data, settings.max_waiting)
         self.uploads = UploadStore(settings.data / "uploads")
         self.runners = {
-            sort: Runner(self.jobs, sort, settings.job_seconds, self.clean) for sort in (GENERATION, ANALYSIS)
+            sort: Runner(self.jobs, sort, settings.models, settings.job_seconds, self.clean)
+            for sort in (GENERATION, ANALYSIS)
         }
         self._ending = threading.Event()
         self._pruner = threading.Thread(target=self._prune, name="melodygen-prune", daemon=True)

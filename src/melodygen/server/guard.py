@@ -18,7 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-CONTENT_SECURITY_POLICY = (
+POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; "
     "media-src 'self' blob:; connect-src 'self'; worker-src 'self' blob:; font-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -71,7 +71,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [
-                    *message.get("headers", ()), *HEADERS, (b"content-security-policy", CONTENT_SECURITY_POLICY.encode())
+                    *message.get("headers", ()), *HEADERS, (b"content-security-policy", POLICY.encode())
                 ]  # fmt: skip
             await send(message)
 

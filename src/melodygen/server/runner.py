@@ -13,6 +13,7 @@ from typing import Any
 
 from melodygen.server.jobs import CANCELLED, DONE, FAILED, Job, JobStore
 from melodygen.server.worker import KINDS, serve
+from melodygen.services.models import ModelNames
 
 POLL_SECONDS = 0.1
 CANCEL_SECONDS = 0.6
@@ -21,17 +22,14 @@ LOG = logging.getLogger("melodygen.server")
 
 
 class Runner:
-    """A thread with one worker process. ``sort`` is a key of ``worker.KINDS``; ``limit_seconds`` is the longest a job
-    may take. ``clean`` removes what users must not see (paths of this machine) from an error."""
+    """A thread with one worker process. ``sort`` is a key of ``worker.KINDS``, ``names`` are the models it loads,
+    ``limit_seconds`` is the longest a job may take. ``clean`` removes paths of this machine from an error."""
 
     def __init__(
-        self,
-        store: JobStore,
-        sort: str,
-        limit_seconds: float,
-        clean: Callable[[str], str] = lambda text: text,
+        self, store: JobStore, sort: str, names: ModelNames, limit_seconds: float, clean: Callable[[str], str]
     ) -> None:
-        self._store, self._sort, self._limit, self._clean = store, sort, limit_seconds, clean
+        self._store, self._sort, self._names = store, sort, names
+        self._limit, self._clean = limit_seconds, clean
         self._ending = threading.Event()
         self._cancelled: set[str] = set()
         self._context = multiprocessing.get_context("spawn")
@@ -77,7 +75,7 @@ class Runner:
         ours, theirs = self._context.Pipe()
         self._stop = self._context.Event()
         self._process = self._context.Process(
-            target=serve, args=(self._sort, theirs, self._stop), daemon=True
+            target=serve, args=(self._sort, self._names, theirs, self._stop), daemon=True
         )
         self._process.start()
         theirs.close()

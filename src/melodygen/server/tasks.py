@@ -15,7 +15,7 @@ from melodygen.music.score import Score
 from melodygen.request import LOOP_CONTROLS, LoopOptions, check_loop
 from melodygen.server.score_json import score_to_json
 from melodygen.server.worker import GENERATION, JobContext
-from melodygen.services.models import LoadedModels, ModelNames, load_models, random_seed
+from melodygen.services.models import ModelNames, load_models, random_seed
 from melodygen.services.requests import build_request, command_of, known_style
 
 FILES = "_files"
@@ -24,19 +24,20 @@ FILES = "_files"
 Task = Callable[[dict[str, Any], JobContext], dict[str, Any]]
 
 
-def make_tasks(sort: str) -> Mapping[str, Task]:
+def make_tasks(sort: str, names: ModelNames) -> Mapping[str, Task]:
     """The tasks of one sort of process, with their models loaded."""
     if sort == GENERATION:
-        generation = GenerationTasks(load_models(ModelNames()))
+        generation = GenerationTasks(names)
         return {"generate": generation.generate, "render": generation.render}
-    return {"classify": AnalysisTasks().classify}
+    return {"classify": AnalysisTasks(names.classifier).classify}
 
 
 class GenerationTasks:
-    """Writes and renders. Models of other names are loaded for their job alone."""
+    """Writes and renders with models that are loaded once."""
 
-    def __init__(self, models: LoadedModels) -> None:
-        self._models = models
+    def __init__(self, names: ModelNames) -> None:
+        self._names = names
+        self._models = load_models(names)
 
     def generate(self, request: dict[str, Any], job: JobContext) -> dict[str, Any]:
         """Every candidate becomes an event as soon as it is classified, with its notes; each is saved as MIDI."""
@@ -66,7 +67,7 @@ class GenerationTasks:
             "model": piece.model_id,
             "classifier": piece.classifier_id,
             "seconds": round(piece.seconds, 3),
-            "command": command_of(controls, loop, ModelNames(), seed),
+            "command": command_of(controls, loop, self._names, seed),
         }
 
     def render(self, request: dict[str, Any], job: JobContext) -> dict[str, Any]:
@@ -111,10 +112,10 @@ class _CandidateFiles:
 class AnalysisTasks:
     """Classifies uploads."""
 
-    def __init__(self) -> None:
+    def __init__(self, classifier: str | None) -> None:
         from melodygen.classification.batch import load_recognizer
 
-        self._classifier = load_recognizer()
+        self._classifier = load_recognizer(classifier)
 
     def classify(self, request: dict[str, Any], job: JobContext) -> dict[str, Any]:
         """Styles, tempo, key and meter of a file, with styles over time."""

@@ -11,14 +11,18 @@ import contextlib
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event as StopEvent
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from melodygen.errors import MelodygenError
+from melodygen.services.models import ModelNames
+
+if TYPE_CHECKING:
+    from melodygen.server.tasks import Task
 
 ANALYSIS, GENERATION = "analysis", "generation"
 KINDS = {GENERATION: ("generate", "render"), ANALYSIS: ("classify",)}
@@ -43,12 +47,17 @@ class JobContext:
         self.emit("progress", {"stage": stage, "done": round(done, 3)})
 
 
-def serve(sort: str, connection: Connection, stop: StopEvent) -> None:
-    """Do jobs until the pipe closes. ``sort`` is a key of ``KINDS``."""
+def serve(sort: str, names: ModelNames, connection: Connection, stop: StopEvent) -> None:
+    """Do jobs until the pipe closes. ``sort`` is a key of ``KINDS``; ``names`` are the models to load."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
     from melodygen.server.tasks import make_tasks
 
-    tasks = make_tasks(sort)
+    tasks: Mapping[str, Task] = {}
+    missing = ""
+    try:
+        tasks = make_tasks(sort, names)
+    except MelodygenError as error:  # every job hears it; to start again would change nothing
+        missing = str(error)
     parent = os.getppid()
 
     def should_stop() -> bool:
@@ -57,7 +66,7 @@ def serve(sort: str, connection: Connection, stop: StopEvent) -> None:
 
     if sort == ANALYSIS:
         _limit_memory()
-    _send(connection, "", "ready", {})
+    _send(connection, "", "unavailable" if missing else "ready", {})
     while True:
         try:
             job_id, kind, request, folder = connection.recv()
@@ -69,6 +78,8 @@ def serve(sort: str, connection: Connection, stop: StopEvent) -> None:
 
         context = JobContext(Path(folder), emit, should_stop)
         try:
+            if missing:
+                raise MelodygenError(missing)
             emit("result", tasks[kind](request, context))
         except MelodygenError as error:
             emit("error", {"error": str(error)})
