@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -78,8 +79,7 @@ def serve(
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> object:
-    import socket
+def _listen(host: str, port: int) -> socket.socket:
 
     from melodygen.errors import UsageError
 
@@ -97,8 +97,6 @@ def _listen(host: str, port: int) -> object:
 
 
 def _own_names() -> tuple[str, ...]:
-    import socket
-
     name = socket.gethostname()
     return (name, f"{name}.local")
 

@@ -151,8 +151,9 @@ def compose(
         if stop():
             break
         batch = _round(request, generator, renderer, classifier, seed, number, candidates, report, stop)
-        for scored in batch if on_candidate else ():
-            on_candidate(scored.record, scored.draft.score)
+        if on_candidate is not None:
+            for scored in batch:
+                on_candidate(scored.record, scored.draft.score)
         written += batch
         best = max(written, key=lambda h: h.rank(min_style), default=None)
         if best is not None and not best.record.flaw and best.record.style_probability >= min_style:

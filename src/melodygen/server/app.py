@@ -151,7 +151,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         return FileResponse(PAGE / "docs.html")
 
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
-    app.add_middleware(Guard, hosts=settings.hosts, token=settings.token, max_bytes=settings.max_upload_bytes)  # type: ignore[arg-type]
+    app.add_middleware(Guard, hosts=settings.hosts, token=settings.token, max_bytes=settings.max_upload_bytes)
     return app
 
 
