@@ -22,7 +22,7 @@ format: .venv/dev.stamp ## format the code and sort its imports
 	.venv/bin/ruff check --select I --fix .
 	.venv/bin/ruff format .
 
-docs: .venv/docs.stamp ## the documentation site, in site/; every warning is an error
+docs: .venv/dev.stamp ## the documentation site, in site/; every warning is an error
 	.venv/bin/mkdocs build --quiet --strict
 
 samples: .venv/run.stamp ## write samples/ again
@@ -40,8 +40,4 @@ clean:
 
 .venv/dev.stamp: .venv/run.stamp
 	$(PIP) install --constraint constraints.txt --editable '.[dev]'
-	touch $@
-
-.venv/docs.stamp: .venv/run.stamp
-	$(PIP) install --constraint constraints.txt --editable '.[docs]'
 	touch $@

@@ -46,12 +46,25 @@ def _summary(module: Path) -> str:
     return " ".join(doc.split("\n\n")[0].split())
 
 
+def _listed(entries: list[Any]) -> set[str]:
+    """Paths of all pages in a part of the navigation."""
+    found: set[str] = set()
+    for entry in entries:
+        value = next(iter(entry.values())) if isinstance(entry, dict) else entry
+        found |= _listed(value) if isinstance(value, list) else {value}
+    return found
+
+
 def on_config(config: Any) -> Any:
-    """Add decisions, model cards and the API reference to the navigation."""
-    decisions = sorted(p.name for p in (ROOT / "docs" / "decisions").glob("*.md"))
+    """Add pages that mkdocs.yml does not list, decisions, model cards and the API reference to the navigation."""
+    docs = ROOT / "docs"
+    decisions = sorted(p.name for p in (docs / "decisions").glob("*.md"))
+    pages = {p.relative_to(docs).as_posix() for p in docs.rglob("*.md")}
+    others = sorted(pages - _listed(config.nav) - {f"decisions/{name}" for name in decisions})
     cards = [uri for uri in _outside().values() if uri.startswith("models/")]
     api = ["api/index.md", *(f"api/{name}.md" for name in _packages())]
     config.nav += [
+        *([{"Further pages": others}] if others else []),
         {"Decisions": [f"decisions/{name}" for name in decisions]},
         {"Model cards": cards},
         {"API reference": api},
