@@ -13,7 +13,7 @@ def main() -> None:
     stopped: list[int] = []
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        """Ctrl-C and SIGTERM end through the ``finally`` blocks, which take unfinished files away."""
+        """End through the ``finally`` blocks, which remove unfinished files."""
         stopped.append(128 + signum)
         if signum == signal.SIGINT:
             raise KeyboardInterrupt
@@ -40,6 +40,6 @@ def main() -> None:
 
 
 def _never_fail_to_print(stream: TextIO) -> None:
-    """A file name in any script must not be the reason a command fails under LANG=C."""
+    """Escape what the terminal cannot show, so that no file name makes a command fail under LANG=C."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")

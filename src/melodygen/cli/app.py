@@ -1,4 +1,4 @@
-"""The commands in one application, and what every error of theirs turns into: one line and an exit code."""
+"""The commands in one application; every error becomes one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _melodygen(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Write music in a named style, hear how well it fits, and keep the best: MIDI and audio files."""
+    """Write music in a named style, classify how well it fits, and keep the best: MIDI and audio files."""
 
 
 app.command("generate")(generate.generate)

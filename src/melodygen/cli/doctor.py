@@ -52,7 +52,7 @@ def _row(name: str, ok: bool, detail: object) -> dict[str, Any]:
 
 
 def _guarded(check: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """A doctor does not die of what the patient has: any failure is a line of the report."""
+    """Turn any failure into a line of the report."""
     try:
         return check()
     except Exception as error:
@@ -75,7 +75,7 @@ def _system() -> list[dict[str, Any]]:
 
 
 def _models() -> list[dict[str, Any]]:
-    """Each checkpoint is really loaded; there must be one of each kind."""
+    """Load each checkpoint; there must be one of each kind."""
     from melodygen.classification.cnn import load_classifier
     from melodygen.generation.neural import load_generator
     from melodygen.nets import checkpoint as checkpoints
@@ -94,7 +94,7 @@ def _models() -> list[dict[str, Any]]:
 
 
 def _renderers() -> list[dict[str, Any]]:
-    """Each renderer really plays a note."""
+    """Let each renderer play a note."""
     from melodygen import registry
     from melodygen.music.score import Score, Track
 

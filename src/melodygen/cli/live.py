@@ -35,7 +35,7 @@ def live(
         typer.Option(help="Styles kept ready, so that changing to them is quick.", rich_help_panel=_MUSIC),
     ] = None,
     until: Annotated[
-        int | None, typer.Option(help="Leave after so many bars.", rich_help_panel=_MUSIC)
+        int | None, typer.Option(help="Stop after this many bars.", rich_help_panel=_MUSIC)
     ] = None,
     tempo: Annotated[
         float | None, typer.Option(help="Own clock, 20-300 qpm. Default: the style's.", rich_help_panel=_TIME)
@@ -54,9 +54,9 @@ def live(
     latency: Annotated[
         float, typer.Option(help="Milliseconds by which music goes out earlier.", rich_help_panel=_TIME)
     ] = 0.0,
-    count_in: Annotated[int, typer.Option(help="Bars of clicks first.", rich_help_panel=_TIME)] = 0,
+    count_in: Annotated[int, typer.Option(help="Bars of count-in clicks.", rich_help_panel=_TIME)] = 0,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Do not start until the space bar.", rich_help_panel=_TIME)
+        bool, typer.Option("--wait", help="Wait for the space bar before starting.", rich_help_panel=_TIME)
     ] = False,
     realtime: Annotated[
         bool,
@@ -69,7 +69,7 @@ def live(
         ),
     ] = None,
     virtual: Annotated[
-        bool, typer.Option("--virtual", help="Open a port of our own, 'melodygen'.", rich_help_panel=_PORTS)
+        bool, typer.Option("--virtual", help="Open a new port, 'melodygen'.", rich_help_panel=_PORTS)
     ] = False,
     listen: Annotated[
         str | None,
@@ -81,11 +81,13 @@ def live(
         typer.Option(help="melody=1,chords=2,bass=3,other=4,drums=10.", rich_help_panel=_PORTS),
     ] = None,
     record: Annotated[
-        Path | None, typer.Option(help="Keep all that is played in this file.", rich_help_panel=_HANDS)
+        Path | None, typer.Option(help="Record everything played to this file.", rich_help_panel=_HANDS)
     ] = None,
-    save_bars: Annotated[int, typer.Option(help="What the save key saves.", rich_help_panel=_HANDS)] = 8,
+    save_bars: Annotated[
+        int, typer.Option(help="Number of bars that the save key saves.", rich_help_panel=_HANDS)
+    ] = 8,
     learn: Annotated[
-        bool, typer.Option("--learn", help="Teach controllers, then leave.", rich_help_panel=_HANDS)
+        bool, typer.Option("--learn", help="Learn controllers, then quit.", rich_help_panel=_HANDS)
     ] = False,
     controls: Annotated[
         Path | None,
@@ -95,12 +97,14 @@ def live(
     classifier: Annotated[str | None, typer.Option(help="Classifier.", rich_help_panel=_MODELS)] = None,
     renderer: Annotated[str | None, typer.Option(help="Renderer.", rich_help_panel=_MODELS)] = None,
     soundfont: Annotated[Path | None, typer.Option(help="SF2 or SF3.", rich_help_panel=_MODELS)] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace --record.", rich_help_panel=_HANDS)] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing --record file.", rich_help_panel=_HANDS)
+    ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say nothing.", rich_help_panel=_HANDS)
+        bool, typer.Option("--quiet", "-q", help="Print nothing.", rich_help_panel=_HANDS)
     ] = False,
     json_: Annotated[
-        bool, typer.Option("--json", help="At the end one JSON object.", rich_help_panel=_HANDS)
+        bool, typer.Option("--json", help="Print one JSON object at the end.", rich_help_panel=_HANDS)
     ] = False,
     **parameters: Any,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``melodygen map``: a collection as a picture, what sounds alike side by side."""
+"""``melodygen map``: a collection as a map on which similar tracks lie side by side."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def map_(
         "map.html"
     ),
     clusters: Annotated[
-        int | None, typer.Option(min=2, help="For K-means. Default: as many as there are labels.")
+        int | None, typer.Option(min=2, help="Number of clusters. Default: the number of labels.")
     ] = None,
     classifier: Annotated[
-        str | None, typer.Option(help="Whose ears: a name or folder. Default: style-cnn for everything.")
+        str | None, typer.Option(help="Classifier: a name or folder. Default: style-cnn for everything.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the layout and of K-means.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the layout and of K-means.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
-    """Lay a collection out in two dimensions: tracks that the net hears alike lie side by side.
+    """Lay a collection out in two dimensions: similar tracks lie side by side.
 
     The CNN's embedding of each track, principal components, t-SNE; K-means clusters beside the labels. The HTML page
     holds everything it needs and asks nothing of any network. Needs scikit-learn (the extra 'eval').

@@ -16,7 +16,7 @@ def play(
         list[str] | None,
         typer.Option("--port", "-p", help="Name, beginning or number: see 'melodygen ports'."),
     ] = None,
-    virtual: Annotated[bool, typer.Option("--virtual", help="Open a port of our own, 'melodygen'.")] = False,
+    virtual: Annotated[bool, typer.Option("--virtual", help="Open a new port, 'melodygen'.")] = False,
     start: Annotated[float, typer.Option(help="Bar to begin with, from 1.")] = 1.0,
     loop: Annotated[str | None, typer.Option(help="FIRST:COUNT, bars to repeat, from 1.")] = None,
     tempo_factor: Annotated[float, typer.Option(help="2 is twice as fast.")] = 1.0,
@@ -25,7 +25,7 @@ def play(
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Real-time priority, where it is granted.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
 ) -> None:
     """Play a MIDI file in time: from any bar, in a loop, slower or faster. The space bar pauses."""
     from melodygen.cli.live_session import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
