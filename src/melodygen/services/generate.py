@@ -198,6 +198,10 @@ def save(
             from melodygen.io.musicxml import write_musicxml
 
             write_musicxml(path, piece.score, overwrite=force)
+        elif kind == "dawproject":
+            from melodygen.io.dawproject import write_dawproject
+
+            write_dawproject(path, piece.score, comment=command, overwrite=force)
         elif kind == "png":
             from melodygen.plots.piano_roll import plot_score
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from melodygen.errors import OutputExistsError, UsageError
 
 AUDIO_FORMATS = ("wav", "flac", "ogg", "mp3")
-FORMATS = ("mid", *AUDIO_FORMATS, "musicxml")
+FORMATS = ("mid", *AUDIO_FORMATS, "musicxml", "dawproject")
 DEFAULT_FORMATS = ("mid", "wav")
 _SUFFIXES = {"midi": "mid", "xml": "musicxml"}
 
