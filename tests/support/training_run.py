@@ -8,7 +8,8 @@ import torch
 
 from melodygen.training.distributed import DistributedContext
 from melodygen.training.generator.config import TrainingConfig
-from melodygen.training.generator.setup import begin
+from melodygen.training.generator.record import RunRecord
+from melodygen.training.generator.setup import begin_run
 
 CPU = torch.device("cpu")
 SMALL = TrainingConfig(source="none", size="tiny", steps=10, rows=2, length=128, classifier=False)
@@ -24,6 +25,6 @@ class Silent:
     def say(self, text: str) -> None: ...
 
 
-def begun(folder: Path, work: Path, plan: TrainingConfig = SMALL) -> dict:
+def begun(folder: Path, work: Path, plan: TrainingConfig = SMALL) -> RunRecord:
     work.mkdir(parents=True, exist_ok=True)
-    return begin(folder, work, plan, CPU, DistributedContext(), 1, Silent())
+    return begin_run(folder, work, plan, CPU, DistributedContext(), 1, Silent())

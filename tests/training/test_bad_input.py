@@ -75,7 +75,7 @@ def test_every_bad_file_is_named_and_the_rest_is_learned(messy: Path, tmp_path: 
     used = {name for name, row in rows.items() if row["used"] == "True"}
     # of two equal files the first in order is used
     assert used == {"copy.mid", "rising-b.mid", "rising-c.mid", "rising-d.mid", "Чардаш 漢字 🎻.mid"}
-    assert record["summary"]["used"] == 5 and "cover.jpg" not in rows
+    assert record.summary["used"] == 5 and "cover.jpg" not in rows
     told = {
         "zero.mid": "empty", "letter.mid": "not a MIDI file", "truncated.mid": "truncated", "huge.mid": "32 MiB",
         "far.mid": "", "silent.mid": "0 notes", "drums.mid": "only drums", "dangling.mid": "cannot be read",
@@ -90,7 +90,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     write_folder(tmp_path / "m", "rising", 3)
     (tmp_path / "m" / "rising" / "rising-a.mid").chmod(0)
     record = begun(tmp_path / "m", tmp_path / "w")
-    assert record["summary"]["reasons"] == {"cannot be read: Permission denied": 1}
+    assert record.summary["reasons"] == {"cannot be read: Permission denied": 1}
 
 
 def test_a_name_that_is_no_text_is_read_and_reported(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def crew(device: torch.device) -> Iterator[DistributedContext]:
+def join_processes(device: torch.device) -> Iterator[DistributedContext]:
     """The processes torchrun started, or this one alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:

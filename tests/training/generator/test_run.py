@@ -33,6 +33,7 @@ from melodygen.training.distributed import DistributedContext
 from melodygen.training.generator.checkpoint import finish
 from melodygen.training.generator.config import TrainingConfig, check_config
 from melodygen.training.generator.fine_tuning import Tuning
+from melodygen.training.generator.record import RunRecord
 from melodygen.training.generator.run import Stopped, Validator, learn, make_tuning, prepare
 from melodygen.training.generator.setup import check_resumed, data_id
 from melodygen.training.generator.state import disk_errors
@@ -46,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_folder(tmp_path_factory.mktemp("music"), "rising", 5)
 
 
-def ended(record: dict, work: Path, out: Path, stop_after: int | None = None) -> bytes:
+def ended(record: RunRecord, work: Path, out: Path, stop_after: int | None = None) -> bytes:
     """Learn to the end, or stop; the weights that were written."""
     run = prepare(work, record, CPU, DistributedContext())
     steps = iter(range(1, 1000))
@@ -71,7 +72,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     with pytest.raises(Stopped, match="step 4 of 10; go on with --resume"):
         ended(record, work, tmp_path, stop_after=4)
     assert not (tmp_path / "model.safetensors").exists()
-    assert ended(json.loads((work / "run.json").read_text()), work, tmp_path) == unbroken[2]
+    assert ended(RunRecord.read(work), work, tmp_path) == unbroken[2]
 
 
 def test_learning_changes_the_weights_and_lowers_the_loss(unbroken: tuple[Path, Path, bytes]) -> None:
@@ -88,7 +89,7 @@ def test_tensorboard_shows_curves_and_samples(
     from melodygen.training.generator import tensorboard as events
 
     monkeypatch.setattr(events, "load_renderer", lambda: AdditiveRenderer(None))
-    run = prepare(unbroken[1], json.loads((unbroken[1] / "run.json").read_text()), CPU, DistributedContext())
+    run = prepare(unbroken[1], RunRecord.read(unbroken[1]), CPU, DistributedContext())
     with events.open_events(tmp_path, run) as log:
         learn(run, tmp_path, DistributedContext(), Silent(), each=log.point)
     found = accumulator.EventAccumulator(str(tmp_path))
@@ -188,11 +189,16 @@ def test_a_full_disk_is_said_and_leaves_no_torn_file(
 def test_resume_refuses_other_data_and_other_options(folder: Path, tmp_path: Path) -> None:
     mine = write_folder(tmp_path, "rising", 3)
     record = begun(mine, tmp_path / "w")
+    assert (
+        RunRecord.from_json(json.loads(json.dumps(record.to_json())))
+        == record
+        == RunRecord.read(tmp_path / "w")
+    )
     assert check_resumed(record, mine, SMALL, {"steps"}, DistributedContext()) == SMALL
     with pytest.raises(UsageError, match="--steps 99: the run was begun with 10"):
         check_resumed(record, mine, replace(SMALL, steps=99), {"steps"}, DistributedContext())
     with pytest.raises(CheckpointError, match="cannot be resumed"):
-        check_resumed({**record, "vocabulary_id": "other"}, mine, SMALL, set(), DistributedContext())
+        RunRecord.from_json({**record.to_json(), "vocabulary_id": "other"})
     write_midi(mine / "rising" / "rising-a.mid", tune(99, True), overwrite=True)
     with pytest.raises(CorpusError, match="not those the run was begun with"):
         check_resumed(record, mine, SMALL, set(), DistributedContext())
@@ -268,7 +274,7 @@ def test_every_style_has_something_to_validate_on(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, Path]:
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunRecord, Path]:
     """A run begun from a model of two styles, with replay."""
     root = tmp_path_factory.mktemp("tuned")
     base = write_model(root / "base")
@@ -277,11 +283,11 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, Path]:
     return base, begun(music, root / "w", plan), root / "w"
 
 
-def test_replay_keeps_what_the_old_model_said(tuned: tuple[Path, dict, Path]) -> None:
+def test_replay_keeps_what_the_old_model_said(tuned: tuple[Path, RunRecord, Path]) -> None:
     """The same steps with and without replay: with it the old model's music stays likely, and the new is learned."""
     change = {}
     for share in (0.5, 0.0):
-        record = {**tuned[1], "plan": {**tuned[1]["plan"], "replay": share}}
+        record = replace(tuned[1], config=replace(tuned[1].config, replay=share))
         run = prepare(tuned[2], record, CPU, DistributedContext())
         tuning = make_tuning(run, DistributedContext())
         check = Validator(run)
@@ -295,18 +301,18 @@ def test_replay_keeps_what_the_old_model_said(tuned: tuple[Path, dict, Path]) ->
     assert change[0.5][1] < -0.1
 
 
-def test_a_new_style_takes_the_next_slot(tuned: tuple[Path, dict, Path]) -> None:
-    assert [s["name"] for s in tuned[1]["styles"]] == ["jazz", "folk", "falling"]
+def test_a_new_style_takes_the_next_slot(tuned: tuple[Path, RunRecord, Path]) -> None:
+    assert [s.name for s in tuned[1].styles] == ["jazz", "folk", "falling"]
     run = prepare(tuned[2], tuned[1], CPU, DistributedContext())
     table = run.net.get_parameter("embedding.weight")
     first = VOCABULARY.offsets["style"] + 1
-    slot = first + {"jazz": 0, "folk": 1}[tuned[1]["base"]["nearest"]["falling"]]
+    slot = first + {"jazz": 0, "folk": 1}[tuned[1].base.nearest["falling"]]
     assert torch.equal(table[first + 2], table[slot])
     assert run.old_net is not None and not any(p.requires_grad for p in run.old_net.parameters())
 
 
 def test_a_base_of_another_vocabulary_or_that_changed_is_refused(
-    tuned: tuple[Path, dict, Path], tmp_path: Path
+    tuned: tuple[Path, RunRecord, Path], tmp_path: Path
 ) -> None:
     other = write_model(tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
@@ -318,7 +324,7 @@ def test_a_base_of_another_vocabulary_or_that_changed_is_refused(
     with pytest.raises(CheckpointError, match="has changed"):
         prepare(
             tuned[2],
-            {**tuned[1], "base": {**tuned[1]["base"], "path": str(changed)}},
+            replace(tuned[1], base=replace(tuned[1].base, path=str(changed))),
             CPU,
             DistributedContext(),
         )
@@ -368,7 +374,7 @@ def test_muon_is_torchs_in_the_numbers_of_the_device(
         assert ours.state_dict()["state"].keys() == theirs.state_dict()["state"].keys()
 
 
-def test_rows_of_two_processes_are_those_of_one(tuned: tuple[Path, dict, Path]) -> None:
+def test_rows_of_two_processes_are_those_of_one(tuned: tuple[Path, RunRecord, Path]) -> None:
     run = prepare(tuned[2], tuned[1], CPU, DistributedContext())
     whole = make_tuning(replace(run, recipe=replace(run.recipe, rows=4)), DistributedContext())
 
@@ -384,8 +390,8 @@ def test_rows_of_two_processes_are_those_of_one(tuned: tuple[Path, dict, Path]) 
     assert whole.loss(tokens, 0).item() == pytest.approx(mean, rel=1e-5)
 
 
-def test_accumulated_gradients_are_those_of_the_whole_batch(tuned: tuple[Path, dict, Path]) -> None:
-    run = prepare(tuned[2], {**tuned[1], "dropout": 0.0, "bf16": False}, CPU, DistributedContext())
+def test_accumulated_gradients_are_those_of_the_whole_batch(tuned: tuple[Path, RunRecord, Path]) -> None:
+    run = prepare(tuned[2], replace(tuned[1], dropout=0.0, bf16=False), CPU, DistributedContext())
 
     def gradients(accumulate: int) -> torch.Tensor:
         tuning: Tuning = make_tuning(
@@ -445,7 +451,7 @@ def test_the_classifier_of_a_model_is_found(tmp_path: Path) -> None:
 def test_a_lstm_can_be_trained_too(folder: Path, tmp_path: Path) -> None:
     plan = replace(SMALL, net="lstm", steps=5)
     record = begun(folder, tmp_path / "w", plan)
-    assert record["optimizer"] == "adamw"
+    assert record.optimizer == "adamw"
     ended(record, tmp_path / "w", tmp_path / "out")
     assert load_generator(str(tmp_path / "out")).styles == ("rising",)
 

@@ -57,7 +57,7 @@ def add_styles_to_classifier(
     run: Prepared, folder: Path, work: Path, out: Path, watcher: Watcher
 ) -> dict[str, Any]:
     """Write ``out/classifier``: the known classifier, and the new styles of the run. Gives figures."""
-    base = run.record["base"].get("path")
+    base = None if run.record.base is None else run.record.base.path
     known = Path(base) / "classifier" if base else Path()
     try:
         if not (known / checkpoints.CONFIG).is_file():
@@ -65,9 +65,9 @@ def add_styles_to_classifier(
         judge = CnnClassifier.from_folder(known)
     except CheckpointError as error:
         return {"told": f"none was taught: {error}"}
-    new = [n for n in run.new if n not in judge.labels]
+    new = [n for n in run.record.new if n not in judge.labels]
     if not new:
-        return {"told": f"the known one hears {', '.join(run.new)} already"}
+        return {"told": f"the known one hears {', '.join(run.record.new)} already"}
     sound = load_renderer()
     try:
         heard = new_windows(run, folder, work, judge, sound, new, watcher)
@@ -84,7 +84,7 @@ def add_styles_to_classifier(
     record["name"] = f"{out.resolve().name}-classifier"
     record["summary"] = f"Hears {len(record['labels'])} styles; learned {', '.join(new)}"
     record["provenance"] |= {
-        "from": {"name": known.name, "sha256": checkpoints.weights_sha256(known)}, "data_id": run.record["data_id"],
+        "from": {"name": known.name, "sha256": checkpoints.weights_sha256(known)}, "data_id": run.record.data_id,
         "known_styles_from": "exemplars" if held is not None else "music the old generator wrote",
     }  # fmt: skip
     checkpoints.save_checkpoint(out / "classifier", net, record, card(record, figures))
@@ -99,7 +99,7 @@ def new_windows(
 ) -> tuple[Exemplars, Exemplars]:  # fmt: skip
     """Of the folder's files in the new styles: windows to learn from, and to report on."""
     split = {p.path: p.split for p in run.shards.pieces if p.kind != "drums"}
-    found = find_files(folder, run.plan.style)
+    found = find_files(folder, run.config.style)
     parts: dict[str, list[Exemplars]] = {"train": [], "valid": []}
     styles = list_styles()
     for at, name in enumerate(new):
@@ -124,7 +124,7 @@ def written_windows(
     replay = work / "replay-midi"
     if not replay.is_dir():  # a fresh model has none; the shipped one writes it
         writer = NeuralGenerator.from_folder(checkpoints.resolve("", checkpoints.DEFAULT_GENERATOR))
-        write_known(writer, writer.styles, run.plan.replay_pieces, run.plan.seed, replay, watcher)
+        write_known(writer, writer.styles, run.config.replay_pieces, run.config.seed, replay, watcher)
     found = find_files(replay)
     parts: dict[str, list[Exemplars]] = {"train": [], "valid": []}
     styles = list_styles()

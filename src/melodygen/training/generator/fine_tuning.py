@@ -58,14 +58,14 @@ class Tuning(GeneratorTraining):
         net: nn.Module,
         sampler: ExampleSampler,
         recipe: GeneratorRecipe,
-        crew: DistributedContext,
+        context: DistributedContext,
         old: nn.Module | None = None,
         replay: ExampleSampler | None = None,
         share: float = 0.5,
         hold: float = 1.0,
     ) -> None:
-        super().__init__(net, sampler, recipe, crew.wrap(net))
-        self._crew = crew
+        super().__init__(net, sampler, recipe, context.wrap(net))
+        self._context = context
         self._old = old.eval() if old is not None else None
         self._replay = replay
         self._share = share if replay is not None and old is not None else 0.0
@@ -76,7 +76,7 @@ class Tuning(GeneratorTraining):
         return int((row + 1) * self._share) > int(row * self._share)
 
     def batch(self, step: int) -> NDArray[np.int16]:
-        first = self._crew.rank * self.recipe.rows
+        first = self._context.rank * self.recipe.rows
         rows = []
         for row in range(first, first + self.recipe.rows):
             rng = np.random.default_rng([self.recipe.seed, step, row])
@@ -86,7 +86,7 @@ class Tuning(GeneratorTraining):
 
     def loss(self, tokens: Tensor, first_row: int) -> Tensor:
         """Nats a token: cross-entropy on new music, divergence from the old model on replay, mean over all rows."""
-        first = self._crew.rank * self.recipe.rows + first_row
+        first = self._context.rank * self.recipe.rows + first_row
         replay = torch.tensor([self.is_replay(first + r) for r in range(len(tokens))], device=self.device)
         inputs, targets = tokens[:, :-1], tokens[:, 1:]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bf16):

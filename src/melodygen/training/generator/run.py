@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,15 +19,18 @@ from torch import nn
 from melodygen.data.dataset import Example, ExampleSampler, Views
 from melodygen.data.shards import Shards, load_shards
 from melodygen.errors import CheckpointError, MelodygenError
-from melodygen.generation.neural import NETS, style_from_json
+from melodygen.generation.neural import NETS
 from melodygen.nets import checkpoint as checkpoints
-from melodygen.styles.style import Style
 from melodygen.tokens.vocabulary import VOCABULARY
 from melodygen.training.distributed import DistributedContext
 from melodygen.training.generator.config import TrainingConfig
 from melodygen.training.generator.fine_tuning import Tuning, Watcher
+from melodygen.training.generator.record import RunRecord
 from melodygen.training.generator.state import Point, TrainingState, load_progress, save_progress
 from melodygen.training.generator.trainer import GeneratorRecipe, validation_loss
+
+VALIDATION_STREAM = 7
+"""Random stream of the validation examples."""
 
 
 class Stopped(MelodygenError):
@@ -39,37 +41,55 @@ class Stopped(MelodygenError):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that may begin. ``order``: styles by slot; ``new``: those of the folder; ``old_net`` frozen, or None."""
+    """A run that may begin.
 
-    plan: TrainingConfig
-    steps: int
+    Attributes:
+        record: what was decided.
+        recipe: how the net learns.
+        shards: the new music.
+        replay: what the old model wrote, or None.
+        net: the net that learns.
+        old_net: the base model, frozen, or None.
+    """
+
+    record: RunRecord
     recipe: GeneratorRecipe
     shards: Shards
     replay: Shards | None
-    order: tuple[str, ...]
-    new: tuple[str, ...]
-    styles: tuple[Style, ...]
-    net_arguments: dict[str, Any]
     net: nn.Module
     old_net: nn.Module | None
-    record: dict[str, Any]
+
+    @property
+    def config(self) -> TrainingConfig:
+        """What was asked for."""
+        return self.record.config
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Names of all styles, by slot."""
+        return tuple(style.name for style in self.record.styles)
+
+    @property
+    def vocabulary_id(self) -> str:
+        """Of the model: a model of an earlier vocabulary stays one."""
+        base = self.record.base
+        return VOCABULARY.vocabulary_id if base is None else base.vocabulary_id
 
 
-def prepare(work: Path, record: dict[str, Any], device: torch.device, crew: DistributedContext) -> Prepared:
-    """The run of a record: nets, shards and recipe. Equal in all processes."""
-    plan = TrainingConfig(**record["plan"])
-    styles = tuple(style_from_json(s) for s in record["styles"])
-    order = tuple(s.name for s in styles)
-    arguments = dict(record["net"])
-    make = NETS[arguments["type"]]
-    flat = {k: v for k, v in arguments.items() if k not in ("type", "dropout")}
+def prepare(work: Path, record: RunRecord, device: torch.device, context: DistributedContext) -> Prepared:
+    """The run of a record: nets, shards and recipe. Equal in all processes.
+
+    Raises CheckpointError where the base model has changed.
+    """
+    config, base = record.config, record.base
+    flat = {k: v for k, v in record.net.items() if k not in ("type", "dropout")}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(plan.seed)
-        net = make(VOCABULARY.size, **flat, dropout=record["dropout"])
+        torch.manual_seed(config.seed)
+        net = NETS[record.net["type"]](VOCABULARY.size, **flat, dropout=record.dropout)
     old_net = None
-    if not plan.fresh:
-        source = Path(record["base"]["path"])
-        if checkpoints.weights_sha256(source) != record["base"]["sha256"]:
+    if base is not None:
+        source = Path(base.path)
+        if checkpoints.weights_sha256(source) != base.sha256:
             raise CheckpointError(
                 f"checkpoint {source} has changed since the run began from it; start again with --force"
             )
@@ -77,31 +97,17 @@ def prepare(work: Path, record: dict[str, Any], device: torch.device, crew: Dist
         old_net = copy.deepcopy(net)
         old_net.requires_grad_(False)
         old_net.to(device)
-        give_slots(net, order, record["base"]["nearest"])
+        give_slots(net, tuple(style.name for style in record.styles), base.nearest)
     net.to(device)
     recipe = GeneratorRecipe(
-        steps=record["steps"], rows=plan.rows, length=plan.length, learning_rate=record["learning_rate"],
-        embedding_learning_rate=record["learning_rate"],
-        weight_decay=plan.weight_decay, warmup=max(1, min(60, record["steps"] // 10)),
-        average=0.995 if plan.fresh else 0.98, optimizer=record["optimizer"], bf16=record["bf16"],
-        seed=plan.seed, accumulate=record["accumulate"],
+        steps=record.steps, rows=config.rows, length=config.length, learning_rate=record.learning_rate,
+        embedding_learning_rate=record.learning_rate,
+        weight_decay=config.weight_decay, warmup=max(1, min(60, record.steps // 10)),
+        average=0.995 if config.fresh else 0.98, optimizer=record.optimizer, bf16=record.bf16,
+        seed=config.seed, accumulate=record.accumulate,
     )  # fmt: skip
-    shards = load_shards(work / "shards")
     replay = load_shards(work / "replay") if (work / "replay" / "pieces.json").is_file() else None
-    return Prepared(
-        plan,
-        record["steps"],
-        recipe,
-        shards,
-        replay,
-        order,
-        tuple(record["new"]),
-        styles,
-        arguments,
-        net,
-        old_net,
-        record,
-    )
+    return Prepared(record, recipe, load_shards(work / "shards"), replay, net, old_net)
 
 
 @torch.no_grad()
@@ -115,27 +121,26 @@ def give_slots(net: nn.Module, order: Sequence[str], nearest: Mapping[str, str])
 
 def views_of(run: Prepared) -> Views:
     """How the run sees its music. A model of an earlier vocabulary stays one: it has never seen a repeat in short."""
-    vocabulary = run.record["base"].get("vocabulary_id", VOCABULARY.vocabulary_id)
-    return Views(transpose=run.plan.transpose, again=vocabulary == VOCABULARY.vocabulary_id)
+    return Views(transpose=run.config.transpose, again=run.vocabulary_id == VOCABULARY.vocabulary_id)
 
 
-def make_tuning(run: Prepared, crew: DistributedContext) -> Tuning:
+def make_tuning(run: Prepared, context: DistributedContext) -> Tuning:
     views = views_of(run)
-    longest = min(1000, run.plan.length - 24)
+    longest = min(1000, run.config.length - 24)
     sampler = ExampleSampler(run.shards, "train", run.order, views, max_tokens=longest)
     replay = None
     if run.replay is not None and run.old_net is not None:
         replay = ExampleSampler(run.replay, "train", run.order, views, max_tokens=longest)
-    return Tuning(run.net, sampler, run.recipe, crew, run.old_net, replay, run.plan.replay)
+    return Tuning(run.net, sampler, run.recipe, context, run.old_net, replay, run.config.replay)
 
 
 def validation_sets(run: Prepared) -> tuple[list[Example], list[Example]]:
     """(new music, the old model's own), the same in every run over the same data."""
-    longest = min(1000, run.plan.length - 24)
+    longest = min(1000, run.config.length - 24)
     sampler = ExampleSampler(
         run.shards, "valid", run.order, replace(views_of(run), transpose=True), max_tokens=longest
     )
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(VALIDATION_STREAM)
     names = [n for n in sampler.style_names if n != "drums"]
     each = max(4, min(32, 96 // max(1, len(names))))
     new = [sampler.draw(rng, name) for name in names for _ in range(each)]
@@ -173,7 +178,7 @@ class Validator:
 def learn(
     run: Prepared,
     work: Path,
-    crew: DistributedContext,
+    context: DistributedContext,
     watcher: Watcher,
     save_seconds: float = 180.0,
     stop: Callable[[], bool] = lambda: False,
@@ -182,12 +187,12 @@ def learn(
     """Train to the end of the schedule or until validation says that no more is to be had; resumes where ``work``
     holds a state. ``each`` is called after a validation, with the averaged weights. Raises Stopped after saving when
     ``stop()`` says so."""
-    tuning = make_tuning(run, crew)
+    tuning = make_tuning(run, context)
     progress = load_progress(work, tuning) or TrainingState()
     if progress.finished:
         return progress
-    every = max(10, min(200, run.steps // 8))  # a validation costs some four steps
-    validator = Validator(run) if crew.leads else None
+    every = max(10, min(200, run.record.steps // 8))  # a validation costs some four steps
+    validator = Validator(run) if context.leads else None
     if validator is not None and not progress.curve:
         new, old = validator(tuning.average)
         progress.curve.append(Point(0, None, new, old))
@@ -197,25 +202,27 @@ def learn(
         progress.losses.append(record.loss)
         spent = time.monotonic() - begun
         pace = spent / (record.step - first_step)
-        if crew.leads:
+        if context.leads:
             watcher.step(
-                record.step, run.steps, record.loss, (record.tokens - first_tokens) * crew.size / spent,
-                pace * (run.steps - record.step),
+                record.step, run.record.steps, record.loss, (record.tokens - first_tokens) * context.size / spent,
+                pace * (run.record.steps - record.step),
             )  # fmt: skip
-        if record.step % every == 0 or record.step == run.steps:
+        if record.step % every == 0 or record.step == run.record.steps:
             if validator is not None:
                 _validate(validator, tuning, progress)
                 each(progress.curve[-1], tuning.average)
             progress.losses.clear()
-        progress.finished = crew.any(progress.waited >= run.plan.patience or record.step >= run.steps)
-        stopping = crew.any(stop())
-        if crew.leads and (stopping or progress.finished or time.monotonic() - saved_at > save_seconds):
+        progress.finished = context.any(
+            progress.waited >= run.config.patience or record.step >= run.record.steps
+        )
+        stopping = context.any(stop())
+        if context.leads and (stopping or progress.finished or time.monotonic() - saved_at > save_seconds):
             save_progress(work, tuning, progress)
             saved_at = time.monotonic()
         if progress.finished:
             break
         if stopping:
-            raise Stopped(f"stopped after step {record.step} of {run.steps}; go on with --resume")
+            raise Stopped(f"stopped after step {record.step} of {run.record.steps}; go on with --resume")
     return progress
 
 

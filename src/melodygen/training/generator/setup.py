@@ -6,11 +6,9 @@ What was decided goes to ``run.json``; from it and the shards every process, and
 from __future__ import annotations
 
 import hashlib
-import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,119 +16,156 @@ import numpy as np
 import torch
 from torch import nn
 
-from melodygen.atomic import atomic_path
 from melodygen.data.census import Census, read_census, write_report
 from melodygen.data.dataset import PLAIN, ExampleSampler
 from melodygen.data.scan import SourceFile, file_sha256, find_files
 from melodygen.data.shards import PieceInfo, Shards, ShardWriter, build_shards, load_shards, save_shards
-from melodygen.errors import CheckpointError, CorpusError, UsageError
-from melodygen.generation.neural import NETS, NeuralGenerator, style_to_json
+from melodygen.errors import CorpusError, UsageError
+from melodygen.generation.neural import NETS, NeuralGenerator
 from melodygen.nets import checkpoint as checkpoints
 from melodygen.nets.precision import has_bf16
+from melodygen.styles.style import Style
 from melodygen.tokens.vocabulary import STYLE_SLOTS, VOCABULARY
 from melodygen.training.distributed import DistributedContext
 from melodygen.training.generator.config import CONTEXT, SIZES, TrainingConfig, check_style_name
 from melodygen.training.generator.fine_tuning import Watcher, write_known
+from melodygen.training.generator.record import BaseModel, RunRecord
 from melodygen.training.generator.run import measure_pace, prepare
 from melodygen.training.generator.style_profile import StyleProfile
 from melodygen.training.generator.trainer import validation_loss
 
-RUN_VERSION = 3
 MIN_PIECES = 2
+SMALL_CORPUS_TOKENS = 5_000_000
+"""Below that a net from nothing learns with dropout."""
+NEAREST_STREAM = 11
+"""Random stream of the examples by which styles are compared."""
 CPU_ROWS = 2
 """Rows of a part of a batch on a CPU: more take memory and are no faster."""
 
 
-def begin(
+@dataclass(frozen=True)
+class _Beginning:
+    """Where a run begins: the base model (None: from nothing), the net's arguments, all styles, seconds of replay."""
+
+    base: BaseModel | None
+    net: Mapping[str, Any]
+    styles: tuple[Style, ...]
+    replay_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """How a run learns: what the config leaves open is decided from the data."""
+
+    steps: int
+    dropout: float
+    optimizer: str
+    learning_rate: float
+
+
+def begin_run(
     folder: Path,
     work: Path,
-    plan: TrainingConfig,
+    config: TrainingConfig,
     device: torch.device,
-    crew: DistributedContext,
+    context: DistributedContext,
     workers: int,
     watcher: Watcher,
-) -> dict[str, Any]:
-    """Read the folder, write replay, decide what is open; everything goes to ``work``. Gives the run's record.
+) -> RunRecord:
+    """Read the folder, write replay, decide what is open, and write ``run.json``. Only the leading process calls this.
 
-    Only the leading process calls this.
+    Args:
+        folder: the music.
+        work: where shards, replay and record go.
+        config: what was asked for.
+        device: what will learn.
+        context: the processes that learn together.
+        workers: processes that read files.
+        watcher: sees how far it is.
     """
-    files = find_files(folder, plan.style)
-    folder_name = folder.resolve().name
+    files, name = find_files(folder, config.style), folder.resolve().name
     census, profiles = read_corpus(files, folder, work / "shards", workers, watcher)
     write_report(work / "files.csv", census.rows)
     shards = load_shards(work / "shards")
-    found = {name: profile.style(folder_name) for name, profile in profiles.items()}
-    base: dict[str, Any] = {}
-    replay_seconds = 0.0
-    if plan.fresh:
-        arguments: dict[str, Any] = {"type": plan.net, **SIZES[plan.net][plan.size], "context": CONTEXT}
-        styles = list(found.values())
+    found = {style: profile.style(name) for style, profile in profiles.items()}
+    if config.fresh:
+        net = {"type": config.net, **SIZES[config.net][config.size], "context": CONTEXT}
+        beginning = _Beginning(None, net, tuple(found.values()))
     else:
-        source = checkpoints.resolve(plan.source, checkpoints.DEFAULT_GENERATOR)
-        generator = NeuralGenerator.from_folder(source)
-        config = checkpoints.read_config(source, "generator")
-        watcher.stage("hearing what is nearest", 0.0)
-        arguments = dict(config["net"])
-        make, flat = (
-            NETS[arguments["type"]],
-            {k: v for k, v in arguments.items() if k not in ("type", "dropout")},
-        )
-        net = make(VOCABULARY.size, **flat)
-        checkpoints.load_weights(source, net)
-        unknown = [n for n in found if n not in generator.style_info]
-        nearest = nearest_styles(net.to(device), generator.styles, shards, unknown)
-        base = {
-            "path": str(source.resolve()), "model_id": generator.model_id, "sha256": checkpoints.weights_sha256(source),
-            "vocabulary_id": config["vocabulary_id"],
-            "density_quantiles": config.get("density_quantiles", {}), "nearest": nearest,
-            "logit_bias": config.get("logit_bias", {}), "sampling": config.get("sampling", {}),
-        }  # fmt: skip
-        styles = [
-            *generator.style_info.values(),
-            *(s for n, s in found.items() if n not in generator.style_info),
-        ]
-        kept = [n for n in generator.style_info if n not in found]
-        if plan.replay > 0 and kept:
-            begun = time.monotonic()
-            pieces = write_known(
-                generator, kept, plan.replay_pieces, plan.seed, work / "replay-midi", watcher
-            )
-            replay_seconds = time.monotonic() - begun
-            save_shards(work / "replay", build_shards(pieces))
-    if len(styles) > STYLE_SLOTS:
+        beginning = _from_base(config, found, shards, work, device, watcher)
+    if len(beginning.styles) > STYLE_SLOTS:
         raise UsageError(
-            f"{len(styles)} styles are more than the {STYLE_SLOTS} a model has room for: put sub-folders "
-            f"together, or name "
-            "one style for all with --style"
+            f"{len(beginning.styles)} styles are more than the {STYLE_SLOTS} a model has room for: put sub-folders "
+            "together, or name one style for all with --style"
         )
     train_tokens = count_tokens(shards, "train")
-    new_share = 1.0 if not (work / "replay").is_dir() else 1.0 - plan.replay
-    passes, least, most = (30, 300, 20_000) if plan.fresh else (12, 150, 2_000)
-    a_step = plan.rows * crew.size * plan.length * new_share
-    steps = plan.steps or int(np.clip(passes * train_tokens / a_step, least, most))
-    # a net that learned without dropout forgets while it gets used to it; validation stops it in time anyway
-    small = plan.fresh and train_tokens < 5_000_000
-    dropout = plan.dropout if plan.dropout is not None else (0.1 if small else 0.0)
-    optimizer = plan.optimizer or ("muon" if arguments["type"] == "transformer" else "adamw")
-    rate = plan.learning_rate
-    if rate is None:
-        rate = (3e-3 if plan.fresh else 2e-4) * (1.0 if optimizer == "muon" else 0.4)
-    record: dict[str, Any] = {
-        "run_version": RUN_VERSION, "melodygen": version("melodygen"), "vocabulary_id": VOCABULARY.vocabulary_id,
-        "plan": asdict(plan), "folder": folder_name, "data_id": data_id(files), "processes": crew.size,
-        "base": base, "net": arguments, "styles": [style_to_json(s) for s in styles], "new": list(found),
-        "steps": steps, "dropout": dropout, "optimizer": optimizer, "learning_rate": rate,
-        "accumulate": plan.accumulate or (-(-plan.rows // CPU_ROWS) if device.type == "cpu" else 1),
-        "bf16": has_bf16(device), "train_tokens": train_tokens, "summary": census.summary(),
-        "replay_seconds": round(replay_seconds, 1),
-    }  # fmt: skip
-    if plan.minutes is not None:
+    schedule = _schedule(
+        config, str(beginning.net["type"]), train_tokens, context.size, (work / "replay").is_dir()
+    )
+    record = RunRecord(
+        config=config, folder=name, data_id=data_id(files), processes=context.size, base=beginning.base,
+        net=beginning.net, styles=beginning.styles, new=tuple(found), **vars(schedule),
+        accumulate=config.accumulate or (-(-config.rows // CPU_ROWS) if device.type == "cpu" else 1),
+        bf16=has_bf16(device), train_tokens=train_tokens, summary=census.summary(),
+        replay_seconds=round(beginning.replay_seconds, 1),
+    )  # fmt: skip
+    if config.minutes is not None:
         watcher.stage("measuring the pace", 0.0)
         seconds = measure_pace(prepare(work, record, device, DistributedContext()))
-        record["steps"] = max(10, round(plan.minutes * 60 / seconds))
-    with atomic_path(work / "run.json", overwrite=True) as temporary:
-        temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        record = replace(record, steps=max(10, round(config.minutes * 60 / seconds)))
+    record.write(work)
     return record
+
+
+def _from_base(
+    config: TrainingConfig,
+    found: Mapping[str, Style],
+    shards: Shards,
+    work: Path,
+    device: torch.device,
+    watcher: Watcher,
+) -> _Beginning:
+    """Begin from a checkpoint: which known styles the new ones are like, and replay of those that are kept."""
+    source = checkpoints.resolve(config.source, checkpoints.DEFAULT_GENERATOR)
+    generator, table = NeuralGenerator.from_folder(source), checkpoints.read_config(source, "generator")
+    watcher.stage("comparing styles", 0.0)
+    arguments = dict(table["net"])
+    flat = {k: v for k, v in arguments.items() if k not in ("type", "dropout")}
+    net = NETS[arguments["type"]](VOCABULARY.size, **flat)
+    checkpoints.load_weights(source, net)
+    unknown = [name for name in found if name not in generator.style_info]
+    base = BaseModel(
+        str(source.resolve()), generator.model_id, checkpoints.weights_sha256(source), table["vocabulary_id"],
+        table.get("density_quantiles", {}), table.get("logit_bias", {}), table.get("sampling", {}),
+        nearest_styles(net.to(device), generator.styles, shards, unknown),
+    )  # fmt: skip
+    styles = (*generator.style_info.values(), *(found[name] for name in unknown))
+    kept = [name for name in generator.style_info if name not in found]
+    if config.replay == 0 or not kept:
+        return _Beginning(base, arguments, styles)
+    started = time.monotonic()
+    pieces = write_known(generator, kept, config.replay_pieces, config.seed, work / "replay-midi", watcher)
+    seconds = time.monotonic() - started
+    save_shards(work / "replay", build_shards(pieces))
+    return _Beginning(base, arguments, styles, seconds)
+
+
+def _schedule(
+    config: TrainingConfig, net_type: str, train_tokens: int, processes: int, has_replay: bool
+) -> _Schedule:
+    """Steps for some passes over the new music, dropout on little data, the optimizer that suits the net."""
+    new_share = 1.0 - config.replay if has_replay else 1.0
+    passes, least, most = (30, 300, 20_000) if config.fresh else (12, 150, 2_000)
+    tokens_a_step = config.rows * processes * config.length * new_share
+    steps = config.steps or int(np.clip(passes * train_tokens / tokens_a_step, least, most))
+    # a net that learned without dropout forgets while it gets used to it; validation stops it in time anyway
+    small = config.fresh and train_tokens < SMALL_CORPUS_TOKENS
+    dropout = config.dropout if config.dropout is not None else (0.1 if small else 0.0)
+    optimizer = config.optimizer or ("muon" if net_type == "transformer" else "adamw")
+    rate = config.learning_rate
+    if rate is None:
+        rate = (3e-3 if config.fresh else 2e-4) * (1.0 if optimizer == "muon" else 0.4)
+    return _Schedule(steps, dropout, optimizer, rate)
 
 
 def read_corpus(
@@ -188,7 +223,7 @@ def nearest_styles(
     sampler = ExampleSampler(shards, "train", new, PLAIN, max_tokens=600)
     nearest = {}
     for name in new:
-        rng = np.random.default_rng(11)
+        rng = np.random.default_rng(NEAREST_STREAM)
         examples = [sampler.draw(rng, name) for _ in range(pieces)]
         costs = {}
         for slot, name_of in enumerate(known):
@@ -224,27 +259,32 @@ def data_id(files: Sequence[SourceFile]) -> str:
 
 
 def check_resumed(
-    record: dict[str, Any], folder: Path, plan: TrainingConfig, given: set[str], crew: DistributedContext
+    record: RunRecord, folder: Path, config: TrainingConfig, given: set[str], context: DistributedContext
 ) -> TrainingConfig:
-    """The plan of the run to be resumed. Raises UsageError where data or options have changed."""
-    if record.get("run_version") != RUN_VERSION or record.get("vocabulary_id") != VOCABULARY.vocabulary_id:
-        raise CheckpointError(
-            f"the run was begun by melodygen {record.get('melodygen')} (vocabulary "
-            f"{record.get('vocabulary_id')}) and cannot be "
-            "resumed by this one; start again with --force"
-        )
-    before = TrainingConfig(**record["plan"])
+    """The config of the run to be resumed.
+
+    Args:
+        record: of the run.
+        folder: the music, as it is now.
+        config: what is asked for now; only the options in ``given`` are compared.
+        given: names of the options that were written.
+        context: the processes that learn together now.
+
+    Raises:
+        UsageError: options or processes have changed.
+        CorpusError: the files have changed.
+    """
+    before = record.config
     for name in sorted(given):
-        if getattr(plan, name) != getattr(before, name):
+        if getattr(config, name) != getattr(before, name):
             option = {"source": "from"}.get(name, name).replace("_", "-")
             raise UsageError(
-                f"--resume with --{option} {getattr(plan, name)}: the run was begun with "
-                f"{getattr(before, name)}; leave the "
-                "option out, or start again with --force"
+                f"--resume with --{option} {getattr(config, name)}: the run was begun with {getattr(before, name)}; "
+                "leave the option out, or start again with --force"
             )
-    if record["processes"] != crew.size:
-        raise UsageError(f"--resume with {crew.size} processes: the run was begun with {record['processes']}")
-    if data_id(find_files(folder, before.style)) != record["data_id"]:
+    if record.processes != context.size:
+        raise UsageError(f"--resume with {context.size} processes: the run was begun with {record.processes}")
+    if data_id(find_files(folder, before.style)) != record.data_id:
         raise CorpusError(
             f"--resume: the files in {folder} are not those the run was begun with; put them back, or start again "
             "with --force"

@@ -41,7 +41,7 @@ class Events:
         for name, value in losses.items():
             if value is not None:
                 self._log.add_scalar(f"loss/{name}", value, point.step)
-        if self._told % EVERY == 0 or point.step == self._run.steps:
+        if self._told % EVERY == 0 or point.step == self._run.record.steps:
             self._samples(point.step, weights)
         self._told += 1
         self._log.flush()
@@ -49,14 +49,14 @@ class Events:
     def _samples(self, step: int, weights: Mapping[str, torch.Tensor]) -> None:
         net = copy.deepcopy(self._run.net).cpu()
         net.load_state_dict(dict(weights))
-        styles = {s.name: s for s in self._run.styles}
+        styles = {s.name: s for s in self._run.record.styles}
         writer = NeuralGenerator(net, styles, "sample", {})
         sound = load_renderer()
-        for name in self._run.new[:MAX_STYLES]:
+        for name in self._run.record.new[:MAX_STYLES]:
             style = styles[name]
             asked = Request(name, SAMPLE_BARS, style.qpm, style.meter, tracks=style.tracks)
             try:
-                score = writer.generate(asked, [self._run.plan.seed])[0].score
+                score = writer.generate(asked, [self._run.config.seed])[0].score
                 audio = sound.render(score, SAMPLE_RATE, "draft")
             except MelodygenError:  # what an untrained net writes may be no music
                 continue
