@@ -7,7 +7,7 @@ Time is in quarters from the start of the piece. All randomness comes from the g
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,75 +157,120 @@ def extra(style: Style, bars: list[Bar], voices: list[Voice], rng: np.random.Gen
     return _pad(bars, rng)
 
 
+Notes = list[tuple[float, float, float, float]]
+"""(onset, duration in quarters, pitch, velocity) of each note."""
+BASS_VELOCITY = 92.0
+
+
+@dataclass(frozen=True)
+class _BassChord:
+    """A chord as a bass plays it: from ``at`` to ``end`` (quarters), its root and fifth, the root that follows."""
+
+    at: float
+    end: float
+    base: int
+    low: int
+    fifth: int
+    intervals: tuple[int, ...]
+    next_root: int
+
+
 def bass_line(style: Style, bars: list[Bar], rng: np.random.Generator) -> Rows:
     """A bass from chord symbols: walking, two-beat, eighths or held, as the style has it."""
-    manner = str(rng.choice(style.accompaniment.bass))
+    pattern = str(rng.choice(style.accompaniment.bass))
     base = int(rng.integers(26, 34))
-    notes: list[tuple[float, float, float, float]] = []
-    spans = _changes(bars)
-    pitch = base + 6
+    notes: Notes = []
+    spans, pitch = _changes(bars), base + 6
     for index, (at, end, root, quality) in enumerate(spans):
         intervals = CHORD_QUALITIES[CHORD_QUALITY_NAMES[quality]]
         low = base + (root - base) % 12
         if abs(low + 12 - pitch) < abs(low - pitch) and low + 12 <= base + 18:
             low += 12
         fifth = low + 7 if 7 in intervals else low + intervals[2 % len(intervals)]
-        length = end - at
-        loud = 92.0
-        if manner in ("walk", "shuffle"):
-            following = spans[index + 1][2] if index + 1 < len(spans) else root
-            beats = max(1, round(length))
-            pitch = low
-            for beat in range(beats):
-                if beat == 0:
-                    pitch = low
-                elif beat == beats - 1:
-                    target = base + (following - base) % 12
-                    target += 12 * round((pitch - target) / 12)
-                    pitch = target + int(rng.choice((-1, 1, -2, 2)))
-                else:
-                    tones = [low + i + 12 * o for i in (*intervals, 2) for o in (-1, 0, 1)]
-                    near = sorted(
-                        (t for t in tones if t != pitch and base - 2 <= t <= base + 24),
-                        key=lambda t: abs(t - pitch),
-                    )
-                    pitch = near[int(rng.integers(min(3, len(near))))] if near else low
-                if manner == "walk":
-                    notes.append((at + beat, 0.92, pitch, loud))
-                    if rng.random() < 0.08:
-                        notes.append((at + beat + 2 / 3, 0.25, pitch, loud - 15))
-                else:
-                    notes += [(at + beat, 0.6, pitch, loud), (at + beat + 2 / 3, 0.3, pitch, loud - 10)]
-        elif manner in ("two", "bossa"):
-            place = 0.0
-            tone = 0
-            while place < length - 0.2:
-                step = 2.0 if manner == "two" or tone % 2 else 1.5
-                notes.append(
-                    (at + place, min(step, length - place) * 0.85, low if tone % 2 == 0 else fifth, loud)
-                )
-                place += step
-                tone += 1
-        elif manner in ("eighths", "octaves"):
-            for i in range(max(1, round(length * 2))):
-                up = 12 if manner == "octaves" and i % 2 else 0
-                notes.append((at + i / 2, 0.45, low + up, loud - 8 * (i % 2)))
-        elif manner == "push":
-            for bar_at in np.arange(at, end - 0.2, 4.0):
-                for place, held in ((0.0, 1.4), (1.5, 0.45), (2.0, 1.4), (3.5, 0.45)):
-                    if bar_at + place < end - 0.1:
-                        notes.append(
-                            (
-                                float(bar_at) + place,
-                                held,
-                                fifth if place == 3.5 and rng.random() < 0.3 else low,
-                                loud,
-                            )
-                        )
-        else:
-            notes.append((at, length * 0.95, low, loud))
+        following = spans[index + 1][2] if index + 1 < len(spans) else root
+        notes += _bass_notes(pattern, _BassChord(at, end, base, low, fifth, tuple(intervals), following), rng)
         pitch = int(notes[-1][2]) if notes else pitch
     return _rows(notes)
+
+
+def _bass_notes(pattern: str, chord: _BassChord, rng: np.random.Generator) -> Notes:
+    """One chord in a pattern of ``BASS_PATTERNS``."""
+    at, length, loud = chord.at, chord.end - chord.at, BASS_VELOCITY
+    if pattern in ("walk", "shuffle"):
+        return _walking(chord, rng, pattern == "shuffle")
+    if pattern in ("two", "bossa"):
+        return _two_beat(chord, pattern == "bossa")
+    if pattern in ("eighths", "octaves"):
+        up = 12 if pattern == "octaves" else 0
+        count = max(1, round(length * 2))
+        return [(at + i / 2, 0.45, chord.low + up * (i % 2), loud - 8 * (i % 2)) for i in range(count)]
+    if pattern == "push":
+        return _pushed(chord, rng)
+    return [(at, length * 0.95, chord.low, loud)]
+
+
+def _walking(chord: _BassChord, rng: np.random.Generator, shuffle: bool) -> Notes:
+    """Quarters through chord tones that approach the next root by step; each doubled in a shuffle."""
+    notes: Notes = []
+    base, low, loud = chord.base, chord.low, BASS_VELOCITY
+    beats, pitch = max(1, round(chord.end - chord.at)), low
+    for beat in range(beats):
+        at = chord.at + beat
+        if beat == 0:
+            pitch = low
+        elif beat == beats - 1:
+            target = base + (chord.next_root - base) % 12
+            target += 12 * round((pitch - target) / 12)
+            pitch = target + int(rng.choice((-1, 1, -2, 2)))
+        else:
+            tones = [low + i + 12 * o for i in (*chord.intervals, 2) for o in (-1, 0, 1)]
+            inside = [t for t in tones if t != pitch and base - 2 <= t <= base + 24]
+            near = sorted(inside, key=lambda t: abs(t - pitch))
+            pitch = near[int(rng.integers(min(3, len(near))))] if near else low
+        if shuffle:
+            notes += [(at, 0.6, pitch, loud), (at + 2 / 3, 0.3, pitch, loud - 10)]
+            continue
+        notes.append((at, 0.92, pitch, loud))
+        if rng.random() < 0.08:
+            notes.append((at + 2 / 3, 0.25, pitch, loud - 15))
+    return notes
+
+
+def _two_beat(chord: _BassChord, bossa: bool) -> Notes:
+    """Root and fifth in turn, every half bar; in a bossa the root is dotted."""
+    notes: Notes = []
+    place, length, tone = 0.0, chord.end - chord.at, 0
+    while place < length - 0.2:
+        step = 1.5 if bossa and tone % 2 == 0 else 2.0
+        pitch = chord.low if tone % 2 == 0 else chord.fifth
+        notes.append((chord.at + place, min(step, length - place) * 0.85, pitch, BASS_VELOCITY))
+        place, tone = place + step, tone + 1
+    return notes
+
+
+def _pushed(chord: _BassChord, rng: np.random.Generator) -> Notes:
+    """Dotted quarter and eighth, twice a bar; the last eighth is sometimes the fifth."""
+    notes: Notes = []
+    for bar_at in np.arange(chord.at, chord.end - 0.2, 4.0):
+        for place, held in ((0.0, 1.4), (1.5, 0.45), (2.0, 1.4), (3.5, 0.45)):
+            if bar_at + place < chord.end - 0.1:
+                pitch = chord.fifth if place == 3.5 and rng.random() < 0.3 else chord.low
+                notes.append((float(bar_at) + place, held, pitch, BASS_VELOCITY))
+    return notes
+
+
+Hits = list[tuple[float, int, float]]
+"""(quarter in the bar, General MIDI drum, velocity) of each stroke."""
+
+
+@dataclass(frozen=True)
+class _DrumBar:
+    """A bar to be filled: its number, length in quarters, and what the view has chosen: hi-hat and kick places."""
+
+    number: int
+    quarters: float
+    hat: int
+    kicks: tuple[float, ...]
 
 
 def drum_pattern(style: Style, bars: list[Bar], rng: np.random.Generator) -> Rows:
@@ -233,66 +278,117 @@ def drum_pattern(style: Style, bars: list[Bar], rng: np.random.Generator) -> Row
     meter = bars[0].meter
     three = meter[0] == 3 and meter[1] in (2, 4, 8)
     compound = meter[1] == 8 and meter[0] % 3 == 0 and meter[0] > 3
-    manner = str(rng.choice(style.accompaniment.drums))
+    pattern = str(rng.choice(style.accompaniment.drums))
     hat = int(rng.choice((42, 42, 51, 44, 54)))
-    kick16 = [i / 4 for i in range(1, 16) if i not in (4, 12) and rng.random() < 0.18]
-    notes: list[tuple[float, float, float, float]] = []
+    kicks = tuple(i / 4 for i in range(1, 16) if i not in (4, 12) and rng.random() < 0.18)
+    notes: Notes = []
     for number, bar in enumerate(bars):
-        size = bar.quarters
-        hits: list[tuple[float, int, float]] = []
-        if manner == "sparse":  # an orchestra's: a stroke on some downbeats
-            hits += (
-                [(0.0, int(rng.choice((36, 49, 35, 57))), 80)] if number == 0 or rng.random() < 0.4 else []
-            )
-            hits += [(size - 0.5 + i / 8, 38, 60 + 5 * i) for i in range(4)] if rng.random() < 0.1 else []
-        elif compound or (manner == "hand" and not three):
-            unit = 0.5 if compound else 0.25
-            skin = (45, 41) if manner == "hand" else (42, 36)
-            for i in range(round(size / unit)):
-                accent = i % (3 if compound else 4) == 0
-                if accent or rng.random() < 0.7:
-                    hits.append((i * unit, skin[1] if accent else skin[0], 95 if accent else 60))
-            if manner != "hand":
-                hits += [(b, 38, 95) for b in np.arange(1.5, size, 3.0)]
+        what = _DrumBar(number, bar.quarters, hat, kicks)
+        if pattern == "sparse":
+            hits = _sparse(what, rng)
+        elif compound or (pattern == "hand" and not three):
+            hits = _even(what, rng, compound, pattern == "hand")
         elif three:
-            ride = 51 if style.is_swung else 42
-            hits += [(0, 36, 95), (1, 38 if ride == 42 else 44, 70), (2, 38 if ride == 42 else 44, 70)]
-            hits += [(b, ride, 75) for b in np.arange(0, size, 1.0)]
-            if ride == 51:
-                hits += [(1 + 2 / 3, ride, 60)]
-        elif manner in ("swing", "shuffle"):
-            for b in np.arange(0, size, 1.0):
-                hits.append((float(b), 51 if manner == "swing" else 42, 85))
-                if manner == "shuffle" or int(b) % 2 == 1:
-                    hits.append((float(b) + 2 / 3, 51 if manner == "swing" else 42, 65))
-                if int(b) % 2 == 1:
-                    hits.append((float(b), 44 if manner == "swing" else 38, 75 if manner == "swing" else 100))
-                elif manner == "shuffle" or rng.random() < 0.5:
-                    hits.append((float(b), 36, 60 if manner == "swing" else 95))
-                if manner == "swing" and rng.random() < 0.22:
-                    hits.append((float(b) + float(rng.choice((0.0, 2 / 3))), 38, 50))
-        elif manner == "bossa":
-            hits += [(b, 36, 75) for b in (0, 1.5, 2, 3.5) if b < size]
-            hits += [(b, 37, 80) for b in ((0, 1.5, 3) if number % 2 == 0 else (1, 2.5)) if b < size]
-            hits += [(float(b), 42, 55) for b in np.arange(0, size, 0.5)]
-        elif manner == "march":
-            hits += [(float(b), 36, 85) for b in np.arange(0, size, 2.0)]
-            hits += [(float(b), 38, 75) for b in np.arange(1, size, 2.0)]
-            hits += [(float(b), 38, 45) for b in np.arange(0.5, size, 1.0) if rng.random() < 0.4]
+            hits = _waltz(what, style.is_swung)
+        elif pattern in ("swing", "shuffle"):
+            hits = _swing(what, rng) if pattern == "swing" else _shuffle(what)
+        elif pattern == "bossa":
+            hits = _bossa(what)
+        elif pattern == "march":
+            hits = _march(what, rng)
         else:
-            step = 0.25 if manner == "pop" and rng.random() < 0.3 else 0.5
-            hits += [(float(b), hat, 80 - 20 * (round(b / step) % 2)) for b in np.arange(0, size, step)]
-            hits += [(float(b), 38, 105) for b in np.arange(1, size, 2.0)]
-            if manner == "dance":
-                hits += [(float(b), 36, 105) for b in np.arange(0, size, 1.0)]
-            else:
-                hits += [(0.0, 36, 105), *((k, 36, 95) for k in kick16 if k < size)]
-                if size > 2:
-                    hits.append((2.0, 36, 100))
-            if number % 4 == 3 and rng.random() < 0.4:
-                hits += [(size - 1 + i * 0.25, int(rng.choice((38, 45, 47, 50))), 95) for i in range(4)]
+            hits = _backbeat(what, rng, pattern)
         notes += [(bar.start + at, 0.1, kind, loud) for at, kind, loud in hits]
     return _rows(notes)
+
+
+def _sparse(bar: _DrumBar, rng: np.random.Generator) -> Hits:
+    """An orchestra's: a stroke on some downbeats, now and then a roll."""
+    hits: Hits = []
+    if bar.number == 0 or rng.random() < 0.4:
+        hits.append((0.0, int(rng.choice((36, 49, 35, 57))), 80))
+    if rng.random() < 0.1:
+        hits += [(bar.quarters - 0.5 + i / 8, 38, 60 + 5 * i) for i in range(4)]
+    return hits
+
+
+def _even(bar: _DrumBar, rng: np.random.Generator, compound: bool, hand: bool) -> Hits:
+    """Even strokes with accents, on a hand drum or on hat and kick with a snare."""
+    unit, group = (0.5, 3) if compound else (0.25, 4)
+    light, heavy = (45, 41) if hand else (42, 36)
+    hits: Hits = []
+    for i in range(round(bar.quarters / unit)):
+        accent = i % group == 0
+        if accent or rng.random() < 0.7:
+            hits.append((i * unit, heavy if accent else light, 95 if accent else 60))
+    if not hand:
+        hits += [(b, 38, 95) for b in np.arange(1.5, bar.quarters, 3.0)]
+    return hits
+
+
+def _waltz(bar: _DrumBar, swung: bool) -> Hits:
+    """Kick on one, snare or the foot's hat on two and three, hat or ride on each beat."""
+    ride, answer = (51, 44) if swung else (42, 38)
+    hits: Hits = [(0, 36, 95), (1, answer, 70), (2, answer, 70)]
+    hits += [(b, ride, 75) for b in np.arange(0, bar.quarters, 1.0)]
+    return [*hits, (1 + 2 / 3, ride, 60)] if swung else hits
+
+
+def _swing(bar: _DrumBar, rng: np.random.Generator) -> Hits:
+    """Ride with skipped beats, the foot's hat on two and four, a soft kick, snare now and then."""
+    hits: Hits = []
+    for beat in map(float, np.arange(0, bar.quarters, 1.0)):
+        hits.append((beat, 51, 85))
+        if int(beat) % 2 == 1:
+            hits += [(beat + 2 / 3, 51, 65), (beat, 44, 75)]
+        elif rng.random() < 0.5:
+            hits.append((beat, 36, 60))
+        if rng.random() < 0.22:
+            hits.append((beat + float(rng.choice((0.0, 2 / 3))), 38, 50))
+    return hits
+
+
+def _shuffle(bar: _DrumBar) -> Hits:
+    """Hat in triplets, kick on one and three, snare on two and four."""
+    hits: Hits = []
+    for beat in map(float, np.arange(0, bar.quarters, 1.0)):
+        hits += [(beat, 42, 85), (beat + 2 / 3, 42, 65)]
+        hits.append((beat, 38, 100) if int(beat) % 2 == 1 else (beat, 36, 95))
+    return hits
+
+
+def _bossa(bar: _DrumBar) -> Hits:
+    """Kick and rim in two-bar turns over eighths on the hat."""
+    size = bar.quarters
+    rims = (0, 1.5, 3) if bar.number % 2 == 0 else (1, 2.5)
+    hits: Hits = [(b, 36, 75) for b in (0, 1.5, 2, 3.5) if b < size]
+    hits += [(b, 37, 80) for b in rims if b < size]
+    return hits + [(float(b), 42, 55) for b in np.arange(0, size, 0.5)]
+
+
+def _march(bar: _DrumBar, rng: np.random.Generator) -> Hits:
+    """Kick and snare in turn, with soft snare strokes between."""
+    size = bar.quarters
+    hits: Hits = [(float(b), 36, 85) for b in np.arange(0, size, 2.0)]
+    hits += [(float(b), 38, 75) for b in np.arange(1, size, 2.0)]
+    return hits + [(float(b), 38, 45) for b in np.arange(0.5, size, 1.0) if rng.random() < 0.4]
+
+
+def _backbeat(bar: _DrumBar, rng: np.random.Generator, pattern: str) -> Hits:
+    """Rock, pop and dance: hat, snare on two and four, kicks; a fill in some fourth bars."""
+    size = bar.quarters
+    step = 0.25 if pattern == "pop" and rng.random() < 0.3 else 0.5
+    hits: Hits = [(float(b), bar.hat, 80 - 20 * (round(b / step) % 2)) for b in np.arange(0, size, step)]
+    hits += [(float(b), 38, 105) for b in np.arange(1, size, 2.0)]
+    if pattern == "dance":
+        hits += [(float(b), 36, 105) for b in np.arange(0, size, 1.0)]
+    else:
+        hits += [(0.0, 36, 105), *((k, 36, 95) for k in bar.kicks if k < size)]
+        if size > 2:
+            hits.append((2.0, 36, 100))
+    if bar.number % 4 == 3 and rng.random() < 0.4:
+        hits += [(size - 1 + i * 0.25, int(rng.choice((38, 45, 47, 50))), 95) for i in range(4)]
+    return hits
 
 
 def folded(pitch: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -194,39 +194,9 @@ def train_classifier(
         known = checkpoints.resolve(source, checkpoints.DEFAULT_CLASSIFIER)
         judge = CnnClassifier.from_folder(known)
         config = judge.front_end
-    used: dict[str, set[str]] = {label: set() for label in labels}
-    rejected: list[dict[str, str]] = []
-    stores = {part: StoreWriter(work / part) for part in ("train", "valid")}
-    sound = load_renderer()
-    for at, label in enumerate(labels):
-        found = sorted(p for p in (folder / label).rglob("*") if p.suffix.lower() in MUSIC_SUFFIXES)
-        good = 0
-        for number, path in enumerate(found):
-            watcher.stage(f"hearing {label}"[:40], (at + number / len(found)) / len(labels))
-            part = "valid" if good % 5 == 1 else "train"  # of the usable ones: broken files must not decide
-            name = str(path.relative_to(folder))
-            file = SourceFile(path, name, label, split=part, title=path.stem)
-            try:
-                if hear(file, stores[part], sound, config, work, np.random.default_rng([seed, at, number])):
-                    used[label].add(part)
-                    good += 1
-                else:
-                    rejected.append({"file": name, "reason": "nothing to hear in it"})
-            except MelodygenError as error:
-                rejected.append({"file": name, "reason": str(error)})
-    short = [label for label in labels if used[label] != {"train", "valid"}]
-    if len(labels) < 2 or short:
-        reasons = "; ".join(f"{r['file']}: {r['reason']}" for r in rejected[:4])
-        what = (
-            f"{', '.join(short)} {'has' if len(short) == 1 else 'have'} fewer than 2 usable files"
-            if short
-            else ""
-        )
-        few = f"{len(labels)} folders named by label (at least 2 are needed)" if len(labels) < 2 else ""
-        raise CorpusError(f"{folder}: " + "; ".join(x for x in (few, what, reasons) if x))
-    opened = {
-        part: open_store(work / part, config.n_mels, frames_in(TRAINING.seconds, config)) for part in stores
-    }
+    rejected = _collect(folder, labels, config, seed, work, watcher)
+    frames = frames_in(TRAINING.seconds, config)
+    opened = {part: open_store(work / part, config.n_mels, frames) for part in ("train", "valid")}
     if judge is not None:
         net = widened(known, judge, labels)
     else:
@@ -243,6 +213,44 @@ def train_classifier(
     figures |= {"labels": labels, "rejected": rejected, "files": sum(1 for _ in opened["train"].entries)}
     checkpoints.save_checkpoint(out, trained, record, card(record, figures))
     return figures
+
+
+def _collect(
+    folder: Path, labels: Sequence[str], config: FrontEndConfig, seed: int, work: Path, watcher: Watcher
+) -> list[dict[str, str]]:
+    """Put the music of each label into the stores ``work/train`` and ``work/valid``; the files that cannot be used.
+
+    Raises CorpusError where a label has fewer than two usable files, or there are fewer than two labels.
+    """
+    used: dict[str, set[str]] = {label: set() for label in labels}
+    rejected: list[dict[str, str]] = []
+    stores = {part: StoreWriter(work / part) for part in ("train", "valid")}
+    renderer = load_renderer()
+    for at, label in enumerate(labels):
+        found = sorted(p for p in (folder / label).rglob("*") if p.suffix.lower() in MUSIC_SUFFIXES)
+        good = 0
+        for number, path in enumerate(found):
+            watcher.stage(f"hearing {label}"[:40], (at + number / len(found)) / len(labels))
+            part = "valid" if good % 5 == 1 else "train"  # of the usable ones: broken files must not decide
+            name = str(path.relative_to(folder))
+            file = SourceFile(path, name, label, split=part, title=path.stem)
+            rng = np.random.default_rng([seed, at, number])
+            try:
+                if hear(file, stores[part], renderer, config, work, rng):
+                    used[label].add(part)
+                    good += 1
+                else:
+                    rejected.append({"file": name, "reason": "nothing to hear in it"})
+            except MelodygenError as error:
+                rejected.append({"file": name, "reason": str(error)})
+    short = [label for label in labels if used[label] != {"train", "valid"}]
+    if len(labels) < 2 or short:
+        reasons = "; ".join(f"{r['file']}: {r['reason']}" for r in rejected[:4])
+        verb = "has" if len(short) == 1 else "have"
+        what = f"{', '.join(short)} {verb} fewer than 2 usable files" if short else ""
+        few = f"{len(labels)} folders named by label (at least 2 are needed)" if len(labels) < 2 else ""
+        raise CorpusError(f"{folder}: " + "; ".join(x for x in (few, what, reasons) if x))
+    return rejected
 
 
 def hear(
