@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from melodygen.errors import ScoreError, UsageError
+from melodygen.music.units import bar_quarters
 from melodygen.registry import broken_styles, nearest
 
 MAX_NUMERATOR = 15
@@ -105,5 +106,5 @@ def check_meter(numerator: int, denominator: int) -> None:
     if denominator not in DENOMINATORS:
         raise UsageError(f"{meter} is not possible; the denominator must be one of 1, 2, 4, 8, 16")
     check_range(f"{meter}: numerator", numerator, 1, MAX_NUMERATOR)
-    if numerator * 4 / denominator > MAX_BAR_QUARTERS:
+    if bar_quarters(numerator, denominator) > MAX_BAR_QUARTERS:
         raise UsageError(f"{meter} is too long; a bar may last at most {MAX_BAR_QUARTERS:g} quarters")

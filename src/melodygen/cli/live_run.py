@@ -26,6 +26,7 @@ from melodygen.live.recorder import Recorder
 from melodygen.live.session import Session, SessionOptions
 from melodygen.live.terminal import keys
 from melodygen.music.score import ROLES
+from melodygen.music.units import bar_quarters
 from melodygen.parsing import check_range, check_style
 from melodygen.registry import list_styles, nearest
 from melodygen.request import CONTROLS
@@ -107,7 +108,7 @@ class _LiveRun:
                 clock_out=options.clock_out,
                 count_in_bars=options.count_in,
                 thru=options.thru,
-                until=float("inf") if options.until is None else options.until * beats * 4.0 / unit,
+                until=float("inf") if options.until is None else options.until * bar_quarters(beats, unit),
             ),
             recorder=self.recorder,
         )
@@ -268,8 +269,7 @@ def _help() -> str:
 
 def _where(engine: Any, session: Any, clock: Any) -> str:
     status = engine.status
-    bar_quarters = session.meter[0] * 4.0 / session.meter[1]
-    bar, beat = divmod(max(0.0, session.position_quarters), bar_quarters)
+    bar, beat = divmod(max(0.0, session.position_quarters), bar_quarters(*session.meter))
     parts = [
         status.state,
         f"bar {int(bar) + 1}.{int(beat * session.meter[1] / 4) + 1}",

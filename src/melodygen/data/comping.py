@@ -12,7 +12,7 @@ import numpy as np
 
 from melodygen.music.harmony import CHORD_QUALITIES
 from melodygen.styles.style import Style
-from melodygen.tokens.grid import GridNote
+from melodygen.tokens.grid import GridNote, meter_positions
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, DURATION_INDEX
 
 # patterns of one 4/4 bar: (position, duration) in twelfths of a quarter; swung off-beats fall on 8
@@ -148,7 +148,7 @@ class CompingPlayer:
         pattern = patterns[favourites[min(len(favourites) - 1, int(self._rng.geometric(0.6)) - 1)]]
         changes = list(chords)
         notes: list[GridNote] = []
-        bar_end = meter[0] * 48 // meter[1]
+        bar_end = meter_positions(meter)
         hits = list(pattern)
         for at, root, _ in changes:
             # a change that no hit plays before the next change is played on the spot

@@ -17,6 +17,7 @@ from melodygen.data.scan import MAX_BARS, SourceFile, dominant_qpm, prepare_scor
 from melodygen.errors import MelodygenError
 from melodygen.io.midi import read_midi
 from melodygen.music.score import Track
+from melodygen.music.units import bar_quarters
 from melodygen.tokens.columns import quantise
 from melodygen.tokens.vocabulary import METERS, POSITIONS_PER_QUARTER
 
@@ -42,7 +43,7 @@ class Bar:
 
     @property
     def quarters(self) -> float:
-        return self.meter[0] * 4.0 / self.meter[1]
+        return bar_quarters(*self.meter)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from melodygen.data.bassline import Chord
 from melodygen.data.comping import CompingPlayer
 from melodygen.data.groove import Groove, Strokes, felt_groove, play
 from melodygen.data.shards import PieceInfo, Shards
+from melodygen.music.units import bar_quarters
 from melodygen.styles.style import Style, style_named
 from melodygen.tokens.codec import encode_segment
 from melodygen.tokens.grid import GridNote
@@ -55,7 +56,7 @@ class Window:
 
     @property
     def quarters(self) -> float:
-        return sum(m[0] * 4 / m[1] for m in self.meters)
+        return sum(bar_quarters(*meter) for meter in self.meters)
 
     @property
     def num_notes(self) -> int:

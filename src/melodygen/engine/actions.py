@@ -12,6 +12,7 @@ from melodygen.live.clock import InternalClock
 from melodygen.live.player import Player
 from melodygen.live.recorder import Recorder
 from melodygen.live.session import Session
+from melodygen.music.units import bar_quarters
 
 DENSITY_STEP = 0.15
 USUAL_DENSITY = 0.5
@@ -97,7 +98,7 @@ class LiveActions:
             self._say("the tempo is that of the clock that is followed")
 
     def _save(self) -> None:
-        bar = self._recorder.meter[0] * 4.0 / self._recorder.meter[1]
+        bar = bar_quarters(*self._recorder.meter)
         played = self._session.played_quarters
         first = max(0.0, (played // bar - self._save_bars) * bar)
         number = 1

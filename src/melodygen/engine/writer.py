@@ -16,6 +16,7 @@ from melodygen.contracts import Generator, Renderer, StyleClassifier
 from melodygen.engine.phrase import Phrase
 from melodygen.errors import MelodygenError, UsageError
 from melodygen.generation.loop import compose
+from melodygen.music.units import bar_quarters
 from melodygen.request import Request
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class PhraseRequest:
     def quarters(self) -> float:
         """Length in quarters, where the meter is the requested one."""
         beats, unit = self.request.meter or (4, 4)
-        return self.request.bars * beats * 4.0 / unit
+        return self.request.bars * bar_quarters(beats, unit)
 
 
 class Writer(Protocol):

@@ -49,6 +49,8 @@ from melodygen.tokens.vocabulary import (
     VOCABULARY,
 )
 
+TOKEN_STREAM, KEY_STREAM, BIAS_STREAM = 20, 21, 22
+"""Random streams of a seed: which tokens are drawn, which key where none is asked for, which phrases return."""
 PROMPT_SHARE = 0.46
 """How much of the net's context a prompt, or what surrounds a gap, may take."""
 USUAL_SIGNATURES = (0, 5, 10, 3, 7, 2, 9, 8, 4)
@@ -268,7 +270,7 @@ class TokenPlan:
         implied = self._given is not None or self._prompt is not None or self.request.chords is not None
         if self.request.key is not None or implied or not set(self.header.roles) - {"drums"}:
             return self.header
-        rng = np.random.default_rng([seed, 21])
+        rng = np.random.default_rng([seed, KEY_STREAM])
         other = "minor" if self.style.mode == "major" else "major"
         mode = self.style.mode if rng.random() < USUAL_MODE_SHARE else other
         signature = USUAL_SIGNATURES[int(rng.integers(len(USUAL_SIGNATURES)))]
@@ -278,7 +280,7 @@ class TokenPlan:
     def _stream_bias(self, header: Header, seed: int) -> LogitBias | None:
         if self.request.raw:
             return None
-        rng = np.random.default_rng([seed, 22])
+        rng = np.random.default_rng([seed, BIAS_STREAM])
         return LogitBias(self._logit_bias, header.key or self._final_key, self._ends_piece, rng)
 
     def stream(self, seed: int) -> PieceStream:
@@ -287,7 +289,7 @@ class TokenPlan:
         grammar.meter = self._meter_before
         return PieceStream(
             grammar,
-            np.random.default_rng([seed, 20]),
+            np.random.default_rng([seed, TOKEN_STREAM]),
             encode_header(header),
             encode_header(replace(header, from_start=False)),
             list(self._context),

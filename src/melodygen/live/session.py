@@ -40,6 +40,7 @@ from melodygen.live.transport import (
     Processor,
     Transport,
 )
+from melodygen.music.units import bar_quarters
 
 SAMPLE_RATE = 48_000
 """Resolution of time inside a block, in Hz."""
@@ -219,7 +220,7 @@ class Session:
     def _toggle(self) -> None:
         clock = self._clock
         if isinstance(clock, ClockFollower):
-            bar = self.meter[0] * 4.0 / self.meter[1]
+            bar = bar_quarters(*self.meter)
             clock.join(self._now(), round(bar * TICKS_PER_QUARTER))
         elif isinstance(clock, InternalClock):
             self._start_condition = None
@@ -233,7 +234,7 @@ class Session:
         runs.
         """
         assert isinstance(self._clock, InternalClock)
-        bar = self.meter[0] * 4.0 / self.meter[1]
+        bar = bar_quarters(*self.meter)
         count_in = self._count_in * bar if self._clock.position(0.0) <= 0 else 0.0
         self._clock.start(self._now() + START_LEAD_SECONDS, -count_in if count_in else None)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from melodygen.errors import UsageError
+from melodygen.music.units import bar_quarters
 
 MidiBytes = tuple[int, ...]
 NOTE_OFF, NOTE_ON, CONTROL_CHANGE, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
@@ -61,7 +62,7 @@ class Transport:
     @property
     def bar_quarters(self) -> float:
         """Length of a bar in quarters."""
-        return self.meter[0] * 4.0 / self.meter[1]
+        return bar_quarters(*self.meter)
 
     def samples_per_quarter(self, sample_rate: float) -> float:
         """Return the length of a quarter in samples."""

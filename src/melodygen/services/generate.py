@@ -13,6 +13,7 @@ from melodygen.contracts import Generator, Renderer, StyleClassifier
 from melodygen.errors import StyleNotReachedError
 from melodygen.generation.loop import Composition, ProgressCallback, compose, piece_seeds
 from melodygen.io.provenance import Provenance
+from melodygen.music.units import bar_quarters
 from melodygen.parsing import check_range
 from melodygen.request import LOOP_CONTROLS, LoopOptions, Request, check_loop
 from melodygen.services.models import (
@@ -216,5 +217,5 @@ def save(
 def _bytes_needed(request: Request, paths: Mapping[str, Path]) -> int:
     """A safe guess of what one piece takes on disk."""
     numerator, denominator = request.meter or (4, 4)
-    seconds = request.bars * numerator * 4 / denominator * 60 / (request.qpm or 120) + 10
+    seconds = request.bars * bar_quarters(numerator, denominator) * 60 / (request.qpm or 120) + 10
     return round(sum(BYTES_PER_SECOND.get(kind, 0) * seconds + 2**18 for kind in paths))

@@ -27,6 +27,8 @@ from melodygen.nets.checkpoint import CONFIG
 from melodygen.training.classifier.trainer import Mixer, distorted
 from melodygen.training.classifier.view_store import Store
 
+VOICE_STREAM = 3
+"""Random stream of speech that is laid over music."""
 HELD_BACK = ("it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU")
 """Voices that are never learned from."""
 
@@ -85,7 +87,7 @@ def powers(sounds: Sequence[Features], config: FrontEndConfig) -> Features:
 
 def speech_over_music(folder: Path, config: FrontEndConfig, count: int = 400) -> Features | None:
     """Mel power (N, F, T) of speech to lay over music; None where the folder holds none to learn from."""
-    rng, voices = np.random.default_rng(3), learned_voices(folder, config.sample_rate)
+    rng, voices = np.random.default_rng(VOICE_STREAM), learned_voices(folder, config.sample_rate)
     if not voices:
         return None
     seconds = config.num_samples / config.sample_rate

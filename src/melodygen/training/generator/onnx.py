@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from melodygen.tokens.vocabulary import VOCABULARY
 
 LARGEST_DIFFERENCE = 1e-4
 OPSET = 17
+EXAMPLE_STREAM = 1
+"""Random stream of the inputs that are compared."""
 
 
 class _RmsNorm(nn.Module):
@@ -60,11 +64,59 @@ class _Traceable(nn.Module):
         return net.logits(x)
 
 
-def export_onnx(model: str, target: Path, overwrite: bool = False) -> dict[str, Any]:
-    """Write ``target``; both axes of a generator's ids and the batch of a classifier are free.
+@dataclass(frozen=True)
+class _Exported:
+    """A net with the name of its input, that input's free axes, and inputs of different sizes to compare with."""
 
-    Raises PluginError without the ``onnx`` extra, CheckpointError where the result differs from torch by more than
-    1e-4.
+    net: nn.Module
+    input_name: str
+    axes: Mapping[int, str]
+    examples: tuple[Tensor, ...]
+
+
+def _loaded(folder: Path, kind: str) -> _Exported:
+    """The net of a checkpoint in float32."""
+    rng = np.random.default_rng(EXAMPLE_STREAM)
+    if kind == "generator":
+        NeuralGenerator.from_folder(
+            folder
+        )  # checks vocabulary and config; it may hold the net in another precision
+        arguments = dict(checkpoints.read_config(folder)["net"])
+        net: nn.Module = NETS[arguments.pop("type")](VOCABULARY.size, **arguments)
+        checkpoints.load_weights(folder, net)
+        ids = [rng.integers(0, VOCABULARY.size, shape) for shape in ((2, 24), (1, 1), (3, 130))]
+        return _Exported(net.eval(), "ids", {0: "batch", 1: "steps"}, tuple(map(torch.from_numpy, ids)))
+    classifier = CnnClassifier.from_folder(folder)
+    shape = (classifier.front_end.num_bands, classifier.front_end.num_frames)
+    levels = [rng.normal(size=(n, *shape)).astype(np.float32) for n in (2, 1, 5)]
+    return _Exported(classifier._net.eval(), "levels", {0: "batch"}, tuple(map(torch.from_numpy, levels)))
+
+
+def _difference(exported: _Exported, session: Any) -> float:
+    """The largest difference of the logits between torch and ONNX."""
+    largest = 0.0
+    for example in exported.examples:
+        with torch.inference_mode():
+            expected = exported.net(example).numpy()
+        found = session.run(["logits"], {exported.input_name: example.numpy()})[0]
+        largest = max(largest, float(np.abs(found - expected).max()))
+    return largest
+
+
+def export_onnx(model: str, target: Path, overwrite: bool = False) -> dict[str, Any]:
+    """Write a checkpoint as an ONNX file; both axes of a generator's ids and the batch of a classifier are free.
+
+    Args:
+        model: name or folder of a checkpoint.
+        target: the file.
+        overwrite: replace the file if it is there.
+
+    Returns:
+        Model, file, kind, largest difference from torch, size in bytes and opset.
+
+    Raises:
+        PluginError: the ``onnx`` extra is not installed.
+        CheckpointError: the result differs from torch by more than ``LARGEST_DIFFERENCE``.
     """
     try:
         import onnx  # noqa: F401
@@ -73,42 +125,20 @@ def export_onnx(model: str, target: Path, overwrite: bool = False) -> dict[str, 
         raise PluginError("export needs the packages: pip install 'melodygen[onnx]'") from error
     folder = checkpoints.resolve(model, checkpoints.DEFAULT_GENERATOR)
     kind = checkpoints.read_config(folder)["kind"]
-    rng = np.random.default_rng(1)
-    net: nn.Module
-    if kind == "generator":
-        NeuralGenerator.from_folder(
-            folder
-        )  # checks vocabulary and config; it may hold the net in another precision
-        arguments = dict(checkpoints.read_config(folder)["net"])
-        net = NETS[arguments.pop("type")](VOCABULARY.size, **arguments)
-        checkpoints.load_weights(folder, net)
-        name, axes = "ids", {0: "batch", 1: "steps"}
-        inputs = [
-            torch.from_numpy(rng.integers(0, VOCABULARY.size, shape)) for shape in ((2, 24), (1, 1), (3, 130))
-        ]
-    else:
-        judge = CnnClassifier.from_folder(folder)
-        net = judge._net
-        name, axes = "levels", {0: "batch"}
-        shape = (judge.front_end.num_bands, judge.front_end.num_frames)
-        inputs = [torch.from_numpy(rng.normal(size=(n, *shape)).astype(np.float32)) for n in (2, 1, 5)]
-    net = net.eval()
-    plain = _with_plain_norms(net)
+    exported = _loaded(folder, kind)
+    plain = _with_plain_norms(exported.net)
     traced = _Traceable(plain).eval() if isinstance(plain, Transformer) else plain
+    axes = dict(exported.axes)
     with atomic_path(target, overwrite) as temporary:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                traced, (inputs[0],), str(temporary), input_names=[name], output_names=["logits"], opset_version=OPSET,
-                dynamic_axes={name: axes, "logits": axes}, dynamo=False,
+                traced, (exported.examples[0],), str(temporary), input_names=[exported.input_name],
+                output_names=["logits"], opset_version=OPSET,
+                dynamic_axes={exported.input_name: axes, "logits": axes}, dynamo=False,
             )  # fmt: skip
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
-        difference = 0.0
-        for tensor in inputs:
-            with torch.inference_mode():
-                expected = net(tensor).numpy()
-            found = session.run(["logits"], {name: tensor.numpy()})[0]
-            difference = max(difference, float(np.abs(found - expected).max()))
+        difference = _difference(exported, session)
         if not difference <= LARGEST_DIFFERENCE:
             raise CheckpointError(
                 f"{model} as ONNX differs from torch by {difference:.1e} (at most {LARGEST_DIFFERENCE:.0e} is "
@@ -116,10 +146,5 @@ def export_onnx(model: str, target: Path, overwrite: bool = False) -> dict[str, 
             )
         size = temporary.stat().st_size
     return {
-        "model": model,
-        "out": str(target),
-        "kind": kind,
-        "difference": difference,
-        "bytes": size,
-        "opset": OPSET,
-    }
+        "model": model, "out": str(target), "kind": kind, "difference": difference, "bytes": size, "opset": OPSET,
+    }  # fmt: skip
