@@ -146,16 +146,8 @@ def adapt(
         rng = np.random.default_rng([recipe.seed, step])
         levels, target = clips.draw(rng, recipe.rows - num_views, frames, kept, recipe.distort, recipe.vary)
         if mixer is not None and num_views:
-            views, styles = mixer.draw(rng, num_views, recipe.distort)
-            at = int(rng.integers(views.shape[2] - frames + 1))
-            levels, target = (
-                np.concatenate((levels, views[:, :, at : at + frames])),
-                np.concatenate((target, styles)),
-            )
-        drawn = rng.beta(recipe.mixup, recipe.mixup, recipe.rows)
-        share = np.where(rng.random(recipe.rows) < 0.5, np.maximum(drawn, 1 - drawn), 1.0).astype(np.float32)
-        other = rng.permutation(recipe.rows)
-        mixed = share[:, None, None] * levels + (1 - share)[:, None, None] * levels[other]
+            levels, target = _with_views(levels, target, mixer, (rng, num_views, frames, recipe.distort))
+        mixed, share, other = _mixed_up(levels, recipe, rng)
         net.train()
         for module in net.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -182,6 +174,29 @@ def adapt(
         if each is not None:
             each(step + 1, float(loss.detach()))
     return average
+
+
+def _with_views(
+    levels: Features,
+    target: NDArray[np.int64],
+    mixer: Mixer,
+    how: tuple[np.random.Generator, int, int, float],
+) -> tuple[Features, NDArray[np.int64]]:
+    """Rows with so many rendered views behind them, all cut to one place."""
+    rng, count, frames, distort = how
+    views, styles = mixer.draw(rng, count, distort)
+    at = int(rng.integers(views.shape[2] - frames + 1))
+    return np.concatenate((levels, views[:, :, at : at + frames])), np.concatenate((target, styles))
+
+
+def _mixed_up(
+    levels: Features, recipe: AdaptRecipe, rng: np.random.Generator
+) -> tuple[Features, Features, NDArray[np.int64]]:
+    """Half of the rows mixed with others: the levels, the share of the first (R,), and which row was mixed in."""
+    drawn = rng.beta(recipe.mixup, recipe.mixup, recipe.rows)
+    share = np.where(rng.random(recipe.rows) < 0.5, np.maximum(drawn, 1 - drawn), 1.0).astype(np.float32)
+    other = rng.permutation(recipe.rows)
+    return share[:, None, None] * levels + (1 - share)[:, None, None] * levels[other], share, other
 
 
 def soup(nets: Sequence[StyleCnn]) -> StyleCnn:
