@@ -23,7 +23,7 @@ from melodygen.training.classifier import exemplars
 from melodygen.training.classifier import incremental as teaching
 from melodygen.training.classifier.exemplars import (
     Exemplars,
-    hear_files,
+    embed_files,
     joined,
     load_exemplars,
     save_exemplars,
@@ -132,13 +132,13 @@ def test_files_are_heard_in_windows(known: Path, tmp_path: Path) -> None:
     judge = CnnClassifier.from_folder(known)
     write_midi(tmp_path / "a.mid", tune(1, True, 16))
     files = [SourceFile(tmp_path / "a.mid", "a.mid", "folk")]
-    heard = hear_files(judge, AdditiveRenderer(None), files, 5, 4)
+    heard = embed_files(judge, AdditiveRenderer(None), files, 5, 4)
     assert len(heard) >= 4 and set(heard.label.tolist()) == {5} and heard.embedded.shape[1] == DETAILS
-    again = hear_files(judge, AdditiveRenderer(None), files, 5, 4)
+    again = embed_files(judge, AdditiveRenderer(None), files, 5, 4)
     assert np.array_equal(heard.embedded, again.embedded)
     for none in ([], [SourceFile(tmp_path / "gone.mid", "gone.mid", "folk")]):
         with pytest.raises(CorpusError, match="nothing to hear"):
-            hear_files(judge, AdditiveRenderer(None), none, 5, 4)
+            embed_files(judge, AdditiveRenderer(None), none, 5, 4)
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -59,8 +59,8 @@ def joined(parts: Sequence[Exemplars]) -> Exemplars:
     )
 
 
-def hear_files(
-    judge: CnnClassifier, sound: Renderer, files: Sequence[SourceFile], label: int, count: int, seed: int = 0,
+def embed_files(
+    classifier: CnnClassifier, renderer: Renderer, files: Sequence[SourceFile], label: int, count: int, seed: int = 0,
     each: Callable[[float], None] = lambda share: None,
 ) -> Exemplars:  # fmt: skip
     """At least ``count`` windows of MIDI files (their ``style`` says how they are arranged) where there are as many:
@@ -80,10 +80,12 @@ def hear_files(
             view = maker.make(source, rng, how) if source is not None else None
             if view is None:
                 continue
-            heard = features(sound.render(view.score, 22_050, "draft"), judge.front_end)[:WINDOWS_A_VIEW]
+            heard = features(renderer.render(view.score, 22_050, "draft"), classifier.front_end)[
+                :WINDOWS_A_VIEW
+            ]
         except MelodygenError:
             continue
-        embedded.append(judge.details(heard))
+        embedded.append(classifier.details(heard))
         pieces += [chosen] * len(heard)
         each(min(1.0, len(pieces) / count))
         if len(pieces) >= count:
@@ -112,7 +114,7 @@ def keep_exemplars(
     classifier, parts = CnnClassifier.from_folder(folder), []
     for label, style in enumerate(classifier.labels):
         own = [f for f in files if f.style == style]
-        parts.append(hear_files(classifier, renderer, own, label, count))
+        parts.append(embed_files(classifier, renderer, own, label, count))
         each(style, parts[-1])
     kept = joined(parts)
     save_exemplars(folder, kept)

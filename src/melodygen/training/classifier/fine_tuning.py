@@ -70,22 +70,26 @@ def as_midi(file: SourceFile, folder: Path) -> SourceFile | None:
     return replace(file, path=path, number=None)
 
 
-def nearest_arranger(judge: CnnClassifier, sound: Renderer, files: Sequence[SourceFile], work: Path) -> str:
+def most_similar_style(
+    classifier: CnnClassifier, renderer: Renderer, files: Sequence[SourceFile], work: Path
+) -> str:
     """The known style that a few of the files sound most like: in its manner views complete and instrument them."""
-    total = np.zeros(len(judge.labels))
+    total = np.zeros(len(classifier.labels))
     for file in files[:: max(1, len(files) // 6)][:6]:
         playable = as_midi(file, work / "notation-midi")
         if playable is None:
             continue
         try:
-            total += judge.classify([sound.render(read_midi(playable.path), 22_050, "draft")])[
+            total += classifier.classify([renderer.render(read_midi(playable.path), 22_050, "draft")])[
                 0
             ].probabilities
         except MelodygenError:
             continue
     styles = list_styles()
-    known = [i for i, label in enumerate(judge.labels) if label in styles] or range(len(judge.labels))
-    return judge.labels[max(known, key=lambda i: total[i])]
+    known = [i for i, label in enumerate(classifier.labels) if label in styles] or range(
+        len(classifier.labels)
+    )
+    return classifier.labels[max(known, key=lambda i: total[i])]
 
 
 def native_view(source: Source, rng: np.random.Generator, seconds: float) -> View | None:
@@ -116,16 +120,16 @@ def native_view(source: Source, rng: np.random.Generator, seconds: float) -> Vie
     return View(Score(tuple(tracks), (Tempo(0, source.qpm),), ticks_per_quarter=480), tuple(stems))
 
 
-def widened(folder: Path, judge: CnnClassifier, labels: Sequence[str]) -> StyleCnn:
+def widened(folder: Path, classifier: CnnClassifier, labels: Sequence[str]) -> StyleCnn:
     """The known net with an output for each of ``labels``: rows of known ones kept, new ones their mean."""
     spec = {k: v for k, v in checkpoints.read_config(folder, "classifier")["net"].items() if k != "type"}
-    old = StyleCnn(len(judge.labels), judge.front_end.num_bands, **spec)
+    old = StyleCnn(len(classifier.labels), classifier.front_end.num_bands, **spec)
     checkpoints.load_weights(folder, old)
-    net = StyleCnn(len(labels), judge.front_end.num_bands, **spec)
+    net = StyleCnn(len(labels), classifier.front_end.num_bands, **spec)
     state = {k: v for k, v in old.state_dict().items() if not k.startswith("head.")}
     for name in ("head.weight", "head.bias"):
         rows = old.state_dict()[name]
-        kept = {label: rows[i] for i, label in enumerate(judge.labels)}
+        kept = {label: rows[i] for i, label in enumerate(classifier.labels)}
         state[name] = torch.stack([kept.get(label, rows.mean(dim=0)) for label in labels])
     net.load_state_dict(state)
     return net
@@ -148,7 +152,7 @@ def fit(
     return net
 
 
-def judged(
+def evaluated(
     net: nn.Module, store: Store, labels: Sequence[str], config: FrontEndConfig
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(config of the checkpoint, figures on the views that were kept back)."""
@@ -189,25 +193,29 @@ def train_classifier(
         raise CorpusError(f"{folder} is not a folder")
     labels = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     config = FrontEndConfig()
-    judge = None
+    classifier = None
     if source != "none":
         known = checkpoints.resolve(source, checkpoints.DEFAULT_CLASSIFIER)
-        judge = CnnClassifier.from_folder(known)
-        config = judge.front_end
+        classifier = CnnClassifier.from_folder(known)
+        config = classifier.front_end
     rejected = _collect(folder, labels, config, seed, work, watcher)
     frames = frames_in(TRAINING.seconds, config)
     opened = {part: open_store(work / part, config.n_mels, frames) for part in ("train", "valid")}
-    if judge is not None:
-        net = widened(known, judge, labels)
+    if classifier is not None:
+        net = widened(known, classifier, labels)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = StyleCnn(len(labels), config.num_bands)
     recipe = ClassifierRecipe(
-        steps=steps, rows=48, learning_rate=1e-3 if judge is not None else 2.5e-3, average=0.99, seed=seed
+        steps=steps,
+        rows=48,
+        learning_rate=1e-3 if classifier is not None else 2.5e-3,
+        average=0.99,
+        seed=seed,
     )
     trained = fit(net, opened["train"], labels, recipe, config, watcher)
-    record, figures = judged(trained, opened["valid"], labels, config)
+    record, figures = evaluated(trained, opened["valid"], labels, config)
     record |= {"name": out.resolve().name, "summary": f"Hears {', '.join(labels)}"}
     record["provenance"]["recipe"] = asdict(recipe)
     figures |= {"labels": labels, "rejected": rejected, "files": sum(1 for _ in opened["train"].entries)}
@@ -236,7 +244,7 @@ def _collect(
             file = SourceFile(path, name, label, split=part, title=path.stem)
             rng = np.random.default_rng([seed, at, number])
             try:
-                if hear(file, stores[part], renderer, config, work, rng):
+                if add_windows(file, stores[part], renderer, config, work, rng):
                     used[label].add(part)
                     good += 1
                 else:
@@ -253,10 +261,10 @@ def _collect(
     return rejected
 
 
-def hear(
+def add_windows(
     file: SourceFile,
     store: StoreWriter,
-    sound: Renderer,
+    renderer: Renderer,
     config: FrontEndConfig,
     work: Path,
     rng: np.random.Generator,
@@ -280,11 +288,11 @@ def hear(
     source = read_source(playable) if playable is not None else None
     for _ in range(4 if source is not None else 0):
         view = native_view(source, rng, TRAINING.seconds) if source is not None else None
-        stems = render_stems(view, sound, rng, config, TRAINING.seconds) if view is not None else {}
+        stems = render_stems(view, renderer, rng, config, TRAINING.seconds) if view is not None else {}
         if set(stems) - {"drums"}:
             store.add(
                 stems,
-                Entry(file.style, file.style, file.name, file.title, sound.renderer_id, 0, tuple(stems)),
+                Entry(file.style, file.style, file.name, file.title, renderer.renderer_id, 0, tuple(stems)),
             )
             made = True
     return made

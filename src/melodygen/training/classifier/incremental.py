@@ -34,12 +34,12 @@ from melodygen.registry import list_styles
 from melodygen.rendering.default import load_renderer
 from melodygen.training.classifier.exemplars import (
     Exemplars,
-    hear_files,
+    embed_files,
     joined,
     load_exemplars,
     save_exemplars,
 )
-from melodygen.training.classifier.fine_tuning import as_midi, card, nearest_arranger
+from melodygen.training.classifier.fine_tuning import as_midi, card, most_similar_style
 from melodygen.training.classifier.trainer import fit_temperature
 from melodygen.training.generator.fine_tuning import Watcher, write_known
 from melodygen.training.generator.run import Prepared
@@ -62,24 +62,26 @@ def add_styles_to_classifier(
     try:
         if not (known / checkpoints.CONFIG).is_file():
             known = checkpoints.resolve("", checkpoints.DEFAULT_CLASSIFIER)
-        judge = CnnClassifier.from_folder(known)
+        classifier = CnnClassifier.from_folder(known)
     except CheckpointError as error:
         return {"told": f"none was taught: {error}"}
-    new = [n for n in run.record.new if n not in judge.labels]
+    new = [n for n in run.record.new if n not in classifier.labels]
     if not new:
         return {"told": f"the known one hears {', '.join(run.record.new)} already"}
-    sound = load_renderer()
+    renderer = load_renderer()
     try:
-        heard = new_windows(run, folder, work, judge, sound, new, watcher)
+        heard = new_windows(run, folder, work, classifier, renderer, new, watcher)
         held = load_exemplars(known)
         theirs = (
-            split_by_piece(held) if held is not None else written_windows(run, work, judge, sound, watcher)
+            split_by_piece(held)
+            if held is not None
+            else written_windows(run, work, classifier, renderer, watcher)
         )
     except CorpusError as error:
         return {"told": f"none was taught: {error}"}
     train, valid = joined([theirs[0], heard[0]]), joined([theirs[1], heard[1]])
     watcher.stage("learning to hear", 0.5)
-    net, record = with_new_rows(known, judge, new, train, valid)
+    net, record = with_new_rows(known, classifier, new, train, valid)
     figures = record["provenance"]["figures"]
     record["name"] = f"{out.resolve().name}-classifier"
     record["summary"] = f"Hears {len(record['labels'])} styles; learned {', '.join(new)}"
@@ -94,7 +96,7 @@ def add_styles_to_classifier(
 
 
 def new_windows(
-    run: Prepared, folder: Path, work: Path, judge: CnnClassifier, sound: Renderer, new: Sequence[str],
+    run: Prepared, folder: Path, work: Path, classifier: CnnClassifier, renderer: Renderer, new: Sequence[str],
     watcher: Watcher,
 ) -> tuple[Exemplars, Exemplars]:  # fmt: skip
     """Of the folder's files in the new styles: windows to learn from, and to report on."""
@@ -104,21 +106,21 @@ def new_windows(
     styles = list_styles()
     for at, name in enumerate(new):
         own = [replace(f, split=split[f.name]) for f in found if f.name in split and f.style == name]
-        manner = name if name in styles else nearest_arranger(judge, sound, own, work)
+        manner = name if name in styles else most_similar_style(classifier, renderer, own, work)
         files = [f for f in (as_midi(f, work / "notation-midi") for f in own) if f is not None]
-        label = len(judge.labels) + at
+        label = len(classifier.labels) + at
         for number, (part, windows) in enumerate(parts.items()):
             mine = [replace(f, style=manner) for f in files if f.split == part]
 
             def tell(share: float, name: str = name, done: float = at + 0.5 * number) -> None:
                 watcher.stage(f"hearing {name}"[:40], (done + 0.5 * share) / len(new))
 
-            windows.append(hear_files(judge, sound, mine, label, WINDOWS[part], number, tell))
+            windows.append(embed_files(classifier, renderer, mine, label, WINDOWS[part], number, tell))
     return joined(parts["train"]), joined(parts["valid"])
 
 
 def written_windows(
-    run: Prepared, work: Path, judge: CnnClassifier, sound: Renderer, watcher: Watcher
+    run: Prepared, work: Path, classifier: CnnClassifier, renderer: Renderer, watcher: Watcher
 ) -> tuple[Exemplars, Exemplars]:
     """The known styles as a generator writes them, for a classifier without exemplars."""
     replay = work / "replay-midi"
@@ -128,14 +130,14 @@ def written_windows(
     found = find_files(replay)
     parts: dict[str, list[Exemplars]] = {"train": [], "valid": []}
     styles = list_styles()
-    for label, name in enumerate(judge.labels):
+    for label, name in enumerate(classifier.labels):
         own: list[SourceFile] = [f for f in found if f.style == name]
-        manner = name if name in styles else nearest_arranger(judge, sound, own, work)
+        manner = name if name in styles else most_similar_style(classifier, renderer, own, work)
         for number, (part, windows) in enumerate(parts.items()):
-            watcher.stage(f"hearing {name}"[:40], (label + 0.5 * number) / len(judge.labels))
+            watcher.stage(f"hearing {name}"[:40], (label + 0.5 * number) / len(classifier.labels))
             mine = [replace(f, style=manner) for f in own if f.split == part]
             if mine:
-                windows.append(hear_files(judge, sound, mine, label, WINDOWS[part] // 2, number))
+                windows.append(embed_files(classifier, renderer, mine, label, WINDOWS[part] // 2, number))
     if not parts["train"] or not parts["valid"]:
         raise CorpusError("there is nothing to tell the style apart from")
     return joined(parts["train"]), joined(parts["valid"])
@@ -147,18 +149,18 @@ def split_by_piece(exemplars: Exemplars) -> tuple[Exemplars, Exemplars]:
 
 
 def with_new_rows(
-    known: Path, judge: CnnClassifier, new: Sequence[str], train: Exemplars, valid: Exemplars
+    known: Path, classifier: CnnClassifier, new: Sequence[str], train: Exemplars, valid: Exemplars
 ) -> tuple[StyleCnn, dict[str, Any]]:
     """The known net with a row for each of ``new``, and the config of its checkpoint, figures in its provenance."""
     config = checkpoints.read_config(known, "classifier")
     spec = {k: v for k, v in config["net"].items() if k != "type"}
-    old = StyleCnn(len(judge.labels), judge.front_end.num_bands, **spec)
+    old = StyleCnn(len(classifier.labels), classifier.front_end.num_bands, **spec)
     checkpoints.load_weights(known, old)
-    labels = [*judge.labels, *new]
-    net = StyleCnn(len(labels), judge.front_end.num_bands, **{**spec, "detail": True})
+    labels = [*classifier.labels, *new]
+    net = StyleCnn(len(labels), classifier.front_end.num_bands, **{**spec, "detail": True})
     deeper = net.head.in_features - old.head.in_features  # the known rows do not read what lies deeper
     weight, bias = functional.pad(old.head.weight.detach(), (0, deeper)), old.head.bias.detach()
-    rows, offsets = fit_rows(train, weight, bias, len(new), judge.temperature)
+    rows, offsets = fit_rows(train, weight, bias, len(new), classifier.temperature)
     state = old.state_dict() | {
         "head.weight": torch.cat([weight, rows]),
         "head.bias": torch.cat([bias, offsets]),
