@@ -72,20 +72,13 @@ def test_imports_point_only_down(monkeypatch: pytest.MonkeyPatch) -> None:
 
 MAX_LINES, MAX_PARAMETERS = 60, 8
 EXCEPTIONS = {
-    # one pass over a bar of music whose steps share all of its state
-    "data.accompaniment.bass_line",
-    "data.accompaniment.drum_pattern",
     # the public call of the loop: four parts, and options by keyword that all have a default
     "generation.loop.compose",
     # the operator's arguments are fixed by the kernel it calls
     "nets.float16_step.write_one",
-    # temporary: to be split where training and its data are cleaned up
+    # temporary: to be split
     "generation.loop._round",
     "generation.prompt.TokenPlan.__init__",
-    "training.classifier.fine_tuning.train_classifier",
-    "training.classifier.recordings.adapt",
-    "training.generator.onnx.export_onnx",
-    "training.generator.setup.begin",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -19,12 +18,13 @@ import torch
 
 from melodygen.errors import OutputExistsError, UsageError
 from melodygen.parsing import check_range
-from melodygen.training.distributed import DistributedContext, choose_device, crew
+from melodygen.training.distributed import DistributedContext, choose_device, join_processes
 from melodygen.training.generator.checkpoint import finish
 from melodygen.training.generator.config import TrainingConfig, check_config
 from melodygen.training.generator.fine_tuning import Watcher
+from melodygen.training.generator.record import RunRecord
 from melodygen.training.generator.run import learn, measure_pace, prepare
-from melodygen.training.generator.setup import begin, check_resumed
+from melodygen.training.generator.setup import begin_run, check_resumed
 from melodygen.training.generator.state import Point
 from melodygen.training.generator.work_folder import working_folder
 
@@ -127,7 +127,7 @@ def train_generator(
     device = choose_device(asked.device)
     if asked.resume and asked.force:
         raise UsageError("--resume goes on with a run, --force throws it away: give one")
-    with crew(device) as context, display(context.leads) as watcher:
+    with join_processes(device) as context, display(context.leads) as watcher:
         if not context.leads:  # the leader reads and checks; the others wait for what it wrote
             context.wait()
             _follow(asked, device, context, watcher, stopping)
@@ -145,30 +145,32 @@ def forecast(asked: TrainGeneratorRequest, display: Display) -> TrainingForecast
     check_config(asked.config)
     device = choose_device(asked.device)
     config, alone = asked.config, DistributedContext()
-    with crew(device) as context, display(context.leads) as watcher, tempfile.TemporaryDirectory() as scratch:
+    with (
+        join_processes(device) as context,
+        display(context.leads) as watcher,
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         work = Path(scratch)
         few = replace(config, replay_pieces=FEW_PIECES)
-        record = begin(asked.folder, work, few, device, alone, _workers(asked), watcher)
+        record = begin_run(asked.folder, work, few, device, alone, _workers(asked), watcher)
         run = prepare(work, record, device, alone)
         watcher.stage("measuring the pace", 0.5)
         seconds = measure_pace(run)
-        summary, tokens = record["summary"], config.rows * config.length
+        summary, tokens = record.summary, config.rows * config.length
         return TrainingForecast(
             **{n: summary[n] for n in ("files", "used", "rejected", "near_duplicates", "reasons", "styles")},
-            tokens=record["train_tokens"],
-            examples=-(-record["train_tokens"] // config.length),
-            steps=run.steps,
+            tokens=record.train_tokens,
+            examples=-(-record.train_tokens // config.length),
+            steps=run.record.steps,
             tokens_a_step=tokens,
             seconds_a_step=round(seconds, 3),
             tokens_a_second=round(tokens / seconds),
-            minutes_at_most=round(run.steps * seconds / 60, 1),
+            minutes_at_most=round(run.record.steps * seconds / 60, 1),
             memory_mib=_peak_mib(device),
             parameters=sum(p.numel() for p in run.net.parameters()),
-            replay_minutes_at_most=round(
-                record["replay_seconds"] / 60 * config.replay_pieces / FEW_PIECES, 1
-            ),
+            replay_minutes_at_most=round(record.replay_seconds / 60 * config.replay_pieces / FEW_PIECES, 1),
             device=str(device),
-            bf16=record["bf16"],
+            bf16=record.bf16,
         )
 
 
@@ -196,12 +198,12 @@ def _record(
     device: torch.device,
     context: DistributedContext,
     watcher: Watcher,
-) -> dict[str, Any]:
+) -> RunRecord:
     """The record of the run: that of the work folder, checked, or a new one."""
     if not asked.resume:
         _check_space(asked.out)
-        return begin(asked.folder, work, asked.config, device, context, _workers(asked), watcher)
-    record: dict[str, Any] = json.loads((work / "run.json").read_text(encoding="utf-8"))
+        return begin_run(asked.folder, work, asked.config, device, context, _workers(asked), watcher)
+    record = RunRecord.read(work)
     check_resumed(record, asked.folder, asked.config, set(asked.given), context)
     return record
 
@@ -209,7 +211,7 @@ def _record(
 def _lead(
     asked: TrainGeneratorRequest,
     work: Path,
-    record: dict[str, Any],
+    record: RunRecord,
     device: torch.device,
     context: DistributedContext,
     watcher: Watcher,
@@ -217,10 +219,10 @@ def _lead(
 ) -> TrainGeneratorResult:
     started = time.monotonic()
     run = prepare(work, record, device, context)
-    summary = record["summary"]
+    summary = record.summary
     watcher.say(
-        f"{summary['used']} of {summary['files']} files, {record['train_tokens']:,} tokens to learn from; "
-        f"{run.steps} steps at most; new: {', '.join(run.new)}"
+        f"{summary['used']} of {summary['files']} files, {record.train_tokens:,} tokens to learn from; "
+        f"{run.record.steps} steps at most; new: {', '.join(run.record.new)}"
     )
     with contextlib.ExitStack() as stack:
         events = None
@@ -238,7 +240,7 @@ def _lead(
         progress = learn(run, work, context, watcher, asked.save_minutes * 60, stop, on_point)
     figures = finish(run, work, asked.out, progress)
     classifier = None
-    if run.plan.classifier:
+    if run.config.classifier:
         from melodygen.training.classifier.incremental import add_styles_to_classifier
 
         classifier = add_styles_to_classifier(run, asked.folder, work, asked.out, watcher)
@@ -256,7 +258,7 @@ def _follow(
     stopping: Stopping,
 ) -> None:
     work = asked.out / ".work"
-    record = json.loads((work / "run.json").read_text(encoding="utf-8"))
+    record = RunRecord.read(work)
     with stopping() as stop:
         run = prepare(work, record, device, context)
         learn(run, work, context, watcher, asked.save_minutes * 60, stop)
