@@ -88,6 +88,7 @@ def summarise_file(file: SourceFile) -> FileSummary:
 
 
 def reject_file(file: SourceFile, reason: str) -> FileSummary:
+    """A file that cannot be used, with the reason."""
     return FileSummary(file, reason)
 
 
@@ -120,6 +121,7 @@ class Census:
     seconds: list[float] = field(default_factory=list)
 
     def add(self, intake: FileSummary) -> None:
+        """Count one more file."""
         row: dict[str, Any] = {
             "file": intake.file.name, "style": intake.file.style, "used": not intake.reason, "reason": intake.reason,
             "notes": sum(intake.notes.values()), "roles": [r for r in ROLES if intake.notes.get(r)],
@@ -140,14 +142,17 @@ class Census:
 
     @property
     def used(self) -> int:
+        """How many files are used."""
         return len(self.bars)
 
     @property
     def rejects(self) -> list[dict[str, Any]]:
+        """Rows of the files that cannot be used."""
         return [r for r in self.rows if not r["used"] and not r["reason"].startswith("near-duplicate")]
 
     @property
     def doubles(self) -> list[dict[str, Any]]:
+        """Rows of the near-duplicates that are left out."""
         return [r for r in self.rows if r["reason"].startswith("near-duplicate")]
 
     def nothing_usable(self, folder: Path) -> str:
@@ -156,6 +161,8 @@ class Census:
         return f"{folder}: none of {len(self.rows)} files can be used: {reasons}"
 
     def summary(self) -> dict[str, Any]:
+        """Counts and spreads for a report: files, notes, hours, roles, styles, reasons."""
+
         def spread(values: Sequence[float]) -> dict[str, float]:
             if not values:
                 return {}

@@ -62,6 +62,8 @@ PLAIN = Views(0, 0, 0, 1.0, 0, 0, 0, 0, 0, False, 0)
 
 @dataclass(frozen=True)
 class Example:
+    """One training example: ``ids`` (T,) of header and music, its style, notes, length of the header, and roles."""
+
     ids: NDArray[np.int16]
     style: str
     num_notes: int
@@ -113,6 +115,7 @@ class ExampleSampler:
 
     @property
     def style_names(self) -> list[str]:
+        """The styles it draws from, ``drums`` for takes among them."""
         return list(self._names)
 
     def draw(self, rng: np.random.Generator, style: str | None = None) -> Example:

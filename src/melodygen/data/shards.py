@@ -31,6 +31,8 @@ CHORDS_A_BAR = 4
 
 @dataclass(frozen=True)
 class PieceInfo:
+    """A piece in the shards: where it is from, split and kind, first bar and number of bars, tempo in qpm."""
+
     path: str
     style: str
     source: str
@@ -54,6 +56,7 @@ class Shards:
 
     @property
     def num_tokens(self) -> int:
+        """Tokens of all segments."""
         return len(self.arrays["tokens"])
 
 

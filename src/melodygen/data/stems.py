@@ -28,6 +28,8 @@ Rows = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Voice:
+    """One voice of a piece: its stem (one of ``STEMS``), General MIDI program and notes."""
+
     stem: str
     program: int
     rows: Rows
@@ -43,6 +45,7 @@ class Bar:
 
     @property
     def quarters(self) -> float:
+        """Length of the bar in quarters."""
         return bar_quarters(*self.meter)
 
 
@@ -58,6 +61,7 @@ class Source:
 
     @property
     def collection(self) -> str:
+        """The first two folders of its name."""
         return "/".join(self.file.name.split("/")[:2])
 
 

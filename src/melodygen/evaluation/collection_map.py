@@ -40,9 +40,11 @@ class Layout:
 
     @property
     def num_clusters(self) -> int:
+        """How many clusters there are."""
         return len(np.unique(self.clusters))
 
     def to_dict(self) -> dict[str, Any]:
+        """The layout as JSON holds it."""
         return {
             "clusters": self.num_clusters,
             "agreement": None if self.agreement is None else round(self.agreement, 4),

@@ -28,11 +28,14 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
+    """Classifiers compared on labelled tracks: a summary line, a row by name, and labels that no classifier knows."""
+
     told: str
     reports: dict[str, Row]
     unknown: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
+        """The evaluation as JSON holds it."""
         return {
             "told": self.told,
             "labels_unknown_to_the_classifier": list(self.unknown),

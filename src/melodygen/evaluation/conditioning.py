@@ -70,6 +70,7 @@ class Bars:
 
     @property
     def meter(self) -> int:
+        """Index of the header's meter token."""
         return _V.values[self.head[_METER]]
 
 

@@ -26,6 +26,8 @@ GROUP_FIELDS = ("artist", "group", "title")
 
 @dataclass(frozen=True)
 class Item:
+    """A labelled track: its file, label, and the group that folds must not part."""
+
     path: Path
     label: str
     group: str

@@ -80,6 +80,7 @@ def report(probabilities: Probabilities, targets: Targets, labels: Sequence[str]
 
 
 def softmax(logits: NDArray[np.floating]) -> Probabilities:
+    """Probabilities (N, C) of logits (N, C)."""
     scaled = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     likelihood = np.exp(scaled)
     result: Probabilities = likelihood / likelihood.sum(axis=1, keepdims=True)

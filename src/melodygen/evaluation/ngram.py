@@ -42,6 +42,7 @@ class Ngram:
 
     @property
     def order(self) -> int:
+        """Length of the longest context."""
         return len(self.levels)
 
     def log_prob(self, ids: NDArray[np.integer]) -> Floats:

@@ -109,4 +109,5 @@ class NoteStatisticsClassifier:
         return np.asarray(self._trees.predict_proba(rows).mean(axis=0))
 
     def name(self, piece: Columns) -> str:
+        """The likeliest label of a piece."""
         return self.labels[int(self.judge(piece).argmax())]

@@ -23,6 +23,7 @@ class DistributedContext:
 
     @property
     def leads(self) -> bool:
+        """Whether this process reads, writes and reports."""
         return self.rank == 0
 
     def wait(self) -> None:

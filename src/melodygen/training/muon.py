@@ -39,6 +39,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One update of all matrices."""
         for group in self.param_groups:
             for matrix in group["params"]:
                 if matrix.grad is None:

@@ -46,6 +46,7 @@ class Exemplars:
         return len(self.label)
 
     def only(self, chosen: NDArray[np.bool_]) -> Exemplars:
+        """The windows that are ``chosen`` (M,)."""
         return Exemplars(self.embedded[chosen], self.label[chosen], self.piece[chosen])
 
 

@@ -143,6 +143,8 @@ def fit(
     config: FrontEndConfig,
     watcher: Watcher,
 ) -> nn.Module:
+    """Train a net on rendered or recorded views; the averaged net."""
+
     def each(progress: TrainingState, average: nn.Module) -> None:
         left = progress.seconds / progress.step * (recipe.steps - progress.step)
         watcher.step(progress.step, recipe.steps, progress.loss, 0.0, left)

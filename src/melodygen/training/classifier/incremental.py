@@ -144,6 +144,7 @@ def written_windows(
 
 
 def split_by_piece(exemplars: Exemplars) -> tuple[Exemplars, Exemplars]:
+    """Exemplars to learn from and to report on; no piece is in both."""
     kept = exemplars.piece % KEPT_SHARE == 0
     return exemplars.only(~kept), exemplars.only(kept)
 

@@ -80,6 +80,8 @@ FULL = Augmentation()
 
 @dataclass(frozen=True)
 class TrainingState:
+    """Where training is: the step, its loss, seconds since the beginning."""
+
     step: int
     loss: float
     seconds: float

@@ -32,6 +32,8 @@ STEPS_PER_DB = 2.0
 
 @dataclass(frozen=True)
 class Entry:
+    """One view in a store: style, collection, path and title of its piece, soundfont, row of its first stem, stems."""
+
     style: str
     collection: str
     path: str
@@ -42,6 +44,7 @@ class Entry:
 
 
 def levels_of(power: Features) -> Levels:
+    """Power as a byte: 0.5 dB a step above ``LOWEST_DB``."""
     decibels = 10.0 * np.log10(np.maximum(power, 1e-12))
     return np.clip(np.rint((decibels - LOWEST_DB) * STEPS_PER_DB), 0, 255).astype(np.uint8)
 
@@ -110,6 +113,7 @@ class StoreWriter:
         self._index = index.open("a", encoding="utf-8")
 
     def add(self, stems: dict[str, Levels], entry: Entry) -> None:
+        """Append one view: ``stems`` holds levels (F, T) for each stem of ``entry``."""
         for name in entry.stems:
             self._stems.write(np.ascontiguousarray(stems[name]).tobytes())
         self._stems.flush()
@@ -145,4 +149,5 @@ def open_store(folder: Path, num_bands: int, num_frames: int) -> Store:
 
 
 def frames_in(seconds: float, config: FrontEndConfig) -> int:
+    """Frames of the front end in so many seconds."""
     return 1 + (round(seconds * config.sample_rate) - config.n_fft) // config.hop_length

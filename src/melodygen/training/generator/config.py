@@ -51,6 +51,7 @@ class TrainingConfig:
 
     @property
     def fresh(self) -> bool:
+        """Whether the run begins from nothing."""
         return self.source == "none"
 
 
@@ -81,5 +82,6 @@ def check_config(plan: TrainingConfig) -> None:
 
 
 def check_style_name(name: str) -> None:
+    """Raise UsageError for a style name that cannot be a folder, a file or an option."""
     if not name.strip() or len(name) > 64 or any(c in name for c in "/\\\n\r\t\0"):
         raise UsageError(f"style {name!r} cannot be a name: 1 to 64 characters, no slash, tab or line break")

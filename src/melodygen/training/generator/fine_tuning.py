@@ -38,13 +38,14 @@ from melodygen.training.generator.trainer import GeneratorRecipe, GeneratorTrain
 class Watcher(Protocol):
     """Sees the run: shows it, logs it, or nothing."""
 
-    def stage(self, text: str, done: float) -> None: ...
+    def stage(self, text: str, done: float) -> None:
+        """A stage of the run, and the share of it that is done (0 to 1)."""
 
-    def step(
-        self, step: int, steps: int, loss: float, tokens_a_second: float, seconds_left: float
-    ) -> None: ...
+    def step(self, step: int, steps: int, loss: float, tokens_a_second: float, seconds_left: float) -> None:
+        """A step of training, its loss in nats a token, and how long the rest will take."""
 
-    def say(self, text: str) -> None: ...
+    def say(self, text: str) -> None:
+        """One line for the user."""
 
 
 class Tuning(GeneratorTraining):
@@ -76,6 +77,7 @@ class Tuning(GeneratorTraining):
         return int((row + 1) * self._share) > int(row * self._share)
 
     def batch(self, step: int) -> NDArray[np.int16]:
+        """Rows (R, T + 1) of this process: new music, and replay in between."""
         first = self._context.rank * self.recipe.rows
         rows = []
         for row in range(first, first + self.recipe.rows):

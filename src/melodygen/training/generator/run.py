@@ -125,6 +125,7 @@ def views_of(run: Prepared) -> Views:
 
 
 def make_tuning(run: Prepared, context: DistributedContext) -> Tuning:
+    """The training of a run, its samplers and optimizers made."""
     views = views_of(run)
     longest = min(1000, run.config.length - 24)
     sampler = ExampleSampler(run.shards, "train", run.order, views, max_tokens=longest)

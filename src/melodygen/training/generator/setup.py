@@ -236,6 +236,7 @@ def nearest_styles(
 
 
 def count_tokens(shards: Shards, split: str) -> int:
+    """Tokens of the pieces of one split, with a bar token for each bar."""
     lengths = np.asarray(shards.arrays["lengths"]).sum(axis=1, dtype=np.int64)
     return sum(
         int(lengths[p.first_bar : p.first_bar + p.num_bars].sum()) + p.num_bars

@@ -60,6 +60,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 def load_progress(work: Path, tuning: Tuning) -> TrainingState | None:
+    """The state a work folder holds, loaded into ``tuning``; None where there is none."""
     path = work / "state.pt"
     if not path.is_file():
         return None

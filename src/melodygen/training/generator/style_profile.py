@@ -28,6 +28,7 @@ class StyleProfile:
     programs: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
 
     def add(self, intake: FileSummary) -> None:
+        """Take in one file that can be used."""
         assert intake.info is not None
         self.count += 1
         self.qpm.append(intake.info.qpm)
@@ -38,6 +39,7 @@ class StyleProfile:
             self.programs[role][program] += 1
 
     def style(self, folder: str) -> Style:
+        """What the files have in common, as a Style."""
         usual = [r for r in ROLES if self.roles[r] >= USUAL_SHARE * self.count]
         numerator, denominator = self.meters.most_common(1)[0][0].split("/")
         return Style(

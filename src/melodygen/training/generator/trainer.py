@@ -62,6 +62,7 @@ class Record:
 
 
 def make_optimizers(net: nn.Module, recipe: GeneratorRecipe) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices and AdamW for the rest, or AdamW for all."""
     matrices = [
         p for n, p in net.named_parameters() if p.ndim == 2 and "embedding" not in n and "lstm" not in n
     ]
@@ -151,6 +152,7 @@ class GeneratorTraining:
         self.seconds = 0.0
 
     def batch(self, step: int) -> NDArray[np.int16]:
+        """Token ids (rows, length + 1) of a step."""
         rng = np.random.default_rng([self.recipe.seed, step])
         return pack(self.sampler, self.recipe.rows, self.recipe.length, rng)
 
@@ -207,6 +209,7 @@ class GeneratorTraining:
                 return
 
     def state(self) -> dict[str, Any]:
+        """Everything a resumed run needs, as tensors and numbers."""
         return {
             "net": self.net.state_dict(),
             "average": self.average,
@@ -217,6 +220,7 @@ class GeneratorTraining:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave."""
         self.net.load_state_dict(state["net"])
         self.average = {k: v.to(self.device) for k, v in state["average"].items()}
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
