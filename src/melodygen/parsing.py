@@ -28,10 +28,10 @@ def parse_meter(text: str) -> tuple[int, int]:
 
 def parse_key(text: str) -> tuple[int, str]:
     """``Am``, ``F# minor``, ``Bb:maj`` -> (pitch class of the tonic, ``major`` or ``minor``)."""
-    from melodygen.music import harmony  # with numpy; the help of the commands does without
+    from melodygen.music.key import parse_key as read_key  # with numpy; the help of the commands does without
 
     try:
-        return harmony.parse_key(text)
+        return read_key(text)
     except ScoreError as error:
         raise UsageError(str(error)) from error
 
@@ -67,13 +67,13 @@ def parse_chords(text: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _chord(symbol: str, bar: int) -> str:
-    from melodygen.music import harmony
+    from melodygen.music.chord_symbol import read_chord_symbol
 
     try:
-        parsed = harmony.parse_chord(symbol)
+        read = read_chord_symbol(symbol)
     except ScoreError as error:
         raise UsageError(f"bar {bar} of the chords: {error}") from error
-    return "N" if parsed is None else harmony.chord_label(*parsed)
+    return "N" if read is None else read.label
 
 
 def parse_fill(text: str) -> tuple[int, int]:

@@ -121,7 +121,7 @@ class Control:
         if self.kind == "fill":
             return f"{value[0] + 1}:{value[1]}"
         if self.kind == "key":
-            from melodygen.music.harmony import key_name
+            from melodygen.music.key import key_name
 
             return key_name(value)
         return " | ".join(" ".join(bar) for bar in value)
@@ -212,6 +212,7 @@ class Request:
     ``raw``      as the net alone writes: without the bias to chords, repetition and ending.
     ``swing``, ``humanize``  how what is written is played; what is given stays as it is.
     ``goes_on``  more will follow: the last bar does not end the piece.
+    ``key_fifths``  sharps of the key's signature, flats below 0, where the key was named so: Gb is -6, F# is 6.
     """
 
     style: str = field(
@@ -298,13 +299,24 @@ class Request:
         metadata=_control("float", "Looser time and touch", while_playing=True, applies="now"),
     )
     goes_on: bool = False
+    key_fifths: int | None = None
 
     @classmethod
     def of(cls, style: str, **controls: Any) -> Request:
         """A request from controls by name, each typed or as text. UsageError for what cannot be."""
-        request = cls(**{name: control_of(name).check(v) for name, v in {"style": style, **controls}.items()})
+        values = {name: control_of(name).check(v) for name, v in {"style": style, **controls}.items()}
+        request = cls(**values, key_fifths=fifths_of(controls.get("key")))
         check_request(request)
         return request
+
+
+def fifths_of(key: object) -> int | None:
+    """The signature of a key that is given as text, so that it keeps its name; None for a key of another form."""
+    if not isinstance(key, str) or not key.strip():
+        return None
+    from melodygen.music.key import parse_spelled_key
+
+    return parse_spelled_key(key)[2]
 
 
 @dataclass(frozen=True)

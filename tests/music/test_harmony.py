@@ -14,12 +14,10 @@ from melodygen.music.harmony import (
     CHORD_QUALITIES,
     chord_label,
     chord_pitch_classes,
-    estimate_key,
-    key_name,
     parse_chord,
-    parse_key,
     transpose_label,
 )
+from melodygen.music.key import estimate_key, key_name, parse_key
 from melodygen.music.score import Score, Track, note_array
 from melodygen.tokens.grid import score_to_piece
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from melodygen.music.harmony import chord_label, key_name, parse_spelled_key
+from melodygen.music.harmony import chord_label
+from melodygen.music.key import key_name, parse_spelled_key
 from melodygen.music.score import KeySignature
 from melodygen.music.spelling import key_fifths, spell_name
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from melodygen.analysis.chords import _NAMES, _PRIORS, _TEMPLATES
 from melodygen.errors import ScoreError, TokenError
-from melodygen.music.harmony import estimate_key, parse_chord
+from melodygen.music.harmony import parse_chord
+from melodygen.music.key import estimate_key
 from melodygen.music.score import Score
 from melodygen.tokens.codec import encode_chords, encode_segment
 from melodygen.tokens.grid import (

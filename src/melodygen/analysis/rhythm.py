@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.audio.features import Features
-from melodygen.music.harmony import estimate_key
+from melodygen.music.key import KRUMHANSL_KESSLER, estimate_key
 
 HOP = 128
 MIN_SECONDS = 4.0
@@ -52,7 +52,7 @@ def read_rhythm(mono: Features, sample_rate: int) -> Rhythm:
         tempo, beats = librosa.beat.beat_track(onset_envelope=onset, sr=sample_rate, hop_length=HOP)
         chroma = librosa.feature.chroma_stft(y=mono, sr=sample_rate, n_fft=4096, hop_length=2048, norm=None)
     qpm = float(np.atleast_1d(tempo)[0])
-    key = estimate_key(np.sqrt(chroma).sum(axis=1))
+    key = estimate_key(np.sqrt(chroma).sum(axis=1), profiles=KRUMHANSL_KESSLER)
     if not 20 <= qpm <= 400 or len(beats) < 4:
         return Rhythm(None, None, key)
     low = librosa.onset.onset_strength(S=level[:10], sr=sample_rate, hop_length=HOP)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from melodygen.analysis.rhythm import Rhythm
-from melodygen.music.harmony import key_name
+from melodygen.music.key import key_name
 
 
 @dataclass(frozen=True)

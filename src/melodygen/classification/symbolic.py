@@ -1,14 +1,11 @@
 """MIDI and score files for the classifier: read, cut to a stretch from the middle, rendered as a draft.
 
-Tempo and meter are what is in force longest, the key what the file says where it says more than nothing, else the
-best of music21's Temperley-Kostka-Payne profiles for the notes.
+Tempo and meter are what is in force longest; the key is read from notes and signature (:mod:`melodygen.music.key`).
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +18,7 @@ from melodygen.errors import MidiReadError
 from melodygen.io.formats import MIDI_SUFFIXES, NOTATION_SUFFIXES
 from melodygen.io.midi import read_midi
 from melodygen.io.notation import read_notation
-from melodygen.music.harmony import estimate_key, key_profiles
+from melodygen.music.key import key_of
 from melodygen.music.score import Score, Tempo, Track, note_array
 
 STRETCH_SECONDS = 60.0
@@ -92,31 +89,11 @@ def render_draft(score: Score, renderer: Renderer) -> Audio:
     return renderer.render(score, RENDER_RATE, "draft")
 
 
-@lru_cache(maxsize=1)
-def _profiles() -> NDArray[np.float64]:
-    """Of 444 lead sheets whose key is written they name 88 %, Krumhansl and Kessler's 71 %. Half a second to import."""
-    from music21.analysis.discrete import TemperleyKostkaPayne
-
-    weights: Any = TemperleyKostkaPayne()  # type: ignore[no-untyped-call]
-    return key_profiles(weights.getWeights("major"), weights.getWeights("minor"))
-
-
 def score_rhythm(score: Score) -> Rhythm:
     """Tempo (quarters a minute), meter and key of the notes."""
     meters = score.time_signatures
     ends = [*(m.tick for m in meters[1:]), max(score.end_tick, meters[-1].tick + 1)]
     longest = max(range(len(meters)), key=lambda i: ends[i] - meters[i].tick)
     meter = (meters[longest].numerator, meters[longest].denominator)
-    said = score.key_signatures
-    if said and (said[0].tonic, said[0].mode) != (
-        0,
-        "major",
-    ):  # programs write C major when nobody chose a key
-        key: tuple[int, str] | None = (said[0].tonic, said[0].mode)
-    else:
-        weights = np.zeros(12)
-        for track in score.tracks:
-            if not track.is_drum:
-                np.add.at(weights, track.notes["pitch"] % 12, track.notes["duration_ticks"])
-        key = estimate_key(weights, _profiles())
-    return Rhythm(round(dominant_qpm(score), 1), meter, key)
+    key = key_of(score)
+    return Rhythm(round(dominant_qpm(score), 1), meter, None if key is None else (key.tonic, key.mode))

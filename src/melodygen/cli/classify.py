@@ -150,7 +150,7 @@ def _print_track(result: TrackResult | TrackError, top: int, width: int) -> None
 
 def line_of(result: TrackResult, top: int, width: int) -> str:
     """One track in one line."""
-    from melodygen.music.harmony import key_name
+    from melodygen.music.key import key_name
 
     name = Path(result.path).name
     name = name if len(name) <= width else name[: width - 1] + "…"

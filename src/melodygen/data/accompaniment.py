@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from melodygen.data.comping import CompingPlayer, voice_chord
 from melodygen.data.stems import Bar, Rows, Voice
-from melodygen.music.harmony import CHORD_QUALITIES, estimate_key
+from melodygen.music.harmony import CHORD_QUALITIES
+from melodygen.music.key import estimate_key
 from melodygen.styles.style import Style
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, DURATIONS, VELOCITIES
 

@@ -20,7 +20,7 @@ from melodygen.atomic import atomic_path
 from melodygen.data.scan import SourceFile, file_sha256, fingerprint_of, load_columns, read_folder, reason_of
 from melodygen.data.shards import PieceInfo, encode_columns
 from melodygen.errors import MelodygenError
-from melodygen.music.harmony import key_name
+from melodygen.music.key import key_name
 from melodygen.music.score import ROLES
 from melodygen.tokens.vocabulary import METERS
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from melodygen.data.shards import PieceInfo, Shards
 from melodygen.data.window import BASS, CHORDS, DRUMS, MELODY, OTHER, Arranger, Segment, Window
-from melodygen.music.harmony import estimate_key
+from melodygen.music.key import estimate_key
 from melodygen.registry import list_styles
 from melodygen.styles.style import Style, style_named
 from melodygen.tokens.codec import Header, bar_token, encode_header, sequence_order

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from melodygen.live.transport import NOTE_OFF, NOTE_ON, MidiBytes, Transport
-from melodygen.music.harmony import estimate_key
+from melodygen.music.key import estimate_key
 from melodygen.music.score import Score, Tempo, TimeSignature, Track, note_array
 
 TICKS_PER_QUARTER = 480

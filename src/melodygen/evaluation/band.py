@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from melodygen.music.harmony import estimate_key
+from melodygen.music.key import estimate_key
 from melodygen.tokens.grid import GRID_ROLES, PITCHED_ROLES, GridBar, Piece
 from melodygen.tokens.vocabulary import DRUM_CLASS, DURATIONS, POSITIONS_PER_QUARTER
 

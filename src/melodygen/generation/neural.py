@@ -16,6 +16,7 @@ import torch
 from melodygen.contracts import Draft
 from melodygen.errors import CheckpointError, UsageError
 from melodygen.generation.logit_bias import LogitBiasConfig
+from melodygen.generation.naming import named_as_asked
 from melodygen.generation.prompt import TokenPlan
 from melodygen.generation.sampling import SamplingOptions, write
 from melodygen.nets import checkpoint as checkpoints
@@ -145,7 +146,7 @@ class NeuralGenerator:
             progress(1.0)
         drafts = []
         for seed, stream in zip(seeds, streams, strict=True):
-            score = plan.score(stream)
+            score = named_as_asked(plan.score(stream), request)
             count = len(stream.log_probs)
             drafts.append(Draft(score, seed, float(np.mean(stream.log_probs)) if count else 0.0, count))
         return drafts

@@ -9,7 +9,7 @@ from typing import Any
 
 from melodygen import __version__
 from melodygen.generation.loop import Composition
-from melodygen.music.harmony import key_name
+from melodygen.music.key import key_name
 from melodygen.services.output import AUDIO_FORMATS
 
 
@@ -103,7 +103,7 @@ def report_of(
         bars=request.bars,
         qpm=round(piece.score.qpm, 3),
         meter=str(piece.score.time_signatures[0]),
-        key=key_name((keys[0].tonic, keys[0].mode)) if keys else None,
+        key=key_name((keys[0].tonic, keys[0].mode), keys[0].fifths) if keys else None,
         tracks=request.tracks,
         midi=str(paths["mid"]) if "mid" in paths else None,
         audio=next((str(path) for kind, path in paths.items() if kind in AUDIO_FORMATS), None),

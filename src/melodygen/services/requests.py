@@ -16,10 +16,19 @@ from melodygen.analysis.roles import assign_roles
 from melodygen.contracts import Generator
 from melodygen.errors import UsageError
 from melodygen.io.midi import read_midi
+from melodygen.music.key import key_at_end, key_of
 from melodygen.music.score import Score
 from melodygen.parsing import check_style
 from melodygen.registry import list_styles
-from melodygen.request import CONTROLS, LOOP_CONTROLS, LoopOptions, Request, check_request, control_of
+from melodygen.request import (
+    CONTROLS,
+    LOOP_CONTROLS,
+    LoopOptions,
+    Request,
+    check_request,
+    control_of,
+    fifths_of,
+)
 from melodygen.services.models import ModelNames, load_generator, style_of
 
 DEFAULT_BARS = 16
@@ -53,7 +62,7 @@ def build_request(controls: Mapping[str, Any], generator: Generator | None = Non
         for name, value in given.items()
         if control_of(name).kind != "score"
     }
-    values |= {"prompt": prompt, "given": under}
+    values |= {"prompt": prompt, "given": under, "key_fifths": fifths_of(given.get("key"))}
     values["bars"] = _bars(values, given.get("given"))
     if values.get("chords"):
         chords = values["chords"]
@@ -103,8 +112,9 @@ def _with_defaults(values: dict[str, Any], generator: Generator | None) -> dict[
         signature = basis.time_signatures[0]
         values.setdefault("qpm", basis.qpm)
         values.setdefault("meter", (signature.numerator, signature.denominator))
-        if basis.key_signatures:
-            values.setdefault("key", (basis.key_signatures[0].tonic, basis.key_signatures[0].mode))
+        key = key_of(basis) if given is not None else key_at_end(basis)
+        if key is not None and values.get("key") is None:
+            values |= {"key": (key.tonic, key.mode), "key_fifths": key.fifths}
     values.setdefault("qpm", usual.qpm)
     values.setdefault("meter", usual.meter)
     if values.get("fill") and given is not None:

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.errors import ScoreError, TokenError
-from melodygen.music.harmony import estimate_key, parse_chord
+from melodygen.music.harmony import parse_chord
+from melodygen.music.key import estimate_key
 from melodygen.music.score import Score
 from melodygen.tokens.vocabulary import (
     CHORD_QUALITY_NAMES,

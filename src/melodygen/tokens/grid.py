@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from melodygen.errors import ScoreError
 from melodygen.music.harmony import chord_label
 from melodygen.music.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
+from melodygen.music.spelling import key_fifths
 from melodygen.tokens import columns
 from melodygen.tokens.vocabulary import (
     CHORD_QUALITY_NAMES,
@@ -173,6 +174,7 @@ def piece_to_score(
         )
     programs = programs or {}
     rows: dict[str, list[tuple[int, int, int, int]]] = defaultdict(list)
+    fifths, mode = (key_fifths(*piece.key), piece.key[1]) if piece.key else (None, "major")
     meters: list[TimeSignature] = []
     chords: list[Chord] = []
     tick = 0
@@ -180,7 +182,7 @@ def piece_to_score(
         if not meters or (meters[-1].numerator, meters[-1].denominator) != bar.meter:
             meters.append(TimeSignature(tick, *bar.meter))
         for at, root, quality in bar.chords:
-            label = "N" if root < 0 else chord_label(root, CHORD_QUALITY_NAMES[quality])
+            label = "N" if root < 0 else chord_label(root, CHORD_QUALITY_NAMES[quality], fifths, mode)
             chords.append(Chord(tick + at * unit, label))
         for role, notes in bar.parts.items():
             for note in notes:
