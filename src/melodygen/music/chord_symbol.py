@@ -200,7 +200,8 @@ class _Tones:
             self._more(match)
             self.rest = self.rest[match.end() :]
         tones = [t for t in (self.third, self.fifth, self.seventh) if t]
-        return tuple(dict.fromkeys([*tones, *self.more]))
+        sixth = {"6": "13"} if self.seventh else {"13": "6"}
+        return tuple(dict.fromkeys([*tones, *(sixth.get(degree, degree) for degree in self.more)]))
 
     def _kind(self, kind: str, word: str, number: str) -> None:
         if kind in ("min", "minmaj", "hdim", "dim"):
@@ -272,8 +273,6 @@ class _Tones:
             self.third = self.third or "3"
         elif name == "b3":
             self.third = "b3"
-        elif name == "13" and self.seventh == "":
-            self.more.append("6")
         elif name not in self.more:
             self.more.append(name)
 
