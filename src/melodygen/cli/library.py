@@ -211,7 +211,7 @@ def plain(text: str) -> str:
 
 def line_of(track: TrackRecord) -> str:
     """A track in one line: name, style, tempo, key, length, rights; and whether it is gone."""
-    from melodygen.music.harmony import key_name
+    from melodygen.music.key import key_name
 
     facts = track.facts
     parts = [plain(track.name)]

@@ -119,7 +119,7 @@ class TrackRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        from melodygen.music.harmony import key_name
+        from melodygen.music.key import key_name
 
         facts, tags = self.facts, self.tags
         return {

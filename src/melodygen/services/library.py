@@ -27,7 +27,7 @@ from melodygen.library.phrase import PhraseHit, find_phrase
 from melodygen.library.similar import SoundSpace
 from melodygen.library.store import STEPS, LibraryStore
 from melodygen.library.track import Description, Facts, Failed, Tags, TrackRecord
-from melodygen.music.harmony import key_name
+from melodygen.music.key import key_name
 
 if TYPE_CHECKING:
     from melodygen.library.match import Match
