@@ -50,7 +50,9 @@ def generate(
     ] = None,
     formats: Annotated[
         str | None,
-        typer.Option(help="mid,wav,flac,ogg,mp3,musicxml,dawproject. Default: mid,wav.", rich_help_panel=_FILES),
+        typer.Option(
+            help="mid,wav,flac,ogg,mp3,musicxml,dawproject. Default: mid,wav.", rich_help_panel=_FILES
+        ),
     ] = None,
     count: Annotated[
         int, typer.Option(help="Number of different pieces, 1-1000.", rich_help_panel=_FILES)

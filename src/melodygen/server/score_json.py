@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from melodygen.io.midi import assign_channels
-from melodygen.music.harmony import key_name
+from melodygen.music.key import key_name
 from melodygen.music.score import Score
 
 
