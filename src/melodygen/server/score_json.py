@@ -36,7 +36,7 @@ def score_to_json(score: Score) -> dict[str, Any]:
     return {
         "qpm": round(score.qpm, 3),
         "meter": str(score.time_signatures[0]),
-        "key": None if key is None else key_name((key.tonic, key.mode)),
+        "key": None if key is None else key_name((key.tonic, key.mode), key.fifths),
         "seconds": max(bars[-1], round(score.duration_seconds, 4)),
         "bars": bars,
         "chords": [[round(seconds(chord.tick), 4), chord.label] for chord in score.chords],
