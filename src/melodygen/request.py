@@ -330,8 +330,18 @@ class LoopOptions:
     candidates: int = field(default=8, metadata=_control("int", "Pieces written a round", low=1, high=64))
     min_style: float = field(default=0.7, metadata=_control("float", "Style probability that is good enough"))
     max_rounds: int = field(
-        default=3, metadata=_control("int", "Rounds until the best is taken", low=1, high=100)
+        default=3,
+        metadata=_control("int", "Rounds until the best is taken; 1 for a single candidate", low=1, high=100),
     )
+
+
+def loop_options(values: Mapping[str, Any]) -> LoopOptions:
+    """Loop settings by name; None is "not given". A single candidate is written in a single round, unless more rounds
+    are asked for: there is nothing to choose, and its seed gives it."""
+    given = {name: value for name, value in values.items() if value is not None}
+    if given.get("candidates") == 1:
+        given.setdefault("max_rounds", 1)
+    return LoopOptions(**given)
 
 
 def _table(cls: type[Request] | type[LoopOptions]) -> dict[str, Control]:

@@ -169,7 +169,8 @@ def test_classifier_that_does_not_know_the_style() -> None:
 @given(st.integers(0, 2**63), st.integers(1, 64), st.integers(1, 5))
 def test_seeds_are_stable_and_different(seed: int, count: int, number: int) -> None:
     seeds = candidate_seeds(seed, number, count)
-    assert seeds == candidate_seeds(seed, number, 64)[:count]
+    alone = count == 1 and number == 1
+    assert seeds == ([seed] if alone else candidate_seeds(seed, number, 64)[:count])
     assert seeds != candidate_seeds(seed, number + 1, count)
     pieces = piece_seeds(seed, count)
     assert len(pieces) == count and pieces[0] == seed and pieces == piece_seeds(seed, 64)[:count]

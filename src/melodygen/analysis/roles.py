@@ -51,25 +51,60 @@ def _named_role(track: Track) -> str | None:
     return None
 
 
-def assign_roles(score: Score) -> Score:
-    """The score with a role on every track, tracks without notes left out, keyboards split (see ``split_bass``)."""
+def assign_roles(score: Score, split: bool = True) -> Score:
+    """The score with a role on every track, tracks without notes left out.
+
+    A track named like a role has that role, whatever it plays. ``split``: a keyboard's low notes become a bass track
+    of their own where there is none (see ``split_bass``); without it tracks stay as they are.
+    """
     tracks = [t for t in score.tracks if len(t)]
-    roles: list[str | None] = []
-    for track in tracks:
-        if track.is_drum:
-            roles.append("drums")
-            continue
-        role = _named_role(track)
-        if role == "drums":
-            role = None  # percussion sounds on a pitched channel: timpani and the like
-        if role is None and track.program in _BASS_PROGRAMS and middle_pitch(track) < 57:
-            role = "bass"
-        roles.append(role)
-    median = [middle_pitch(t) for t in tracks]
-    voices = [polyphony(t) for t in tracks]
-    span = max((t.end_tick for t in tracks), default=1) or 1
+    fixed = [_is_named_as_role(t) for t in tracks]
+    roles = [t.role if own else _first_guess(t) for t, own in zip(tracks, fixed, strict=True)]
+    _fill_in(roles, tracks)
+    if "melody" not in roles:
+        # a piece needs a tune: the highest line that is not drums or bass
+        rest = [i for i, r in enumerate(roles) if r in ("chords", "other") and not fixed[i]]
+        all_rest = roles.count("chords") + roles.count("other")
+        if len(rest) > 1:
+            roles[max(rest, key=lambda i: middle_pitch(tracks[i]))] = "melody"
+        elif rest and all_rest == 1:
+            roles[rest[0]] = "melody"
+    assigned = [replace(t, role=r or "other") for t, r in zip(tracks, roles, strict=True)]
+    if split and not any(t.role == "bass" for t in assigned):
+        parts: list[Track] = []
+        for track in assigned:
+            whole = track.role != "chords" or is_blocks(track, score)
+            parts += [track] if whole else split_bass(track)
+        assigned = parts
+    return replace(score, tracks=tuple(assigned))
+
+
+def _is_named_as_role(track: Track) -> bool:
+    """Whether the track's name is its role; drums count only where they are percussion."""
+    return track.name.strip().lower() == track.role and track.is_drum == (track.role == "drums")
+
+
+def _first_guess(track: Track) -> str | None:
+    """The role that channel, name or program tell; None where they do not."""
+    if track.is_drum:
+        return "drums"
+    role = _named_role(track)
+    if role == "drums":
+        role = None  # percussion sounds on a pitched channel: timpani and the like
+    if role is None and track.program in _BASS_PROGRAMS and middle_pitch(track) < 57:
+        role = "bass"
+    return role
+
+
+def _fill_in(roles: list[str | None], tracks: list[Track]) -> None:
+    """Roles of the tracks that have none yet, by range, polyphony and activity."""
     open_tracks = [i for i, r in enumerate(roles) if r is None]
-    if open_tracks and "melody" not in roles:
+    if not open_tracks:
+        return
+    median = {i: middle_pitch(tracks[i]) for i in open_tracks}
+    voices = {i: polyphony(tracks[i]) for i in open_tracks}
+    span = max((t.end_tick for t in tracks), default=1) or 1
+    if "melody" not in roles:
 
         def tunefulness(i: int) -> float:
             activity = len(np.unique(tracks[i].notes["onset_tick"] * 64 // span)) / 64
@@ -78,8 +113,9 @@ def assign_roles(score: Score) -> Score:
             return activity + wide - 0.8 * (voices[i] - 1) + (median[i] - 60) / 24 - chordal
 
         candidates = [i for i in open_tracks if median[i] >= 52] or open_tracks
-        roles[max(candidates, key=tunefulness)] = "melody"
-        open_tracks = [i for i, r in enumerate(roles) if r is None]
+        melody = max(candidates, key=tunefulness)
+        roles[melody] = "melody"
+        open_tracks.remove(melody)
     if open_tracks and "bass" not in roles:
         low = min(open_tracks, key=lambda i: median[i])
         if median[low] < 53 and voices[low] < 1.6:
@@ -87,20 +123,6 @@ def assign_roles(score: Score) -> Score:
             open_tracks.remove(low)
     for i in open_tracks:
         roles[i] = "chords" if voices[i] > 1.35 or tracks[i].program in _CHORD_PROGRAMS else "other"
-    if "melody" not in roles:
-        # a piece needs a tune: the highest line that is not drums or bass
-        rest = [i for i, r in enumerate(roles) if r in ("chords", "other")]
-        if rest and len(rest) + roles.count("bass") + roles.count("drums") == len(roles) and len(rest) > 1:
-            roles[max(rest, key=lambda i: median[i])] = "melody"
-        elif rest and roles.count("chords") + roles.count("other") == 1:
-            roles[rest[0]] = "melody"
-    assigned = [replace(t, role=r or "other") for t, r in zip(tracks, roles, strict=True)]
-    if not any(t.role == "bass" for t in assigned):
-        split: list[Track] = []
-        for track in assigned:
-            split += split_bass(track) if track.role == "chords" and not is_blocks(track, score) else [track]
-        assigned = split
-    return replace(score, tracks=tuple(assigned))
 
 
 def is_blocks(track: Track, score: Score) -> bool:

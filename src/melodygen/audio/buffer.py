@@ -57,7 +57,26 @@ class Audio:
         return self.num_samples / self.sample_rate
 
     def to_mono(self) -> Audio:
-        """Return the mean of the channels."""
+        """Return the mean of the channels; the loudest channel where they cancel each other."""
         if self.num_channels == 1:
             return self
-        return Audio(self.samples.mean(axis=0, dtype=np.float32), self.sample_rate)
+        mean = self.samples.mean(axis=0, dtype=np.float32)
+        return Audio(uncancelled(mean, self.samples), self.sample_rate)
+
+
+CANCELLED_SHARE = 0.01
+"""Of the channels' mean energy: a sum that holds less (-20 dB) is no picture of them."""
+
+
+def uncancelled(mean: NDArray[np.float32], channels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of channels, or the loudest channel where they cancel each other (right = -left, a wrongly wired cable).
+
+    Args:
+        mean: (num_samples,).
+        channels: (num_channels, num_samples), which ``mean`` was made of.
+    """
+    energies = np.einsum("cn,cn->c", channels, channels, dtype=np.float64)
+    if float(np.vdot(mean, mean)) >= CANCELLED_SHARE * float(energies.mean()):
+        return mean
+    loudest: NDArray[np.float32] = np.ascontiguousarray(channels[int(np.argmax(energies))])
+    return loudest

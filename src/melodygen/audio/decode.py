@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import firwin, resample_poly
 
+from melodygen.audio.buffer import uncancelled
 from melodygen.audio.features import Features, resampling_ratio
+from melodygen.audio.recovery import mended_mpeg, open_sound, quiet_decoder
 from melodygen.errors import AudioError
 from melodygen.io.formats import FFMPEG_SUFFIXES
 
@@ -35,6 +37,7 @@ CLIPPED = 0.9999
 MAX_BAD_SHARE = 0.01
 """Largest share of broken samples that a file may have."""
 FFMPEG_RATE = 44_100
+CANCELLED = "the channels cancel each other; the louder one was heard"
 
 
 @dataclass
@@ -142,6 +145,7 @@ class Recording:
         decoder: ``libsndfile`` or ``ffmpeg``.
         tags: the text fields that tell where a file comes from (``software``, ``comment``).
         signal: what was found so far.
+        notes: what was mended or passed over, in plain words.
     """
 
     path: Path
@@ -151,6 +155,7 @@ class Recording:
     decoder: str
     tags: dict[str, str]
     signal: Signal = field(default_factory=Signal)
+    notes: list[str] = field(default_factory=list)
     _file: Any = None
     _handle: Any = None
     _process: subprocess.Popen[bytes] | None = None
@@ -177,7 +182,12 @@ class Recording:
         for block in self._blocks():
             # a product with the channels' shares: ten times as fast as a mean along them
             shares = np.full(block.shape[1], 1.0 / block.shape[1], dtype=np.float32)
-            yield resampler.push(self._clean(block) @ shares)
+            clean = self._clean(block)
+            mean = clean @ shares
+            mono = uncancelled(mean, clean.T) if block.shape[1] > 1 else mean
+            if mono is not mean and CANCELLED not in self.notes:
+                self.notes.append(CANCELLED)
+            yield resampler.push(mono)
         yield resampler.flush()
         signal = self.signal
         if not signal.num_frames:
@@ -207,14 +217,31 @@ class Recording:
             return
         while True:
             try:
-                block = self._file.read(size, dtype="float32", always_2d=True)
+                with quiet_decoder(self._file.format == "MP3"):
+                    block = self._file.read(size, dtype="float32", always_2d=True)
             except (sf.LibsndfileError, RuntimeError, ValueError, OSError) as error:
+                if self._file.format == "MP3" and self._mended(self.signal.num_frames):
+                    continue
                 if not self.signal.num_frames:
                     raise AudioError(f"{self.path.name} cannot be decoded: {_reason(error)}") from error
                 return  # keep what was read; the caller reports that the file ends early
             if not len(block):
                 return
             yield block
+
+    def _mended(self, num_frames: int) -> bool:
+        """Go on behind ``num_frames`` with the frames of an MP3 alone; once, and only where there are any."""
+        if self._handle is None:
+            return False
+        found = mended_mpeg(self._handle, num_frames)
+        self._handle.close()
+        self._handle = None
+        if found is None:
+            return False
+        self._file.close()
+        self._file = found[0]
+        self.notes.append(found[1])
+        return True
 
     def _piped(self, size: int) -> Iterator[Features]:
         assert self._process is not None and self._process.stdout is not None
@@ -235,20 +262,17 @@ def open_recording(path: Path) -> Recording:
 
     try:
         size = path.stat().st_size
-        handle = path.open("rb")
+        if not size and path.is_file():
+            raise AudioError(f"{path.name} is empty (0 bytes)")
+        found = open_sound(path)
     except OSError as error:
         raise AudioError(f"{path.name} cannot be read: {error.strerror or error}") from error
-    if not size and path.is_file():
-        handle.close()
-        raise AudioError(f"{path.name} is empty (0 bytes)")
-    try:
-        file = sf.SoundFile(handle.fileno(), closefd=False)
-    except (sf.LibsndfileError, RuntimeError, ValueError, TypeError, OSError) as error:
-        handle.close()
+    except (sf.LibsndfileError, RuntimeError, ValueError, TypeError) as error:
         if shutil.which("ffmpeg") is not None:
             return _through_ffmpeg(path)
         way = "; install ffmpeg to read this kind of file" if path.suffix.lower() in FFMPEG_SUFFIXES else ""
         raise AudioError(f"{path.name} is not audio that can be read: {_reason(error)}{way}") from error
+    file, handle = found.file, found.held
     if not 1_000 <= file.samplerate <= 768_000 or not 1 <= file.channels <= MAX_CHANNELS:
         rate, channels = file.samplerate, file.channels
         file.close()
@@ -259,8 +283,9 @@ def open_recording(path: Path) -> Recording:
     tags = {name: text for name in ("software", "comment") if (text := getattr(file, name, ""))}
     frames = int(file.frames) if 0 < file.frames < 2**62 else None
     return Recording(
-        path, file.samplerate, file.channels, frames, "libsndfile", tags, _file=file, _handle=handle
-    )
+        path, file.samplerate, file.channels, frames, "libsndfile", tags, notes=list(found.notes), _file=file,
+        _handle=handle,
+    )  # fmt: skip
 
 
 def _through_ffmpeg(path: Path) -> Recording:

@@ -18,6 +18,8 @@ import soundfile as sf
 
 from melodygen.atomic import atomic_path
 from melodygen.audio.buffer import Audio
+from melodygen.audio.ogg import set_serial
+from melodygen.audio.recovery import open_sound, quiet_decoder
 from melodygen.errors import AudioError
 
 FORMATS = {
@@ -44,7 +46,8 @@ def read_audio(path: str | os.PathLike[str]) -> Audio:
     """
     path = Path(path)
     try:
-        with path.open("rb") as raw, sf.SoundFile(raw) as file:
+        found = open_sound(path)
+        with found.held, found.file as file, quiet_decoder(file.format == "MP3"):
             expected = file.frames
             samples = file.read(dtype="float32", always_2d=True)
             rate = file.samplerate
@@ -98,16 +101,16 @@ def write_audio(
             )
     frames = np.clip(audio.samples.T, -1.0, 1.0)
     try:
-        with (
-            atomic_path(path, overwrite) as temporary,
-            sf.SoundFile(
+        with atomic_path(path, overwrite) as temporary:
+            with sf.SoundFile(
                 temporary, "w", audio.sample_rate, audio.num_channels, subtype, format=container
-            ) as file,
-        ):
-            for name, value in tags.items():
-                setattr(file, name, _plain(value) if container == "MP3" else value)
-            for start in range(0, len(frames), CHUNK_FRAMES):
-                file.write(frames[start : start + CHUNK_FRAMES])
+            ) as file:
+                for name, value in tags.items():
+                    setattr(file, name, _plain(value) if container == "MP3" else value)
+                for start in range(0, len(frames), CHUNK_FRAMES):
+                    file.write(frames[start : start + CHUNK_FRAMES])
+            if container == "OGG":
+                set_serial(temporary)  # libsndfile draws one: the same sound must make the same bytes
     except (OSError, sf.LibsndfileError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise AudioError(f"{path} cannot be written: {reason}; choose another folder with --out") from error

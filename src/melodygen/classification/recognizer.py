@@ -130,11 +130,12 @@ class TrackClassifier:
         return render_draft(score, self._renderer)
 
     def _classify_score(self, path: Path, options: RecognitionOptions) -> TrackResult:
-        score = read_symbolic(path)
+        warnings: list[str] = []
+        score = read_symbolic(path, warnings)
         excerpt = score if options.whole else stretch(score)
         audio = self._rendered(excerpt)
         scorer = Scorer(self.for_renders)
-        notes = () if excerpt is score else ("a minute from the middle was heard",)
+        notes = (*(() if excerpt is score else ("a minute from the middle was heard",)), *warnings)
         track = _Track(
             str(path), "score", [to_mono_at(audio, scorer.sample_rate)], _signal_of(audio),
             score_rhythm(score), score.duration_seconds, notes,
@@ -294,7 +295,7 @@ def _remarks(recording: Recording) -> tuple[str, ...]:
         found.append(f"clipped ({signal.num_clipped / signal.num_samples:.0%} of samples)")
     if recording.decoder != "libsndfile":
         found.append(f"decoded by {recording.decoder}")
-    return tuple(found)
+    return (*found, *recording.notes)
 
 
 __all__ = ["CHAPTER_SECONDS", "RecognitionOptions", "TrackClassifier"]

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.audio.buffer import uncancelled
 from melodygen.audio.decode import LOUDEST, BlockResampler
 from melodygen.audio.features import Features
 from melodygen.classification.result import Segment
@@ -69,7 +70,8 @@ class StreamFormat:
             samples = np.frombuffer(data, dtype=kind).astype(np.float32)
             samples = (samples - 128) / scale if self.encoding == "u8" else samples / scale
         samples = np.where(np.abs(samples) < LOUDEST, samples, np.float32(0))
-        return np.asarray(samples.reshape(-1, self.num_channels).mean(axis=1), dtype=np.float32)
+        frames = samples.reshape(-1, self.num_channels).astype(np.float32)
+        return uncancelled(np.asarray(frames.mean(axis=1), dtype=np.float32), frames.T)
 
 
 def begin_stream(stream: BinaryIO, asked: StreamFormat) -> tuple[StreamFormat, bytes]:
@@ -112,7 +114,10 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
 def classify_stream(
     stream: BinaryIO, classifier: StyleClassifier, asked: StreamFormat, every: float = 1.0
 ) -> Iterator[Segment]:
-    """A Segment every ``every`` seconds of sound until the stream ends, and one for what is left at the end."""
+    """A Segment every ``every`` seconds of sound until the stream ends, and one for what is left at the end.
+
+    Raises AudioError when there was nothing to hear in it.
+    """
     form, begun = begin_stream(stream, asked)
     estimator = _Estimator(Scorer(classifier))
     rate, size = estimator.sample_rate, estimator.window_samples
@@ -136,6 +141,11 @@ def classify_stream(
         elif seconds + LAG_SECONDS >= reported + every:
             reported += every * max(1, int((seconds + LAG_SECONDS - reported) / every))
             yield estimator.estimate(window, reported)
+        if not data and not reported:
+            raise AudioError(
+                "nothing was heard: stdin held no sound, or less than 0.1 s; send it audio, such as  "
+                "ffmpeg -i FILE -f wav - | melodygen classify --stdin"
+            )
         if not data:
             return
 

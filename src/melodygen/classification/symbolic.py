@@ -16,8 +16,7 @@ from melodygen.contracts import Renderer
 from melodygen.data.scan import dominant_qpm, prepare_score
 from melodygen.errors import MidiReadError
 from melodygen.io.formats import MIDI_SUFFIXES, NOTATION_SUFFIXES
-from melodygen.io.midi import read_midi
-from melodygen.io.notation import read_notation
+from melodygen.io.read import read_score
 from melodygen.music.key import key_of
 from melodygen.music.score import Score, Tempo, Track, note_array
 
@@ -41,9 +40,12 @@ def is_symbolic(path: Path) -> bool:
     return path.suffix.lower() in MIDI_SUFFIXES and head[:4] not in (b"RIFF", b"fLaC", b"OggS")
 
 
-def read_symbolic(path: Path) -> Score:
-    """Raises MidiReadError with the reason, or that there is no note in it."""
-    score = read_notation(path) if path.suffix.lower() in NOTATION_SUFFIXES else read_midi(path)
+def read_symbolic(path: Path, warnings: list[str] | None = None) -> Score:
+    """The score of a file as classifiers know scores; what had to be mended is added to ``warnings``.
+
+    Raises MidiReadError with the reason, or that there is no note in it.
+    """
+    score = read_score(path, warnings)
     if not score.num_notes:
         raise MidiReadError(f"{path.name}: no note in the file")
     score = prepare_score(score)

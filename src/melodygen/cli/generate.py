@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,20 +81,22 @@ def generate(
     # classifier's sums: with one, the same seed chooses the same candidate anywhere. Sampling has threads of its own.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from melodygen.cli.progress import stage_progress
-    from melodygen.request import LoopOptions
+    from melodygen.request import loop_options
     from melodygen.services.generate import GenerateRequest, OutputOptions, prepare, run
     from melodygen.services.models import ModelNames
 
     loop = {name: controls.pop(name) for name in LOOP_CONTROLS}
     asked = GenerateRequest(
         controls,
-        LoopOptions(**{name: value for name, value in loop.items() if value is not None}),
+        loop_options(loop),
         ModelNames(model, classifier, renderer, soundfont),
         OutputOptions(out, formats, plot, force),
         count,
         strict,
     )
     prepared = prepare(asked)
+    for warning in prepared.warnings:
+        print(f"melodygen: {warning}", file=sys.stderr, flush=True)
     reports = []
     with stage_progress(visible=not quiet) as progress:
         for result in run(prepared, progress):

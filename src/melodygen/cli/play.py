@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -27,11 +28,16 @@ def play(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
 ) -> None:
-    """Play a MIDI file in time: from any bar, in a loop, slower or faster. The space bar pauses."""
+    """Play a MIDI file in time: from any bar, in a loop, slower or faster. The space bar pauses.
+
+    The file's own events go out on the file's own channels.
+    """
     from melodygen.cli.live_session import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
     from melodygen.errors import UsageError
-    from melodygen.io.midi import read_midi
+    from melodygen.io.midi_document import read_midi_document
+    from melodygen.io.read import is_notation, read_score
     from melodygen.live.clock import InternalClock
+    from melodygen.live.document_processor import DocumentProcessor
     from melodygen.live.player import Player
     from melodygen.live.score_processor import ScoreProcessor
     from melodygen.live.session import Session, SessionOptions
@@ -40,10 +46,17 @@ def play(
 
     check_range("tempo-factor", tempo_factor, 0.1, 10.0)
     check_range("latency", latency, -1000, 1000)
-    score = read_midi(midi)
+    processor: DocumentProcessor | ScoreProcessor
+    if is_notation(midi):
+        score = read_score(midi)
+        processor = ScoreProcessor(score)
+    else:
+        document = read_midi_document(midi)
+        score, processor = document.score, DocumentProcessor(document)
+        for warning in () if quiet else document.warnings:
+            print(f"melodygen: {midi.name}: {warning}", file=sys.stderr)
     if not score.num_notes:
-        raise UsageError(f"{midi}: there are no notes to play")
-    processor = ScoreProcessor(score)
+        raise UsageError(f"{midi}: there is no note to play")
     position, looped = _places(processor.bars, start, loop)
     meter = score.time_signatures[0]
     with open_outputs(port or [], VIRTUAL_NAME if virtual else None, {}) as (output, ports):

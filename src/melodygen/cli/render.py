@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,23 +12,35 @@ import typer
 
 
 def render(
-    midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
+    midi: Annotated[Path, typer.Argument(help="A MIDI file, or a score in MusicXML or ABC.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="wav, flac, ogg or mp3. Default: the name in .wav, here."),
     ] = None,
     soundfont: Annotated[Path | None, typer.Option(help="An SF2 or SF3 file to play with.")] = None,
     renderer: Annotated[str | None, typer.Option(help="Renderer by name; see 'melodygen doctor'.")] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            help="file: as loud as the file plays its tracks; role: each as loud as its role. "
+            "Default: role for files that melodygen wrote, else file."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
-    """Render a MIDI file with General MIDI instruments: stereo, 44.1 kHz, loudness set."""
+    """Render a MIDI file with General MIDI instruments: stereo, 44.1 kHz, loudness set.
+
+    Volume, expression, pan, sustain pedal, pitch bend and program changes of the file are played.
+    """
     from melodygen.cli.progress import stage_progress
     from melodygen.services.render import RenderRequest, render_file
 
     with stage_progress(visible=not quiet) as progress:
-        result = render_file(RenderRequest(midi, out, soundfont, renderer, force), progress)
+        result = render_file(RenderRequest(midi, out, soundfont, renderer, force, balance), progress)
+    for warning in result.warnings:
+        print(f"melodygen: {midi.name}: {warning}", file=sys.stderr)
     if json_:
         print(json.dumps(asdict(result)))
     elif not quiet:

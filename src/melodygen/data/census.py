@@ -7,6 +7,7 @@ does not grow with the folder.
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -187,8 +188,7 @@ def kind_of(reason: str) -> str:
     """A reason without its particulars, for counting."""
     if reason.startswith("near-duplicate"):
         return "near-duplicate"
-    words = ["N" if any(c.isdigit() for c in w) else w for w in reason.split()]
-    return " ".join(words)[:90]
+    return re.sub(r"\d[\d.,:/]*(?<![.,:/])", "N", " ".join(reason.split()))[:90]
 
 
 def write_report(path: Path, rows: Sequence[dict[str, Any]]) -> None:

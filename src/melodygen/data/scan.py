@@ -6,7 +6,6 @@ anywhere. Styles are the manifest's, or the first folder below the root, or the 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import multiprocessing
 import re
@@ -25,10 +24,12 @@ from melodygen.analysis.chords import chord_changes
 from melodygen.analysis.roles import assign_roles, is_blocks
 from melodygen.data.shards import PieceInfo
 from melodygen.errors import CorpusError, MelodygenError
+from melodygen.io.csv_table import read_table
+from melodygen.io.folder import music_files
 from melodygen.io.formats import NOTATION_SUFFIXES, SYMBOLIC_SUFFIXES
 from melodygen.io.midi import MAX_FILE_BYTES, read_midi
 from melodygen.io.notation import read_notation
-from melodygen.music.score import Score, Tempo, TimeSignature, Track, note_array
+from melodygen.music.score import EMPTY_CONTROLS, Score, Tempo, TimeSignature, Track, note_array
 from melodygen.tokens.columns import Columns, quantise
 from melodygen.tokens.grid import Piece, columns_to_piece
 from melodygen.tokens.vocabulary import METERS, SEGMENT_ROLES
@@ -71,44 +72,36 @@ def find_files(root: Path, style: str | None = None) -> list[SourceFile]:
         raise CorpusError(f"{root} is not a folder")
     manifest = root / "manifest.csv"
     if manifest.is_file() and style is None:
-        try:
-            with manifest.open(newline="", encoding="utf-8") as stream:
-                rows = list(csv.DictReader(stream))
-        except (OSError, ValueError, csv.Error) as error:
-            raise CorpusError(f"{manifest} cannot be read: {error}") from error
-        if rows and {"path", "style"} <= rows[0].keys():
-            return [
-                SourceFile(
-                    root / r["path"], r["path"], r["style"], r.get("source", ""), r.get("split") or "train",
-                    r.get("kind") or "piece", r.get("title") or Path(r["path"]).stem,
-                )
-                for r in rows
-            ]  # fmt: skip
+        return [
+            SourceFile(
+                root / r["path"], r["path"], r["style"], r.get("source", ""), r.get("split") or "train",
+                r.get("kind") or "piece", r.get("title") or Path(r["path"]).stem,
+            )
+            for r in _manifest_rows(manifest)
+        ]  # fmt: skip
     found = []
-    seen: set[Path] = set()
-    for path in sorted(_walk(root, seen)):
-        if path.suffix.lower() in SYMBOLIC_SUFFIXES:
-            relative = path.relative_to(root)
-            named = style or (relative.parts[0] if len(relative.parts) > 1 else root.resolve().name)
-            file = SourceFile(
-                path, str(relative), named, split=_split_by_title(path.stem), title=path.stem,
-                source=relative.parts[1] if len(relative.parts) > 2 else named,
-            )  # fmt: skip
-            tunes = _tune_numbers(path) if path.suffix.lower() == ".abc" else []
-            if len(tunes) > 1:
-                for number, title in tunes:
-                    split = _split_by_title(title or f"{path.stem} {number}")
-                    found.append(
-                        replace(
-                            file,
-                            name=f"{relative}#{number}",
-                            number=number,
-                            title=title or path.stem,
-                            split=split,
-                        )
+    for path in sorted(music_files(root, recursive=True, suffixes=SYMBOLIC_SUFFIXES)):
+        relative = path.relative_to(root)
+        named = style or (relative.parts[0] if len(relative.parts) > 1 else root.resolve().name)
+        file = SourceFile(
+            path, str(relative), named, split=_split_by_title(path.stem), title=path.stem,
+            source=relative.parts[1] if len(relative.parts) > 2 else named,
+        )  # fmt: skip
+        tunes = _tune_numbers(path) if path.suffix.lower() == ".abc" else []
+        if len(tunes) > 1:
+            for number, title in tunes:
+                split = _split_by_title(title or f"{path.stem} {number}")
+                found.append(
+                    replace(
+                        file,
+                        name=f"{relative}#{number}",
+                        number=number,
+                        title=title or path.stem,
+                        split=split,
                     )
-            else:
-                found.append(file)
+                )
+        else:
+            found.append(file)
     if not found:
         raise CorpusError(f"{root}: no file ends in {', '.join(sorted(SYMBOLIC_SUFFIXES))}")
     return found
@@ -127,20 +120,14 @@ def _tune_numbers(path: Path) -> list[tuple[int, str]]:
     return list(tunes.items())
 
 
-def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    real = folder.resolve()
-    if real in seen:
-        return
-    seen.add(real)
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError:
-        return
-    for entry in entries:
-        if entry.is_dir():
-            yield from _walk(entry, seen)
-        elif entry.is_file() or entry.is_symlink():  # a link to nowhere is rejected by name when it is read
-            yield entry
+def _manifest_rows(manifest: Path) -> list[dict[str, str]]:
+    """The rows of a manifest. Raises CorpusError when one has no path or style."""
+    rows = read_table(manifest, ("path", "style"))
+    for number, row in enumerate(rows, 2):
+        for name in ("path", "style"):
+            if not row[name]:
+                raise CorpusError(f"{manifest}: row {number} has no {name}; fill it, or take the row away")
+    return rows
 
 
 def _split_by_title(title: str) -> str:
@@ -150,8 +137,12 @@ def _split_by_title(title: str) -> str:
 
 
 def prepare_score(score: Score, kind: str = "piece") -> Score:
-    """Roles, silence at the front cut to whole bars, meters that music does not have read as their neighbour."""
+    """Roles, silence at the front cut to whole bars, meters that music does not have read as their neighbour.
+
+    Controllers are left out: the classifier learns from notes alone, so it must be asked about notes alone.
+    """
     score = mend_meters(assign_roles(score))
+    score = replace(score, tracks=tuple(replace(t, controls=EMPTY_CONTROLS) for t in score.tracks))
     if kind == "drums":
         score = replace(score, tracks=tuple(snap_take(t, score.ticks_per_quarter) for t in score.tracks))
     if not score.tracks:

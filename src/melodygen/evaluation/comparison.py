@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,9 @@ def evaluate_labelled(
     seed: int,
     progress: Callable[[str, float], None] | None = None,
 ) -> Evaluation:
-    """Raises CorpusError for fewer than two labels, or artists than folds when baselines are wanted."""
+    """Raises CorpusError for fewer than two labels, labels the classifier knows none of, or fewer artists than folds
+    when baselines are wanted."""
+    heard = _with_known_spelling(heard)
     names = sorted({h.item.label for h in heard})
     if len(names) < 2:
         raise CorpusError(f"all tracks are labelled {names[0]!r}; at least two labels are needed")
@@ -94,6 +96,10 @@ def evaluate_labelled(
             right = values.argmax(axis=1) == targets
             reports[classifier.classifier_id + told] = Row(found, grouped_interval(right, owners), True)
     known = {label for h in heard for label in h.classifier.labels}
+    if not reports and not baselines:
+        raise CorpusError(
+            f"the classifier knows none of the labels {', '.join(names)}; it knows {', '.join(sorted(known))}"
+        )
     unknown = tuple(n for n in names if n not in known)
     if baselines:
         if len(set(groups)) < folds:
@@ -117,6 +123,16 @@ def evaluate_labelled(
     if unknown:
         told += f"; the classifier does not know {', '.join(unknown)}: it is not asked about those"
     return Evaluation(told, reports, unknown)
+
+
+def _with_known_spelling(heard: Sequence[ClassifiedItem]) -> list[ClassifiedItem]:
+    """The items with labels spelt as their classifier spells them: Jazz is jazz."""
+    spelt = []
+    for one in heard:
+        known = {label.casefold(): label for label in one.classifier.labels}
+        label = known.get(one.item.label.strip().casefold(), one.item.label)
+        spelt.append(replace(one, item=replace(one.item, label=label)))
+    return spelt
 
 
 __all__ = ["Evaluation", "Row", "evaluate_labelled"]

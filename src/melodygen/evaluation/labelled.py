@@ -6,7 +6,6 @@ sub-folder below the label (``jazz/some band/track.flac``), and failing that the
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from melodygen.classification.recognizer import TrackClassifier
 from melodygen.classification.result import TrackError
 from melodygen.contracts import WindowClassifier
 from melodygen.errors import CorpusError, MelodygenError
+from melodygen.io.csv_table import read_table
 from melodygen.io.folder import music_files
 
 GROUP_FIELDS = ("artist", "group", "title")
@@ -50,15 +50,7 @@ def read_labelled(folder: Path) -> list[Item]:
         raise CorpusError(f"{folder} is not a folder")
     table = folder / "labels.csv"
     if table.is_file():
-        try:
-            with table.open(newline="", encoding="utf-8") as stream:
-                rows = list(csv.DictReader(stream))
-        except (OSError, ValueError, csv.Error) as error:
-            raise CorpusError(f"{table} cannot be read: {error}") from error
-        if not rows or not {"path", "label"} <= rows[0].keys():
-            raise CorpusError(
-                f"{table} must have the columns path and label (and artist, for cross-validation)"
-            )
+        rows = read_table(table, ("path", "label"))
         field = next((f for f in GROUP_FIELDS if f in rows[0]), None)
         items = [
             Item(folder / r["path"], r["label"], (r[field] if field else "") or r["path"])

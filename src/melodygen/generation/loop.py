@@ -31,6 +31,8 @@ ProgressCallback = Callable[[str, float], None]
 MIN_FILLED_BARS = 0.5
 MAX_WORN_BARS = 8
 """A melody that says one pitch for longer has nothing to say; and runs of it stand in the training data."""
+MAX_SILENT_BARS = 4
+"""A phrase: a role that was asked for may rest so long."""
 SILENCE_PEAK = 1e-4
 """-80 dBFS: what stays below is not heard."""
 QUALITY_STEP = 0.05
@@ -43,7 +45,8 @@ MAX_WAITING_SAMPLES = 12_000_000
 
 @dataclass(frozen=True)
 class CandidateRecord:
-    """One piece the generator wrote. ``flaw`` says why it cannot be chosen whatever its style; else empty.
+    """One piece the generator wrote. ``flaw`` says why it is chosen only where no other is without one; else empty.
+    A piece that is not ``playable`` is never chosen.
     ``style_probability`` is that of the style asked for, 0 for silence. ``round`` counts from 1.
     ``quality`` (0-1) says how well made it is apart from its style: see ``melodygen.generation.quality``."""
 
@@ -53,13 +56,14 @@ class CandidateRecord:
     log_prob_per_token: float
     flaw: str = ""
     quality: float = 0.0
+    playable: bool = True
 
 
 @dataclass(frozen=True, eq=False)
 class Composition:
     """The chosen piece and how it was found.
 
-    ``accepted``  the chosen candidate reached ``min_style``.
+    ``accepted``  the chosen candidate reached ``min_style`` and has no flaw.
     ``unselected_mean_probability``  mean style probability of all candidates written, before any was chosen.
     """
 
@@ -80,7 +84,7 @@ class Composition:
 
     @property
     def accepted(self) -> bool:
-        return self.style_probability >= self.min_style
+        return self.style_probability >= self.min_style and not self.chosen.flaw
 
     @property
     def rounds(self) -> int:
@@ -102,12 +106,13 @@ class _ScoredDraft:
     record: CandidateRecord
     style_scores: StyleScores | None
 
-    def rank(self, min_style: float) -> tuple[bool, float, int, float]:
+    def rank(self, min_style: float) -> tuple[bool, bool, float, int, float]:
         """Style up to the threshold, then quality, then style: of those that sound like the style the better made is
         kept, of those as well made the one that sounds most like it."""
         record = self.record
         style = record.style_probability
-        return (not record.flaw, min(style, min_style), round(record.quality / QUALITY_STEP), style)
+        merit = (min(style, min_style), round(record.quality / QUALITY_STEP), style)
+        return (record.playable, not record.flaw, *merit)
 
 
 def compose(
@@ -127,8 +132,10 @@ def compose(
 ) -> Composition:
     """Write ``candidates`` pieces a round until one reaches ``min_style`` or ``max_rounds`` are over.
 
-    Chosen is, of those without a flaw: where some reach ``min_style``, the best made of them (``quality``, in steps),
-    and of those as well made the one with the highest style probability; where none does, that of all.
+    Chosen is, of those without a flaw (where all have one, of those that can be played): where some reach
+    ``min_style``, the best made of them (``quality``, in steps), and of those as well made the one with the highest
+    style probability; where none does, that of all.
+    A single candidate is the one of ``seed`` itself, so that the seed of any candidate gives that candidate.
     ``should_stop`` is asked between the steps; when it says so, the best so far is returned.
     ``on_candidate`` gets each candidate once it is classified.
     Raises UsageError for an impossible request, ClassifierError if the classifier does not know the style,
@@ -158,7 +165,7 @@ def compose(
         best = max(written, key=lambda h: h.rank(min_style), default=None)
         if best is not None and not best.record.flaw and best.record.style_probability >= min_style:
             break
-    if best is None or best.record.flaw or best.style_scores is None:
+    if best is None or not best.record.playable or best.style_scores is None:
         flaws = sorted({h.record.flaw for h in written}) or ["stopped before the first was written"]
         raise MelodygenError(
             f"none of {len(written)} candidates can be played: {'; '.join(flaws)}; try another --seed or --model"
@@ -178,7 +185,10 @@ def compose(
 
 
 def candidate_seeds(seed: int, round_number: int, count: int) -> list[int]:
-    """Seeds of the candidates of one round; the first ones do not depend on ``count``."""
+    """Seeds of the candidates of one round; of several, the first ones do not depend on ``count``. The single candidate
+    of the first round has ``seed`` itself."""
+    if count == 1 and round_number == 1:
+        return [seed]
     return [int(s) for s in np.random.SeedSequence([seed, round_number]).generate_state(count)]
 
 
@@ -204,6 +214,36 @@ def find_flaw(score: Score, request: Request) -> str:
     num_bars = max(len(bars) - 1, request.bars)
     if num_filled < MIN_FILLED_BARS * num_bars:
         return f"only {num_filled} of {num_bars} bars hold notes"
+    return ""
+
+
+def find_gap(score: Score, request: Request) -> str:
+    """Which role that was asked for is missing, or silent for more than a phrase; empty if none is.
+
+    Only what was to be written counts: not the roles that are given, and of a fill not the bars around it.
+    """
+    bars = np.asarray(score.bar_ticks(max(score.end_tick, 1)))
+    first, last = 0, max(len(bars) - 1, request.bars)
+    if request.fill is not None:
+        first, last = request.fill[0], min(sum(request.fill), len(bars) - 1)
+    for role in request.tracks:
+        if request.given is not None and role in request.given_roles:
+            continue
+        sounding = np.zeros(last + 1, dtype=np.int64)
+        for track in (t for t in score.tracks if t.role == role and len(t)):
+            begins = np.searchsorted(bars, track.notes["onset_tick"], side="right") - 1
+            ends = np.searchsorted(
+                bars, track.notes["onset_tick"] + track.notes["duration_ticks"], side="left"
+            )
+            np.add.at(sounding, np.minimum(begins, last), 1)
+            np.add.at(sounding, np.minimum(ends, last), -1)
+        silent = sounding.cumsum()[first:last] == 0
+        if silent.all() and len(silent):
+            return f"the {role} {'are' if role in {'drums', 'chords'} else 'is'} missing"
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], silent.astype(np.int64), [0]))))
+        longest = int((edges[1::2] - edges[::2]).max(initial=0))
+        if longest > MAX_SILENT_BARS:
+            return f"{longest} bars without {role}"
     return ""
 
 
@@ -244,14 +284,15 @@ def _round(
             waiting = []
     written = []
     for draft, scores in zip(drafts, scored, strict=True):
-        flaw = find_flaw(draft.score, request) or ("silent when rendered" if scores is None else "")
+        fatal = find_flaw(draft.score, request) or ("silent when rendered" if scores is None else "")
         record = CandidateRecord(
             seed=draft.seed,
             round=number,
             style_probability=0.0 if scores is None else scores[request.style],
             log_prob_per_token=draft.log_prob_per_token,
-            flaw=flaw,
+            flaw=fatal or find_gap(draft.score, request),
             quality=quality(draft.score),
+            playable=not fatal,
         )
         written.append(_ScoredDraft(draft, record, scores))
     return written

@@ -43,23 +43,20 @@ def deviations(count: int, strength: float, rng: np.random.Generator) -> tuple[F
 def perform(score: Score, request: Request, seed: int) -> Score:
     """The score with the swing and the humanizing of the request. The same seed gives the same performance.
 
-    Roles and bars that were given stay as they are.
+    Notes that were given stay as they are.
     """
     if request.swing == 0.5 and request.humanize == 0.0:
         return score
     rng = np.random.default_rng([seed, score.num_notes])
-    kept: set[str] = set()
+    given = request.given.tracks if request.given is not None else ()
+    kept = {row.tobytes() for track in given for row in track.notes}
     bars = score.bar_ticks()
-    first, last = 0, bars[-1]
+    last = bars[-1]
     if request.fill is not None:
-        begin, count = request.fill
-        first, last = bars[begin], bars[min(begin + count, len(bars) - 1)]
-    elif request.given is not None:
-        kept = set(request.given_roles) or {track.role for track in request.given.tracks}
+        last = bars[min(sum(request.fill), len(bars) - 1)]
     tracks = []
     for track in score.tracks:
-        onsets = track.notes["onset_tick"]
-        mask = (onsets >= first) & (onsets < last) & (track.role not in kept)
+        mask = np.array([row.tobytes() not in kept for row in track.notes], dtype=bool)
         notes = track.notes.copy()
         notes[mask] = _performed(notes[mask], request, score.ticks_per_quarter, last, rng)
         tracks.append(replace(track, notes=note_array(notes)))

@@ -9,9 +9,10 @@ import numpy as np
 
 from melodygen.analysis.chords import harmonise
 from melodygen.analysis.roles import assign_roles
-from melodygen.data.scan import mend_meters
+from melodygen.data.scan import dominant_qpm, mend_meters
 from melodygen.errors import MelodygenError, UsageError
 from melodygen.generation.logit_bias import LogitBias, LogitBiasConfig
+from melodygen.generation.merge import BarLines, main_track, merge, with_harmony
 from melodygen.generation.stream import PieceStream, SeenBar, shortened, split_segments
 from melodygen.music.harmony import parse_chord
 from melodygen.music.instruments import is_single_line, note_range
@@ -71,6 +72,11 @@ class TokenPlan:
         self.style = style
         self._capacity, self._logit_bias = capacity, logit_bias
         self.programs = dict(style.programs)
+        self._own: Score | None = None
+        """The given piece as it is, with roles."""
+        self._lines: BarLines | None = None
+        self._span: tuple[int, int] | None = None
+        """What is filled, in ticks."""
         self._given: Piece | None = None
         self._prompt: Piece | None = None
         self._fill = request.fill
@@ -80,29 +86,35 @@ class TokenPlan:
         if self._fill is not None and request.given is None:
             raise UsageError("fill needs the piece whose bars are written anew (given)")
         if request.given is not None:
-            self._given = _grid(request.given, "the given piece", self.programs)
+            self._own = _with_roles(request.given)
+            mended = mend_meters(self._own)
+            self._given = _grid(mended, "the given piece", dominant_qpm(mended))
+            for role in self._given.roles:
+                main = main_track(self._own, role)
+                if main is not None and role != "drums":
+                    self.programs[role] = self._own.tracks[main].program
             kept = set(request.given_roles)
             if self._fill is not None:
-                first, count = self._fill
-                there = max(len(self._given.bars), len(request.given.bar_ticks()) - 1)
-                if first < 0 or count < 1 or first + count > there:
-                    raise UsageError(
-                        f"bars {first + 1} to {first + count} cannot be filled: the piece has {there}"
-                    )
-                self._given = _padded(self._given, first + count)
-                self.num_bars = count
+                self._span = _fill_span(self._own, self._fill)
+                self._given = _padded(self._given, len(mended.bar_ticks()) - 1)
+                self._lines = BarLines.of(mended, self._given.bars)
+                self._fill = self._lines.bars_of(*self._span)
+                self._given = _padded(self._given, sum(self._fill))
+                self.num_bars = self._fill[1]
                 tracks = [r for r in GRID_ROLES if r in self._given.roles]
             else:
                 kept = kept or set(self._given.roles)
                 self._given = _padded(self._given, request.bars)
                 self.num_bars = len(self._given.bars)
+                self._lines = BarLines.of(mended, self._given.bars)
                 tracks = [r for r in GRID_ROLES if r in kept] + [t for t in tracks if t not in kept]
             absent = sorted(kept - set(self._given.roles))
             if absent:
                 there_are = ", ".join(self._given.roles)
                 raise UsageError(f"the given piece has no {absent[0]} that can be kept; it has {there_are}")
         if request.prompt is not None:
-            self._prompt = _grid(request.prompt, "the prompt", None)
+            prompt = mend_meters(_with_roles(request.prompt, split=True))
+            self._prompt = _grid(prompt, "the prompt", prompt.tempos[-1].qpm)
         source = self._given or self._prompt
         meter = (self._given.bars[0].meter if self._given else None) or request.meter
         meter = meter or (self._prompt.bars[0].meter if self._prompt else style.meter)
@@ -312,24 +324,45 @@ class TokenPlan:
             new = range(first, first + count)
             key = key or self._given.key
         bars = finish(bars, self._single, new, self._kept, ring=self._ends_piece and not self.request.raw)
-        piece = Piece(bars, self.qpm, key or estimate_piece_key(bars))
-        return piece_to_score(harmonise(piece), self.programs, title=self.style.name)
+        piece = harmonise(Piece(bars, self.qpm, key or estimate_piece_key(bars)))
+        if self._own is None or self._lines is None:
+            return piece_to_score(piece, self.programs, title=self.style.name)
+        lines = (
+            BarLines.of(mend_meters(self._own), bars) if len(bars) >= len(self._lines.starts) else self._lines
+        )
+        roles = [r for r in self.header.roles if r != "chordline" and r not in self._kept]
+        new = range(new.start, min(new.stop, len(bars)))
+        merged = merge(self._own, piece, lines, roles, self.programs, new, self._span)
+        merged = with_harmony(
+            merged, piece, lines, self._span, self.request.qpm, self.request.chords is not None
+        )
+        return replace(merged, title=merged.title or self.style.name)
 
 
-def _grid(score: Score, what: str, programs: dict[str, int] | None) -> Piece:
-    """A user's score on the grid, with roles; chords estimated where it has none. The instruments of its roles are put
-    into ``programs``."""
+def _with_roles(score: Score, split: bool = False) -> Score:
+    """A user's score with roles; where it names some, they are those. A given track is never split."""
     pitched = [t for t in score.tracks if not t.is_drum and len(t)]
     named = {t.role for t in pitched} - {"other"}
-    prepared = mend_meters(score if named or not pitched else assign_roles(score))
+    return score if named or not pitched else assign_roles(score, split=split)
+
+
+def _grid(score: Score, what: str, qpm: float) -> Piece:
+    """A user's score on the grid; chords estimated where it has none."""
     try:
-        piece = harmonise(score_to_piece(prepared))
+        return replace(harmonise(score_to_piece(score)), qpm=qpm)
     except MelodygenError as error:
         raise UsageError(f"{what} cannot be used: {error}") from error
-    for track in prepared.tracks if programs is not None else ():
-        if not track.is_drum and len(track) and programs is not None:
-            programs[track.role] = track.program
-    return piece
+
+
+def _fill_span(score: Score, fill: tuple[int, int]) -> tuple[int, int]:
+    """The ticks of the bars to fill, as the piece itself counts bars. Raises UsageError for bars it has not."""
+    first, count = fill
+    bars = score.bar_ticks()
+    if first < 0 or count < 1 or first + count > len(bars) - 1:
+        raise UsageError(
+            f"bars {first + 1} to {first + count} cannot be filled: the piece has {len(bars) - 1}"
+        )
+    return bars[first], bars[first + count]
 
 
 def _padded(piece: Piece, bars: int) -> Piece:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from melodygen.io.formats import MUSIC_SUFFIXES
 
 
-def music_files(folder: Path, recursive: bool = False) -> list[Path]:
-    """By suffix, in the order of their names; hidden ones are left out, links that loop are not followed twice."""
+def music_files(
+    folder: Path, recursive: bool = False, suffixes: Collection[str] = MUSIC_SUFFIXES
+) -> list[Path]:
+    """Files by suffix (lower case, with the dot), in the order of their names, a folder's own before its sub-folders'.
+
+    Hidden files and folders (``.trash``, ``._name``) are left out; links that loop are not followed twice; a link to
+    nowhere counts, so that whoever reads it says so.
+    """
     found: list[Path] = []
     seen: set[str] = set()
     for at, folders, names in os.walk(folder, followlinks=True):
@@ -23,7 +30,7 @@ def music_files(folder: Path, recursive: bool = False) -> list[Path]:
         found += [
             Path(at) / name
             for name in sorted(names)
-            if not name.startswith(".") and Path(name).suffix.lower() in MUSIC_SUFFIXES
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
         ]
     return found
 

@@ -1,168 +1,36 @@
 """Standard MIDI files <-> Score.
 
-Read with symusic (fast C++), behind a check of the chunk structure because a parser in native code must not meet
-arbitrary bytes; written with mido. Ticks stay ticks. A note of no length becomes one tick long; a meter or tempo
-that MIDI allows and music does not (denominator 128, 0 qpm) is dropped.
+Read tolerantly by :mod:`melodygen.io.midi_document`, written with mido. Ticks stay ticks. A note of no length becomes
+one tick long; a meter or tempo that MIDI allows and music does not (denominator 128, 0 qpm) is passed over with a
+warning.
 """
 
 from __future__ import annotations
 
-import struct
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from melodygen.atomic import atomic_path
-from melodygen.errors import MidiReadError, ScoreError
-from melodygen.music.score import (
-    NOTE_DTYPE,
-    ROLES,
-    Chord,
-    KeySignature,
-    Score,
-    Tempo,
-    TimeSignature,
-    Track,
-    note_array,
-)
+from melodygen.io.midi_document import read_midi_document
+from melodygen.io.midi_events import MAX_FILE_BYTES
+from melodygen.music.score import PITCH_BEND, Score, Track
 from melodygen.music.units import qpm_to_microseconds_per_quarter
 
-MAX_FILE_BYTES = 32 * 2**20
-MAX_NOTES = 2_000_000
-MAX_HOURS = 12
-_SHARPS_TO_TONIC = {n: (n * 7) % 12 for n in range(-7, 8)}
 # MIDI key signatures: sharps or flats of the tonic's major or minor key
 _MAJOR_SHARPS = {0: 0, 7: 1, 2: 2, 9: 3, 4: 4, 11: 5, 6: 6, 1: -5, 8: -4, 3: -3, 10: -2, 5: -1}
 
 
-def check_midi_bytes(data: bytes, name: str) -> bytes:
-    """The MThd..MTrk part of ``data`` (a RIFF RMID wrapper is taken off), or MidiReadError with the reason."""
-    if not data:
-        raise MidiReadError(f"{name}: the file is empty (0 bytes)")
-    if len(data) > MAX_FILE_BYTES:
-        raise MidiReadError(
-            f"{name}: {len(data) / 2**20:.0f} MiB is more than {MAX_FILE_BYTES // 2**20} MiB, the limit for a MIDI file"
-        )
-    if data[:4] == b"RIFF" and data[8:12] == b"RMID":
-        at = data.find(b"MThd")
-        data = data[at:] if at >= 0 else b""
-    if data[:4] != b"MThd":
-        raise MidiReadError(f"{name}: not a MIDI file (it does not begin with MThd)")
-    if len(data) < 14:
-        raise MidiReadError(f"{name}: truncated in the header ({len(data)} bytes)")
-    length, kind, _, division = struct.unpack(">IHHH", data[4:14])
-    if length < 6 or kind > 2:
-        raise MidiReadError(f"{name}: broken header (length {length}, type {kind})")
-    if division & 0x8000 or division == 0:
-        raise MidiReadError(f"{name}: SMPTE or zero time division; only ticks a quarter can be read")
-    at, tracks = 8 + length, 0
-    while at + 8 <= len(data):
-        tag, size = data[at : at + 4], struct.unpack(">I", data[at + 4 : at + 8])[0]
-        if tag == b"MTrk":
-            tracks += 1
-            if at + 8 + size > len(data):
-                missing = at + 8 + size - len(data)
-                raise MidiReadError(f"{name}: truncated, {missing} bytes of track {tracks} are missing")
-        at += 8 + size
-    if not tracks:
-        raise MidiReadError(f"{name}: no track in the file")
-    return data
-
-
-def read_midi(path: str | Path, data: bytes | None = None) -> Score:
+def read_midi(path: str | Path, data: bytes | None = None, warnings: list[str] | None = None) -> Score:
     """Read a ``.mid``, ``.midi``, ``.kar`` or ``.rmi`` file; ``data`` are its bytes where they are there already.
 
-    Tracks keep name and program; a track named like a role gets it. Chord markers (Harte labels) become
-    ``Score.chords``. Raises MidiReadError with the reason.
+    Tracks keep name, program and controllers; a track named like a role gets it. Chord markers (Harte labels) become
+    ``Score.chords``. What had to be mended is added to ``warnings``. Raises MidiReadError with the reason.
     """
-    import symusic
-
-    path = Path(path)
-    try:
-        data = path.read_bytes() if data is None else data
-    except OSError as error:
-        raise MidiReadError(f"{path.name}: cannot be read: {error.strerror or error}") from error
-    data = check_midi_bytes(data, path.name)
-    try:
-        native = symusic.Score.from_midi(data)
-    except Exception as error:  # symusic raises RuntimeError and ValueError of many kinds
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise MidiReadError(f"{path.name}: the parser gave up: {reason}") from error
-    try:
-        return _convert(native, path)
-    except (ScoreError, ValueError, OverflowError) as error:
-        raise MidiReadError(f"{path.name}: {error}") from error
-
-
-def _convert(native: object, path: Path) -> Score:
-    source = native
-    tracks = []
-    total = 0
-    for voice in source.tracks:  # type: ignore[attr-defined]
-        count = len(voice.notes)
-        total += count
-        if total > MAX_NOTES:
-            raise ScoreError(f"more than {MAX_NOTES} notes")
-        notes = np.zeros(count, dtype=NOTE_DTYPE)
-        if count:
-            columns = voice.notes.numpy()
-            notes["onset_tick"] = columns["time"]
-            notes["duration_ticks"] = np.maximum(columns["duration"], 1)
-            notes["pitch"] = columns["pitch"]
-            notes["velocity"] = np.clip(columns["velocity"], 1, 127)
-            if int(columns["time"].min()) < 0:
-                raise ScoreError("a time of more than 2^31 ticks")
-        name = str(voice.name).strip()
-        role = name.lower() if name.lower() in ROLES else ("drums" if voice.is_drum else "other")
-        if voice.is_drum:
-            role = "drums"
-        program = int(voice.program) if 0 <= int(voice.program) <= 127 else 0
-        tracks.append(Track(note_array(notes), program, bool(voice.is_drum), role, name))
-    tempos: dict[int, Tempo] = {}
-    for event in source.tempos:  # type: ignore[attr-defined]
-        if event.time >= 0 and 4.0 <= event.qpm <= 1000.0:
-            tempos[event.time] = Tempo(event.time, float(event.qpm))
-    meters: dict[int, TimeSignature] = {}
-    for event in source.time_signatures:  # type: ignore[attr-defined]
-        if event.time >= 0 and 1 <= event.numerator <= 64 and event.denominator in (1, 2, 4, 8, 16, 32, 64):
-            meters[event.time] = TimeSignature(event.time, int(event.numerator), int(event.denominator))
-    keys = []
-    for event in source.key_signatures:  # type: ignore[attr-defined]
-        if event.key in _SHARPS_TO_TONIC and event.time >= 0:
-            minor = event.tonality == 1
-            tonic = _SHARPS_TO_TONIC[event.key]
-            keys.append(
-                KeySignature(event.time, (tonic + 9) % 12 if minor else tonic, "minor" if minor else "major")
-            )
-    chords = [Chord(max(0, m.time), m.text) for m in source.markers if _is_chord(m.text)]  # type: ignore[attr-defined]
-    score = Score(
-        tracks=tuple(tracks),
-        tempos=tuple(tempos.values()),
-        time_signatures=tuple(meters.values()),
-        key_signatures=tuple(keys),
-        chords=tuple(chords),
-        ticks_per_quarter=int(source.ticks_per_quarter),  # type: ignore[attr-defined]
-        title=path.stem,
-    )
-    # one stray event far away would have renderers and grids fill the memory with silence
-    if score.duration_seconds > MAX_HOURS * 3600:
-        raise ScoreError(
-            f"lasts {score.duration_seconds / 3600:.0f} hours, more than the limit of {MAX_HOURS}"
-        )
-    return score
-
-
-def _is_chord(text: str) -> bool:
-    from melodygen.music.harmony import parse_chord
-
-    if not (text == "N" or ":" in text):
-        return False
-    try:
-        parse_chord(text)
-    except ScoreError:
-        return False
-    return True
+    document = read_midi_document(path, data)
+    if warnings is not None:
+        warnings += document.warnings
+    return document.score
 
 
 def write_midi(path: str | Path, score: Score, texts: Sequence[str] = (), overwrite: bool = False) -> None:
@@ -198,6 +66,7 @@ def write_midi(path: str | Path, score: Score, texts: Sequence[str] = (), overwr
             (0, 0, mido.MetaMessage("track_name", name=track.name or track.role)),
             (0, 1, mido.Message("program_change", program=track.program, channel=channel)),
         ]
+        rows += _control_messages(track, channel)
         next_onset: dict[int, int] = {}
         for note in reversed(list(track)):
             end = min(note.offset_tick, next_onset.get(note.pitch, note.offset_tick))
@@ -211,6 +80,27 @@ def write_midi(path: str | Path, score: Score, texts: Sequence[str] = (), overwr
         midi.tracks.append(_midi_track(rows))
     with atomic_path(Path(path), overwrite=overwrite) as temporary:
         midi.save(str(temporary))
+
+
+def _control_messages(track: Track, channel: int) -> list[tuple[int, int, object]]:
+    """Controllers as messages; where there are bends, first the range that holds the widest (RPN 0)."""
+    import mido
+
+    rows: list[tuple[int, int, object]] = []
+    bends = track.controls["value"][track.controls["controller"] == PITCH_BEND]
+    reach = max(2, math.ceil(float(abs(bends).max()))) if len(bends) else 2
+    if reach > 2:
+        for number, value in ((101, 0), (100, 0), (6, min(reach, 127))):
+            rows.append((0, 1, mido.Message("control_change", control=number, value=value, channel=channel)))
+    for tick, number, value in track.controls.tolist():
+        if number == PITCH_BEND:
+            wheel = min(8191, max(-8192, round(value / reach * 8192)))
+            rows.append((tick, 2, mido.Message("pitchwheel", pitch=wheel, channel=channel)))
+        else:
+            rows.append(
+                (tick, 2, mido.Message("control_change", control=number, value=round(value), channel=channel))
+            )
+    return rows
 
 
 def assign_channels(score: Score) -> list[int]:
@@ -240,3 +130,6 @@ def _midi_track(events: list[tuple[int, int, object]]) -> object:
         last = tick
     track.append(mido.MetaMessage("end_of_track", time=0))
     return track
+
+
+__all__ = ["MAX_FILE_BYTES", "assign_channels", "read_midi", "write_midi"]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MADE_BY = "made by melodygen"
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -28,7 +30,7 @@ class Provenance:
         return [
             line.encode("ascii", "backslashreplace").decode("ascii")
             for line in (
-                f"made by melodygen {self.version}",
+                f"{MADE_BY} {self.version}",
                 f"style: {self.style} (probability {self.style_probability:.3f})",
                 f"seed: {self.seed} (candidate {self.candidate_seed})",
                 f"model: {self.model}",

@@ -124,16 +124,39 @@ def note_array(rows: Iterable[tuple[int, int, int, int]] | NDArray[np.void]) -> 
 
 EMPTY_NOTES = note_array([])
 
+CONTROL_DTYPE = np.dtype([("tick", "<i8"), ("controller", "u1"), ("value", "<f4")])
+VOLUME, PAN, EXPRESSION, SUSTAIN, PITCH_BEND = 7, 10, 11, 64, 128
+"""MIDI's controller numbers, values 0-127; the pitch bend, which has none there, in semitones."""
+NEUTRAL_CONTROLS = {VOLUME: 100.0, PAN: 64.0, EXPRESSION: 127.0, SUSTAIN: 0.0, PITCH_BEND: 0.0}
+"""What is in force before a controller is set (General MIDI)."""
+
+
+def control_array(rows: Iterable[tuple[int, int, float]]) -> NDArray[np.void]:
+    """Read-only controls from rows of (tick, controller, value), sorted by tick; of one tick the order stays."""
+    controls = np.array([tuple(row) for row in rows], dtype=CONTROL_DTYPE)
+    if len(controls) and (controls["tick"].min() < 0 or controls["tick"].max() > MAX_TICK):
+        raise ScoreError(f"a controller lies outside 0..{MAX_TICK} ticks")
+    controls = controls[np.argsort(controls["tick"], kind="stable")]
+    controls.flags.writeable = False
+    return controls
+
+
+EMPTY_CONTROLS = control_array([])
+
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """One voice or instrument. Drum pitches are General MIDI percussion keys."""
+    """One voice or instrument. Drum pitches are General MIDI percussion keys.
+
+    ``controls``  (tick, controller, value) rows of a file that was played in, see :func:`control_array`.
+    """
 
     notes: NDArray[np.void] = field(default_factory=lambda: EMPTY_NOTES)
     program: int = 0
     is_drum: bool = False
     role: str = "other"
     name: str = ""
+    controls: NDArray[np.void] = field(default_factory=lambda: EMPTY_CONTROLS)
 
     def __post_init__(self) -> None:
         if (
@@ -162,6 +185,7 @@ class Track:
             == (other.program, other.is_drum, other.role, other.name)
             and len(self.notes) == len(other.notes)
             and bool((self.notes == other.notes).all())
+            and np.array_equal(self.controls, other.controls)
         )
 
     __hash__ = None  # type: ignore[assignment]

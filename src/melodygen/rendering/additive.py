@@ -17,7 +17,7 @@ from melodygen.audio.buffer import Audio
 from melodygen.music.score import Score, Track
 from melodygen.music.units import midi_to_hz
 from melodygen.rendering import mastering
-from melodygen.rendering.mixing import Samples, Voice, check_quality, mix
+from melodygen.rendering.mixing import BEND_BLOCK, Samples, Voice, check_quality, mix
 
 HI_HATS = (42, 44, 46)
 
@@ -100,7 +100,7 @@ class AdditiveBank:
         assert isinstance(layer, tuple)
         return 1 if layer[1] and layer[2] in HI_HATS else 0
 
-    def voice(self, layer: Hashable, num_held: int) -> Voice:
+    def voice(self, layer: Hashable, num_held: int, bend: NDArray[np.float64] | None = None) -> Voice:
         """Return the voice of a layer; see ``VoiceBank.voice``."""
         assert isinstance(layer, tuple)
         family, is_drum, pitch = layer
@@ -110,12 +110,17 @@ class AdditiveBank:
         timbre = FAMILIES[family]
         release = round(timbre.release * self._rate)
         t = np.arange(num_held + release) / self._rate
-        frequency = midi_to_hz(pitch)
+        frequency, phase = midi_to_hz(pitch), t
+        if bend is not None and len(bend) == 1:
+            frequency *= 2 ** (float(bend[0]) / 1200)
+        elif bend is not None:
+            cents = np.interp(np.arange(len(t)), np.arange(len(bend)) * BEND_BLOCK, bend)
+            phase = np.concatenate(([0.0], np.cumsum(2 ** (cents[:-1] / 1200)))) / self._rate
         total = np.zeros(len(t))
         fall = 6.9 / (timbre.decay * 2 ** ((60 - pitch) / 24)) if timbre.decay else 0.0
         for number, amplitude in enumerate(timbre.partials, start=1):
             if amplitude and number * frequency < 0.45 * self._rate:
-                wave = np.sin(2 * np.pi * number * frequency * t)
+                wave = np.sin(2 * np.pi * number * frequency * phase)
                 total += amplitude * (wave * np.exp(-fall * number**0.5 * t) if fall else wave)
         total *= 0.25 * np.clip(t / timbre.attack, 0.0, 1.0)
         samples: Samples = total.astype(np.float32)[None]

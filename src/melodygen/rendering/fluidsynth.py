@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import math
 from pathlib import Path
 
 import numpy as np
 
 from melodygen.audio.buffer import Audio
 from melodygen.errors import RenderError
-from melodygen.music.score import Score
+from melodygen.music.score import PAN, PITCH_BEND, SUSTAIN, VOLUME, Score
 from melodygen.rendering import mastering
+from melodygen.rendering.controls import has_controls
 from melodygen.rendering.mixing import (
     ROLE_SEND,
     Mix,
     Samples,
     check_length,
     check_quality,
+    keeps_own_balance,
     played_notes,
+    sounding_seconds,
+    ticks_to_seconds,
     track_pans,
 )
 from melodygen.rendering.soundfont_path import find_soundfont
@@ -31,8 +36,12 @@ DRUM_CHANNEL_TYPE = 1
 """FluidSynth's CHANNEL_TYPE_DRUM."""
 ROLE_VOLUME = {"melody": 112, "bass": 104, "chords": 84, "drums": 92, "other": 88}
 """MIDI controller 7 (volume) of each role."""
+DEFAULT_VOLUME = 100
 FAILED = -1
 """FluidSynth's return value for a call that failed (FLUID_FAILED)."""
+
+Event = tuple[int, int, int, int, int]
+"""Sample, rank at that sample (0 note-off, 1 controller, 2 note-on), channel, key or controller, value."""
 
 
 def _load_library() -> ctypes.CDLL:
@@ -62,6 +71,8 @@ def _load_library() -> ctypes.CDLL:
         ("cc", 3),
         ("noteon", 3),
         ("noteoff", 2),
+        ("pitch_wheel_sens", 2),
+        ("pitch_bend", 2),
     ):
         getattr(library, f"fluid_synth_{function}").argtypes = [pointer, *[ctypes.c_int] * count]
     library.fluid_synth_write_float.argtypes = [
@@ -102,7 +113,7 @@ class FluidSynthRenderer:
         check_length(score)
         if not 8_000 <= sample_rate <= 96_000:
             raise RenderError(f"FluidSynth renders at 8000 to 96000 Hz, not at {sample_rate}")
-        length = round((score.duration_seconds + mastering.tail_seconds(quality)) * sample_rate)
+        length = round((sounding_seconds(score) + mastering.tail_seconds(quality)) * sample_rate)
         library = self._library
         settings = library.new_fluid_settings()
         synth = None
@@ -132,30 +143,66 @@ class FluidSynthRenderer:
 
     def _play(self, synth: ctypes.c_void_p, score: Score, sample_rate: int, length: int) -> Samples:
         library = self._library
-        events: list[tuple[int, int, int, int, int]] = []
+        events: list[Event] = []
+        by_role, placed = not keeps_own_balance(score), has_controls(score, PAN)
         for channel, (track, pan) in enumerate(zip(score.tracks, track_pans(score), strict=True)):
             library.fluid_synth_set_channel_type(synth, channel, DRUM_CHANNEL_TYPE if track.is_drum else 0)
             library.fluid_synth_bank_select(synth, channel, 128 if track.is_drum else 0)
             library.fluid_synth_program_change(synth, channel, track.program)
-            role = "drums" if track.is_drum else track.role
-            library.fluid_synth_cc(synth, channel, 7, ROLE_VOLUME[role])
-            library.fluid_synth_cc(synth, channel, 10, round(64 + 63 * pan))
+            volume = ROLE_VOLUME["drums" if track.is_drum else track.role] if by_role else DEFAULT_VOLUME
+            library.fluid_synth_cc(synth, channel, VOLUME, volume)
+            library.fluid_synth_cc(synth, channel, PAN, 64 if placed else round(64 + 63 * pan))
             notes = played_notes(score, track, sample_rate)
             columns = (notes.onset, notes.held, notes.pitch, notes.velocity)
             for onset, held, pitch, velocity in zip(*(c.tolist() for c in columns), strict=True):
-                events.append((onset, 1, channel, pitch, velocity))
+                events.append((onset, 2, channel, pitch, velocity))
                 events.append((onset + held, 0, channel, pitch, 0))
+            events += self._controls(synth, score, channel, by_role, sample_rate)
         out = np.zeros((2, length), dtype=np.float32)
         position = 0
-        for when, is_on, channel, pitch, velocity in sorted(events):
+        for when, kind, channel, number, value in sorted(events):
             self._write(synth, out, position, min(when, length))
             position = min(when, length)
-            if is_on:
-                library.fluid_synth_noteon(synth, channel, pitch, velocity)
+            if kind == 2:
+                library.fluid_synth_noteon(synth, channel, number, value)
+            elif kind == 0:
+                library.fluid_synth_noteoff(synth, channel, number)
+            elif number == PITCH_BEND:
+                library.fluid_synth_pitch_bend(synth, channel, value)
             else:
-                library.fluid_synth_noteoff(synth, channel, pitch)
+                library.fluid_synth_cc(synth, channel, number, value)
         self._write(synth, out, position, length)
         return out
+
+    def _controls(
+        self, synth: ctypes.c_void_p, score: Score, channel: int, by_role: bool, sample_rate: int
+    ) -> list[Event]:
+        """Volume, expression, pan and bends of a track; its notes already last as long as the pedal holds them."""
+        track = score.tracks[channel]
+        controls = track.controls[track.controls["controller"] != SUSTAIN]
+        if not len(controls):
+            return []
+        bends = controls["value"][controls["controller"] == PITCH_BEND]
+        reach = min(max(2, math.ceil(float(np.abs(bends).max(initial=0.0)))), 72)
+        self._library.fluid_synth_pitch_wheel_sens(synth, channel, reach)
+        role = ROLE_VOLUME["drums" if track.is_drum else track.role]
+        volumes = controls["value"][controls["controller"] == VOLUME]
+        loudest = float(volumes.max(initial=1.0))
+        seconds = ticks_to_seconds(score, controls["tick"].astype(np.int64))
+        events: list[Event] = []
+        for when, number, value in zip(
+            np.rint(seconds * sample_rate).astype(np.int64).tolist(),
+            controls["controller"].tolist(), controls["value"].tolist(), strict=True,
+        ):  # fmt: skip
+            sent = value
+            if number == PITCH_BEND:
+                sent = min(16_383, max(0, round(8192 + value / reach * 8192)))
+            elif number == VOLUME and by_role:
+                sent = (
+                    value * role / loudest
+                )  # a fade is heard, and the track still stands where its role does
+            events.append((when, 1, channel, number, round(sent)))
+        return events
 
     def _write(self, synth: ctypes.c_void_p, out: Samples, start: int, stop: int) -> None:
         if stop > start:

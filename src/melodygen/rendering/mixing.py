@@ -8,7 +8,7 @@ plays that key is then a slice of the sound, scaled, with its release applied. A
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.errors import RenderError
-from melodygen.music.score import Score, Track
+from melodygen.music.score import PAN, SUSTAIN, Score, Track
+from melodygen.rendering.controls import RAMP_SECONDS, Shape, Steps, has_controls, shape_of
 
 Samples = NDArray[np.float32]
 
@@ -41,6 +42,10 @@ RELEASE_DB = 96.0
 """How far a voice falls during its release, in dB."""
 CHOKE_SECONDS = 0.02
 """Fade of a note that another note of its choke group cuts off."""
+BEND_BLOCK = 256
+"""Samples from one point of a bend to the next: 6 ms at 44.1 kHz."""
+BEND_RELEASE_SECONDS = 5.0
+"""How far behind a note's end a bend is followed."""
 QUALITIES = ("full", "draft")
 
 
@@ -70,10 +75,9 @@ class VoiceBank(Protocol):
         """
         ...
 
-    def voice(self, layer: Hashable, num_held: int) -> Voice:
-        """Return the voice of a layer: at least ``num_held`` samples and the release, unless the sound ends
-        before.
-        """
+    def voice(self, layer: Hashable, num_held: int, bend: NDArray[np.float64] | None = None) -> Voice:
+        """At least ``num_held`` samples and the release after them, unless the sound is over before. ``bend``: cents at
+        every ``BEND_BLOCK`` samples from the onset, beyond the release; one value holds throughout."""
         ...
 
 
@@ -131,18 +135,26 @@ class Played:
         return len(self.onset)
 
 
-def played_notes(score: Score, track: Track, sample_rate: int) -> Played:
-    """Return when each note of a track sounds.
+def track_shape(score: Score, track: Track, sample_rate: int) -> Shape | None:
+    """What the controllers of a track say, in samples; None where it has none."""
+    ticks = track.controls["tick"].astype(np.int64)
+    return shape_of(track, np.rint(ticks_to_seconds(score, ticks) * sample_rate).astype(np.int64))
 
-    A note that is struck while its own pitch sounds ends the earlier note. Of two notes struck together on
-    one pitch the louder is played. A note longer than ``MAX_NOTE_SECONDS`` is struck again.
-    """
+
+def played_notes(score: Score, track: Track, sample_rate: int) -> Played:
+    """When each note sounds. The sustain pedal puts off the end of what it holds; a note struck while its own pitch
+    sounds ends that one; of two struck together the louder is played; a note longer than ``MAX_NOTE_SECONDS`` is
+    struck again."""
     notes = track.notes
     onset_tick = notes["onset_tick"].astype(np.int64)
     onset = np.rint(ticks_to_seconds(score, onset_tick) * sample_rate).astype(np.int64)
     end = np.rint(ticks_to_seconds(score, onset_tick + notes["duration_ticks"]) * sample_rate).astype(
         np.int64
     )
+    limit = int(MAX_NOTE_SECONDS * sample_rate)
+    shape = track_shape(score, track, sample_rate)
+    if shape is not None:
+        end = shape.pedalled(onset, end, limit)
     pitch, velocity = notes["pitch"].astype(np.int64), notes["velocity"].astype(np.int64)
     order = np.lexsort((-velocity, onset, pitch))
     onset, end, pitch, velocity = onset[order], end[order], pitch[order], velocity[order]
@@ -154,7 +166,6 @@ def played_notes(score: Score, track: Track, sample_rate: int) -> Played:
         again = pitch[1:] == pitch[:-1]
         end[:-1][again] = np.minimum(end[:-1], onset[1:])[again]
     held = np.maximum(end - onset, 1)
-    limit = int(MAX_NOTE_SECONDS * sample_rate)
     pieces = (held + limit - 1) // limit
     if (pieces > 1).any():
         row = np.repeat(np.arange(len(held)), pieces)
@@ -163,6 +174,15 @@ def played_notes(score: Score, track: Track, sample_rate: int) -> Played:
         held = np.minimum(held[row] - part * limit, limit)
     order = np.lexsort((pitch, onset))
     return Played(onset[order], held[order], pitch[order], velocity[order])
+
+
+def sounding_seconds(score: Score) -> float:
+    """When the last note ends, the sustain pedal obeyed: a last chord that it holds sounds until it comes up."""
+    rate = 1000  # milliseconds are enough
+    pedalled = [t for t in score.tracks if len(t) and (t.controls["controller"] == SUSTAIN).any()]
+    ends = [played_notes(score, track, rate) for track in pedalled]
+    last = max((int((notes.onset + notes.held).max()) for notes in ends), default=0) / rate
+    return max(score.duration_seconds, last)
 
 
 def track_pans(score: Score) -> list[float]:
@@ -193,24 +213,29 @@ def _release_curve(num_samples: int, release: int) -> Samples:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """A track ready to be mixed: row i of every column is one note; ``stop`` is the sample of a choke, or
-    -1.
-    """
+    """A track ready to be mixed: row i of every column is one note; ``stop`` is where a choke falls, or -1.
+    ``shape``: what its controllers say."""
 
     notes: Played
     voices: list[Voice]
     gains: NDArray[np.float64]
     stop: NDArray[np.int64]
+    shape: Shape | None = None
 
 
 def _part(bank: VoiceBank, score: Score, track: Track, sample_rate: int) -> _Part:
     notes = played_notes(score, track, sample_rate)
     pairs = zip(notes.pitch.tolist(), notes.velocity.tolist(), strict=True)
     layers = [bank.layer(track, pitch, velocity) for pitch, velocity in pairs]
-    longest: dict[Hashable, int] = {}
-    for layer, held in zip(layers, notes.held.tolist(), strict=True):
-        longest[layer] = max(longest.get(layer, 0), held)
-    made = {layer: bank.voice(layer, held) for layer, held in longest.items()}
+    shape = track_shape(score, track, sample_rate)
+    if shape is not None and (shape.bend.value != 0).any():
+        voices = _bent_voices(bank, layers, notes, shape.bend, round(BEND_RELEASE_SECONDS * sample_rate))
+    else:
+        longest: dict[Hashable, int] = {}
+        for layer, held in zip(layers, notes.held.tolist(), strict=True):
+            longest[layer] = max(longest.get(layer, 0), held)
+        made = {layer: bank.voice(layer, held) for layer, held in longest.items()}
+        voices = [made[layer] for layer in layers]
     stop = np.full(len(notes), -1, dtype=np.int64)
     groups = [bank.choke_group(layer) for layer in layers]
     following: dict[int, int] = {}
@@ -221,7 +246,28 @@ def _part(bank: VoiceBank, score: Score, track: Track, sample_rate: int) -> _Par
             if stop[i] <= onset:
                 stop[i] = -1
             following[groups[i]] = onset
-    return _Part(notes, [made[layer] for layer in layers], (notes.velocity / 127.0) ** 2, stop)
+    return _Part(notes, voices, (notes.velocity / 127.0) ** 2, stop, shape)
+
+
+def _bent_voices(
+    bank: VoiceBank, layers: Sequence[Hashable], notes: Played, bend: Steps, release: int
+) -> list[Voice]:
+    """A voice for each note of a track with pitch bends; notes under one steady bend share theirs."""
+    steady: dict[tuple[Hashable, float], int] = {}
+    cents = []
+    for layer, onset, held in zip(layers, notes.onset.tolist(), notes.held.tolist(), strict=True):
+        values = bend.between(onset, onset + held + release)
+        if len(values) == 1:
+            key = (layer, float(values[0]))
+            steady[key] = max(steady.get(key, 0), held)
+            cents.append(values)
+        else:
+            cents.append(bend.at_points(onset + np.arange((held + release) // BEND_BLOCK + 2) * BEND_BLOCK))
+    made = {key: bank.voice(key[0], held, np.array([key[1]])) for key, held in steady.items()}
+    return [
+        made[layer, float(own[0])] if len(own) == 1 else bank.voice(layer, held, own)
+        for layer, own, held in zip(layers, cents, notes.held.tolist(), strict=True)
+    ]
 
 
 def _level(part: _Part, least: int) -> float:
@@ -240,6 +286,11 @@ def _level(part: _Part, least: int) -> float:
     return float(np.sqrt(energy / max(int(busy), 1)))
 
 
+def keeps_own_balance(score: Score) -> bool:
+    """Whether tracks sound as loud as they are played: where none has a role to be balanced by."""
+    return all(t.role == "other" for t in score.tracks)
+
+
 def balance(levels: list[float], score: Score) -> list[float]:
     """Return a gain (linear) for each track that brings it to its role's level. Scores without roles keep
     their levels.
@@ -249,7 +300,7 @@ def balance(levels: list[float], score: Score) -> list[float]:
         score: the score, for the roles of its tracks.
     """
     roles = ["drums" if t.is_drum else t.role for t in score.tracks]
-    if all(t.role == "other" for t in score.tracks):
+    if keeps_own_balance(score):
         return [1.0] * len(roles)
     sounding = [20 * np.log10(v) - ROLE_LEVEL_DB[r] for v, r in zip(levels, roles, strict=True) if v > 0]
     middle = float(np.median(sounding)) if sounding else 0.0
@@ -278,19 +329,68 @@ def mix(score: Score, bank: VoiceBank, sample_rate: int, tail_seconds: float, st
         RenderError: the score is too long.
     """
     check_length(score)
-    length = round((score.duration_seconds + tail_seconds) * sample_rate)
+    parts = [_part(bank, score, track, sample_rate) for track in score.tracks]
+    length = round((sounding_seconds(score) + tail_seconds) * sample_rate)
     dry = np.zeros((2 if stereo else 1, length), dtype=np.float32)
     send = np.zeros(length, dtype=np.float32) if stereo else None
-    parts = [_part(bank, score, track, sample_rate) for track in score.tracks]
     hit = round(HIT_SECONDS * sample_rate)
     levels = [_level(p, hit if t.is_drum else 1) for t, p in zip(score.tracks, parts, strict=True)]
     gains = balance(levels, score)
+    by_role = not keeps_own_balance(score)
+    placed = has_controls(score, PAN)
     for track, part, gain, pan in zip(score.tracks, parts, gains, track_pans(score), strict=True):
-        angle = (pan + 1) * np.pi / 4
-        sides = (float(np.cos(angle)) * 2**0.5, float(np.sin(angle)) * 2**0.5) if stereo else (1.0,)
         wet = ROLE_SEND["drums" if track.is_drum else track.role]
-        _add(part, gain, sides, wet, dry, send, sample_rate)
+        if part.shape is None:
+            _add(part, gain, _sides(0.0 if placed else pan, stereo), wet, dry, send, sample_rate)
+            continue
+        level, place = _controlled(part, by_role), part.shape.pan if placed else None
+        if level.is_constant and (place is None or place.is_constant):
+            at = pan if place is None else float(place.value[0])
+            _add(part, gain * float(level.value[0]), _sides(at, stereo), wet, dry, send, sample_rate)
+        else:
+            place = place or Steps(level.at[:1], np.array([pan]))
+            _add_moving(part, gain, (level, place), wet, dry, send, sample_rate)
     return Mix(dry, send)
+
+
+def _sides(pan: float, stereo: bool) -> tuple[float, ...]:
+    """Gain of each channel at a place from -1 (left) to 1 (right)."""
+    angle = (pan + 1) * np.pi / 4
+    return (float(np.cos(angle)) * 2**0.5, float(np.sin(angle)) * 2**0.5) if stereo else (1.0,)
+
+
+def _controlled(part: _Part, by_role: bool) -> Steps:
+    """The gain that volume and expression ask for; where roles are balanced, relative to the loudest it has under a
+    note, so that a fade is heard and the track still stands where its role does."""
+    assert part.shape is not None
+    gain = part.shape.gain
+    if not by_role or not len(part.notes):
+        return gain
+    loudest = float(gain.at_points(part.notes.onset).max())
+    return Steps(gain.at, gain.value / loudest) if loudest > 0 else gain
+
+
+def _add_moving(
+    part: _Part,
+    track_gain: float,
+    moves: tuple[Steps, Steps],
+    wet: float,
+    dry: Samples,
+    send: Samples | None,
+    sample_rate: int,
+) -> None:
+    """Add a track whose level and place (``moves``) change while its notes sound."""
+    stereo, ramp = len(dry) == 2, round(RAMP_SECONDS * sample_rate)
+    own = np.zeros_like(dry)
+    own_send = None if send is None else np.zeros_like(send)
+    _add(part, track_gain, _sides(0.0, stereo), wet, own, own_send, sample_rate)
+    level = moves[0].curve(dry.shape[1], ramp)
+    angle = (moves[1].curve(dry.shape[1], ramp) + 1) * np.float32(np.pi / 4)
+    places = (np.cos(angle) * np.float32(2**0.5), np.sin(angle) * np.float32(2**0.5)) if stereo else (1.0,)
+    for channel, place in enumerate(places):
+        dry[channel] += own[channel] * level * place
+    if send is not None and own_send is not None:
+        send += own_send * level
 
 
 def _add(

@@ -1,9 +1,10 @@
 """The default renderer: it plays a SoundFont (SF2 or SF3) with numpy and scipy alone.
 
 Every distinct sound of a piece (instrument, key, velocity layer) is made once, with its pitch, filter and
-envelopes; the notes are slices of it (``melodygen.rendering.mixing``). The rules are those of the SoundFont
-specification as FluidSynth applies them: attenuation counts 0.4, a full decay is 96 dB, the gain is velocity
-squared, and velocity does not close the filter. Modulators, chorus and pitch bend are not implemented.
+envelopes; the notes are slices of it (:mod:`melodygen.rendering.mixing`). The rules are those of the SoundFont
+specification in FluidSynth's reading: attenuation counts 0.4, a full decay is 96 dB, the gain is velocity
+squared, and velocity does not close the filter. Modulators and chorus are left out; volume,
+expression, pan, sustain and pitch bend are played (:mod:`melodygen.rendering.controls`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from melodygen.errors import RenderError
 from melodygen.music.score import Score, Track
 from melodygen.rendering import mastering
 from melodygen.rendering.additive import AdditiveBank
-from melodygen.rendering.mixing import Samples, Voice, check_quality, mix
+from melodygen.rendering.mixing import BEND_BLOCK, Samples, Voice, check_quality, mix
 from melodygen.rendering.programs import nearest_kit, nearest_program
 from melodygen.rendering.soundfont import Gen, SoundFont, Zone
 from melodygen.rendering.soundfont_path import find_soundfont
@@ -33,8 +34,7 @@ CACHE_BYTES = 160 * 2**20
 VOICE_STEP_SECONDS = 0.5
 """Voices are made in multiples of this length, so that the next piece finds them long enough."""
 MAX_RELEASE_SECONDS = 5.0
-FILTER_BLOCK = 256
-"""Samples between two values of an envelope or LFO that moves pitch or filter."""
+FILTER_BLOCK = BEND_BLOCK
 OPEN_FILTER_CENTS = 13_500
 """Filter cutoff at which the filter is bypassed (specification: 13500 cents, 20 kHz)."""
 
@@ -134,7 +134,7 @@ class SoundFontBank:
         self._zones: dict[tuple[int, int], tuple[Zone, ...]] = {}
         self._layers: dict[tuple[int, int, int, int], Layer] = {}
         self._decoded: dict[int, tuple[Samples, bool]] = {}
-        self._voices: dict[Layer, tuple[Voice, int]] = {}
+        self._voices: dict[tuple[Layer, float], tuple[Voice, int]] = {}
 
     def layer(self, track: Track, pitch: int, velocity: int) -> Layer:
         """Return the bank, program, key and zones that a note plays."""
@@ -188,22 +188,37 @@ class SoundFontBank:
         assert isinstance(layer, tuple)
         return layer
 
-    def voice(self, layer: Hashable, num_held: int) -> Voice:
-        """Return the voice of a layer; see ``VoiceBank.voice``. Raises RenderError for a broken sample."""
-        key = self._as_layer(layer)
-        bank, program, pitch, indexes = key
+    def voice(self, layer: Hashable, num_held: int, bend: NDArray[np.float64] | None = None) -> Voice:
+        """Return the voice of a layer; see ``VoiceBank.voice``."""
+        bank, program, pitch, indexes = self._as_layer(layer)
         if bank == -1:
             return self._drums.voice((0, True, pitch), num_held)
-        known = self._voices.get(key)
+        steady = bend is None or len(bend) == 1
+        cents = 0.0 if bend is None else float(bend[0])
+        key = (self._as_layer(layer), cents)
+        known = self._voices.get(key) if steady else None
         if known is not None and known[1] >= num_held:
             return known[0]
-        step = round(VOICE_STEP_SECONDS * self._rate)
-        num_held = -(-num_held // step) * step
+        if steady:
+            step = round(VOICE_STEP_SECONDS * self._rate)
+            num_held = -(-num_held // step) * step
         zones = [self._preset(bank, program)[i] for i in indexes]
+        made = self._made(zones, pitch, num_held, bend)
+        if not steady:
+            return made
+        held = sum(v.samples.nbytes for v, _ in self._voices.values())
+        if held + made.samples.nbytes > CACHE_BYTES:
+            self._voices.clear()
+            self._decoded.clear()
+        self._voices[key] = (made, num_held)
+        return made
+
+    def _made(self, zones: list[Zone], pitch: int, num_held: int, bend: NDArray[np.float64] | None) -> Voice:
+        """Return the sum of the zones' sounds, each at its place."""
         release = max(self._release(z) for z in zones)
         num = num_held + release
         channels = 2 if self._stereo and any(z.gens[Gen.PAN] for z in zones) else 1
-        sounds = [self._zone_sound(z, pitch, num) for z in zones]
+        sounds = [self._zone_sound(z, pitch, num, bend) for z in zones]
         total = np.zeros((channels, max(s.shape[0] for s in sounds)), dtype=np.float32)
         for zone, sound in zip(zones, sounds, strict=True):
             angle = (np.clip(zone.gens[Gen.PAN], -500, 500) / 1000.0 + 0.5) * np.pi / 2
@@ -212,13 +227,7 @@ class SoundFontBank:
             for channel, side in enumerate(sides):
                 total[channel, : len(sound)] += sound * np.float32(side)
         total.flags.writeable = False
-        made = Voice(total, release)
-        held = sum(v.samples.nbytes for v, _ in self._voices.values())
-        if held + total.nbytes > CACHE_BYTES:
-            self._voices.clear()
-            self._decoded.clear()
-        self._voices[key] = (made, num_held)
-        return made
+        return Voice(total, release)
 
     def _release(self, zone: Zone) -> int:
         seconds = timecents_to_seconds(float(zone.gens[Gen.RELEASE]))
@@ -255,7 +264,9 @@ class SoundFontBank:
             ]
         return samples[start:]
 
-    def _zone_sound(self, zone: Zone, pitch: int, num: int) -> Samples:
+    def _zone_sound(
+        self, zone: Zone, pitch: int, num: int, bend: NDArray[np.float64] | None = None
+    ) -> Samples:
         gens, rate = zone.gens.astype(float), float(self._rate)
         if zone.gens[Gen.KEY] >= 0:
             pitch = int(zone.gens[Gen.KEY])
@@ -274,7 +285,9 @@ class SoundFontBank:
             8.176 * 2 ** (gens[Gen.MOD_LFO_FREQ] / 1200),
         )
         modulation = self._modulation_envelope(gens, pitch, blocks, control)
-        positions = self._positions(gens, lfo, modulation, ratio, num)
+        if bend is not None and len(bend) == 1:
+            ratio, bend = ratio * 2 ** (float(bend[0]) / 1200.0), None
+        positions = self._positions(gens, lfo, modulation, ratio, num, bend)
         source = self._source(zone, int(positions[-1]) + 4)
         if positions[-1] > len(source) - 3:
             source = np.concatenate([source, np.zeros(3, dtype=np.float32)])
@@ -304,6 +317,7 @@ class SoundFontBank:
         modulation: NDArray[np.float64],
         ratio: float,
         num: int,
+        bend: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
         """Return the position in the sample of each output sample."""
         cents = gens[Gen.MOD_LFO_TO_PITCH] * lfo + gens[Gen.MOD_ENV_TO_PITCH] * modulation
@@ -311,6 +325,8 @@ class SoundFontBank:
             delay, speed = timecents_to_seconds(gens[Gen.VIB_LFO_DELAY]), gens[Gen.VIB_LFO_FREQ]
             vibrato = _triangle(len(lfo), self._rate / FILTER_BLOCK, delay, 8.176 * 2 ** (speed / 1200))
             cents = cents + gens[Gen.VIB_LFO_TO_PITCH] * vibrato
+        if bend is not None:
+            cents = cents + np.pad(bend, (0, max(0, len(lfo) - len(bend))), mode="edge")[: len(lfo)]
         if not cents.any():
             steady: NDArray[np.float64] = np.arange(num, dtype=np.float64) * ratio
             return steady

@@ -13,9 +13,10 @@ from melodygen.contracts import Generator, Renderer, StyleClassifier
 from melodygen.errors import StyleNotReachedError
 from melodygen.generation.loop import Composition, ProgressCallback, compose, piece_seeds
 from melodygen.io.provenance import Provenance
+from melodygen.music.score import Score
 from melodygen.music.units import bar_quarters
 from melodygen.parsing import check_range
-from melodygen.request import LOOP_CONTROLS, LoopOptions, Request, check_loop
+from melodygen.request import LOOP_CONTROLS, LoopOptions, Request, check_loop, loop_options
 from melodygen.services.models import (
     LoadedModels,
     ModelNames,
@@ -28,7 +29,8 @@ from melodygen.services.models import (
 )
 from melodygen.services.output import AUDIO_FORMATS, plan_output, prepare_folder, refuse_existing
 from melodygen.services.report import PieceReport, report_of
-from melodygen.services.requests import build_request, command_of, known_style
+from melodygen.services.requests import build_request, check_combination, command_of, known_style
+from melodygen.services.user_file import UserFile, read_user_file
 
 MAX_PIECES = 1000
 BYTES_PER_SECOND = {"wav": 44_100 * 2 * 3, "flac": 44_100 * 2 * 2, "ogg": 40_000, "mp3": 40_000}
@@ -65,13 +67,19 @@ class GenerateRequest:
 
 @dataclass(frozen=True, eq=False)
 class PreparedGeneration:
-    """A request that was checked: nothing is written yet, and at most the generator is loaded."""
+    """A request that was checked: nothing is written yet, and at most the generator is loaded.
+
+    ``under``     the user's file that is written around; None where there is none.
+    ``warnings``  what is to be said before anything is written: faults of that file, notes of it that give way.
+    """
 
     asked: GenerateRequest
     request: Request
     seeds: tuple[int, ...]
     paths: tuple[dict[str, Path], ...]
     generator: Generator | None = field(default=None, repr=False)
+    under: UserFile | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,15 +99,24 @@ def prepare(asked: GenerateRequest, generator: Generator | None = None) -> Prepa
     generator = known_style(style, asked.models.model, generator)
     check_loop(loop)
     check_range("count", asked.count, 1, MAX_PIECES)
-    request = build_request(asked.controls, generator)
+    check_combination(asked.controls)
+    under = None
+    controls = dict(asked.controls)
+    if controls.get("given") is not None and not isinstance(controls["given"], Score):
+        under = read_user_file(controls["given"])
+        controls["given"] = under.score
+    request = build_request(controls, generator)
     plan = plan_output(output.out, output.formats)
     seeds = piece_seeds(random_seed() if loop.seed is None else loop.seed, asked.count)
     paths = [plan.paths(f"{style}-{seed}", i, asked.count) for i, seed in enumerate(seeds, 1)]
     if output.plot:
         paths = [{**of_piece, "png": next(iter(of_piece.values())).with_suffix(".png")} for of_piece in paths]
-    refuse_existing([path for of_piece in paths for path in of_piece.values()], output.force)
+    refuse_existing(
+        [path for of_piece in paths for path in of_piece.values()], output.force, "--out or --seed"
+    )
     prepare_folder(plan.folder, asked.count * _bytes_needed(request, paths[0]))
-    return PreparedGeneration(asked, request, tuple(seeds), tuple(paths), generator)
+    warnings = () if under is None else under.announce(request)
+    return PreparedGeneration(asked, request, tuple(seeds), tuple(paths), generator, under, warnings)
 
 
 def run(
@@ -131,7 +148,7 @@ def run(
             )
         progress("saving", 0.0)
         command = command_of(asked.controls, loop, asked.models, seed)
-        save(piece, models.renderer, command, paths, asked.output.force)
+        save(piece, models.renderer, command, paths, asked.output.force, prepared.under)
         progress("saving", 1.0)
         report = report_of(piece, models.renderer.renderer_id, command, paths, time.monotonic() - started)
         started = time.monotonic()
@@ -154,7 +171,7 @@ def generate(
     Models are loaded unless objects are given; to write many pieces, load them once.
     Raises UsageError for an unknown control, style or value.
     """
-    loop = LoopOptions(**{name: controls.pop(name) for name in LOOP_CONTROLS if name in controls})
+    loop = loop_options({name: controls.pop(name) for name in LOOP_CONTROLS if name in controls})
     check_loop(loop)
     generator = load_generator(model) if model is None or isinstance(model, str) else model
     if classifier is None and isinstance(model, str):
@@ -175,9 +192,17 @@ def generate(
 
 
 def save(
-    piece: Composition, renderer: Renderer, command: str, paths: Mapping[str, Path], force: bool
+    piece: Composition,
+    renderer: Renderer,
+    command: str,
+    paths: Mapping[str, Path],
+    force: bool,
+    under: UserFile | None = None,
 ) -> None:
-    """Write a piece in every format of ``paths``, each file with its provenance and each whole or not at all."""
+    """Write a piece in every format of ``paths``, each file with its provenance and each whole or not at all.
+
+    ``under``: the user's file that the piece was written into; its MIDI is that file with the new notes.
+    """
     origin = Provenance(
         style=piece.request.style,
         seed=piece.seed,
@@ -191,7 +216,9 @@ def save(
     )
     audio = renderer.render(piece.score) if any(kind in AUDIO_FORMATS for kind in paths) else None
     for kind, path in paths.items():
-        if kind == "mid":
+        if kind == "mid" and under is not None:
+            under.write(path, piece.score, piece.request, origin.texts(), force)
+        elif kind == "mid":
             from melodygen.io.midi import write_midi
 
             write_midi(path, piece.score, origin.texts(), overwrite=force)
@@ -218,4 +245,6 @@ def _bytes_needed(request: Request, paths: Mapping[str, Path]) -> int:
     """A safe guess of what one piece takes on disk."""
     numerator, denominator = request.meter or (4, 4)
     seconds = request.bars * bar_quarters(numerator, denominator) * 60 / (request.qpm or 120) + 10
+    if request.given is not None:
+        seconds = request.given.duration_seconds + 10
     return round(sum(BYTES_PER_SECOND.get(kind, 0) * seconds + 2**18 for kind in paths))

@@ -63,14 +63,14 @@ def _parse_formats(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kinds))
 
 
-def refuse_existing(paths: list[Path], force: bool) -> None:
-    """Raise OutputExistsError before any work if a file is in the way."""
+def refuse_existing(paths: list[Path], force: bool, hint: str = "name") -> None:
+    """Raise OutputExistsError before any work if a file is in the way; ``hint`` names the options that help."""
     for path in paths:
         if path.is_dir():
             raise OutputExistsError(f"{path} is a folder; give another name with --out")
         if not force and os.path.lexists(path):
             raise OutputExistsError(
-                f"{path} is already there: give another --out or --seed, or replace it with --force"
+                f"{path} is already there: give another {hint}, or replace it with --force"
             )
 
 

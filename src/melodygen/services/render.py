@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from melodygen import __version__
+from melodygen.analysis.roles import assign_roles
 from melodygen.audio.buffer import Audio
 from melodygen.audio.files import write_audio
 from melodygen.errors import UsageError
 from melodygen.generation.loop import ProgressCallback
-from melodygen.io.midi import read_midi
+from melodygen.io.midi_document import read_midi_document
+from melodygen.io.provenance import MADE_BY
+from melodygen.io.read import is_notation, read_score
 from melodygen.music.score import Score
 from melodygen.services.models import load_renderer
 from melodygen.services.output import AUDIO_FORMATS, prepare_folder, refuse_existing
 
+BALANCES = ("role", "file")
+
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """``out`` is a folder or an audio file; None is the name of the MIDI file in .wav, in the current folder."""
+    """``out`` is a folder or an audio file; None is the name of the MIDI file in .wav, in the current folder.
+
+    ``balance``  ``file``: tracks sound as loud as the file plays them; ``role``: each is brought to the loudness of its
+                 role; None: ``role`` for files that melodygen wrote, ``file`` for all others.
+    """
 
     midi: Path
     out: Path | None = None
     soundfont: Path | None = None
     renderer: str | None = None
     force: bool = False
+    balance: str | None = None
 
 
 @dataclass(frozen=True)
 class RenderResult:
-    """What ``melodygen render --json`` prints. ``seconds``: how long it took."""
+    """What ``melodygen render --json`` prints. ``seconds``: how long it took. ``warnings``: what of the file had to be
+    mended."""
 
     midi: str
     audio: str
@@ -38,6 +49,8 @@ class RenderResult:
     sample_rate: int
     renderer: str
     seconds: float
+    balance: str
+    warnings: tuple[str, ...] = ()
 
 
 def render_file(asked: RenderRequest, progress: ProgressCallback) -> RenderResult:
@@ -50,8 +63,15 @@ def render_file(asked: RenderRequest, progress: ProgressCallback) -> RenderResul
     target = Path(f"{midi.stem}.wav") if out is None else (out / f"{midi.stem}.wav" if out.is_dir() else out)
     if target.suffix.lower().lstrip(".") not in AUDIO_FORMATS:
         raise UsageError(f"--out {target}: the format must be one of {', '.join(AUDIO_FORMATS)}")
-    refuse_existing([target], asked.force)
-    score = read_midi(midi)
+    refuse_existing([target], asked.force, hint="--out")
+    if asked.balance not in (None, *BALANCES):
+        raise UsageError(f"--balance {asked.balance}: is not known; known: {', '.join(BALANCES)}")
+    warnings: list[str] = []
+    score, is_ours = _read(midi, warnings)
+    if not score.num_notes:
+        raise UsageError(f"{midi}: there is no note in the file")
+    balance = asked.balance or ("role" if is_ours else "file")
+    score = assign_roles(score, split=False) if balance == "role" else without_roles(score)
     prepare_folder(target.parent, round((score.duration_seconds + 10) * 44_100 * 2 * 3))
     progress("rendering", 0.0)
     renderer = load_renderer(asked.renderer, asked.soundfont)
@@ -64,8 +84,23 @@ def render_file(asked: RenderRequest, progress: ProgressCallback) -> RenderResul
     write_audio(target, audio, tags, overwrite=asked.force)
     seconds = round(time.monotonic() - started, 3)
     return RenderResult(
-        str(midi), str(target), audio.duration_seconds, audio.sample_rate, renderer.renderer_id, seconds
-    )
+        str(midi), str(target), audio.duration_seconds, audio.sample_rate, renderer.renderer_id, seconds, balance,
+        tuple(warnings),
+    )  # fmt: skip
+
+
+def _read(path: Path, warnings: list[str]) -> tuple[Score, bool]:
+    """The score of a file, and whether melodygen wrote it."""
+    if is_notation(path):
+        return read_score(path, warnings), False
+    document = read_midi_document(path)
+    warnings += document.warnings
+    return document.score, any(text.startswith(MADE_BY) for text in document.texts())
+
+
+def without_roles(score: Score) -> Score:
+    """The score with no track in a role, so that no renderer balances it."""
+    return replace(score, tracks=tuple(replace(t, role="other") for t in score.tracks))
 
 
 def render(score: Score, *, renderer: str | None = None, soundfont: str | None = None) -> Audio:

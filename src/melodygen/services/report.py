@@ -65,7 +65,7 @@ class PieceReport:
         shortfall = (
             ""
             if self.accepted
-            else f"\n  No candidate reached {self.min_style:g}: this is the best of {len(listed)}."
+            else f"\n  No candidate reached {self.min_style:g} without a flaw: this is the best of {len(listed)}."
             "\n  Try more --max-rounds, another --seed or a lower --temperature."
         )
         return "\n".join(
@@ -92,6 +92,13 @@ class PieceReport:
         )
 
 
+def _roles_there(piece: Composition) -> tuple[str, ...]:
+    """The roles that sound, those that were asked for first."""
+    there = [track.role for track in piece.score.tracks if len(track)]
+    asked = [role for role in piece.request.tracks if role in there]
+    return tuple(dict.fromkeys([*asked, *there]))
+
+
 def report_of(
     piece: Composition, renderer_id: str, command: str, paths: Mapping[str, Path], seconds: float
 ) -> PieceReport:
@@ -104,7 +111,7 @@ def report_of(
         qpm=round(piece.score.qpm, 3),
         meter=str(piece.score.time_signatures[0]),
         key=key_name((keys[0].tonic, keys[0].mode), keys[0].fifths) if keys else None,
-        tracks=request.tracks,
+        tracks=_roles_there(piece),
         midi=str(paths["mid"]) if "mid" in paths else None,
         audio=next((str(path) for kind, path in paths.items() if kind in AUDIO_FORMATS), None),
         files={kind: str(path) for kind, path in paths.items()},

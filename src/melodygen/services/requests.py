@@ -12,10 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from melodygen.analysis.roles import assign_roles
 from melodygen.contracts import Generator
 from melodygen.errors import UsageError
-from melodygen.io.midi import read_midi
 from melodygen.music.key import key_at_end, key_of
 from melodygen.music.score import Score
 from melodygen.parsing import check_style
@@ -30,6 +28,7 @@ from melodygen.request import (
     fifths_of,
 )
 from melodygen.services.models import ModelNames, load_generator, style_of
+from melodygen.services.user_file import end_of, meter_at_start, num_bars, read_prompt, read_user_file
 
 DEFAULT_BARS = 16
 
@@ -55,8 +54,12 @@ def build_request(controls: Mapping[str, Any], generator: Generator | None = Non
     Raises UsageError for what cannot be, MidiReadError for a file that cannot be read.
     """
     given = {name: value for name, value in controls.items() if value is not None}
-    _check_combination(given)
-    prompt, under = _score(given.get("prompt")), _score(given.get("given"))
+    check_combination(given)
+    prompt, under = given.get("prompt"), given.get("given")
+    if prompt is not None and not isinstance(prompt, Score):
+        prompt = read_prompt(prompt)
+    if under is not None and not isinstance(under, Score):
+        under = read_user_file(under).score
     values = {
         name: control_of(name).check(value)
         for name, value in given.items()
@@ -72,7 +75,9 @@ def build_request(controls: Mapping[str, Any], generator: Generator | None = Non
     return request
 
 
-def _check_combination(given: Mapping[str, Any]) -> None:
+def check_combination(controls: Mapping[str, Any]) -> None:
+    """Raise UsageError for controls that do not go together, before any file is read. None is "not given"."""
+    given = {name: value for name, value in controls.items() if value is not None}
     under, what = "given" in given, bool(given.get("given_roles") or given.get("fill"))
     if what and not under:
         raise UsageError("--given and --fill say what to do with a piece: name it with --under FILE.mid")
@@ -82,19 +87,16 @@ def _check_combination(given: Mapping[str, Any]) -> None:
         )
     if under and "prompt" in given:
         raise UsageError("--under and --prompt cannot be combined: write around a piece, or go on from one")
-
-
-def _score(source: Score | str | os.PathLike[str] | None) -> Score | None:
-    """A score, or the file it is read from; roles are told from the music where the file does not name them."""
-    if source is None or isinstance(source, Score):
-        return source
-    return assign_roles(read_midi(Path(source)))
+    for name in ("qpm", "meter") if under else ():
+        if name in given:
+            flag = control_of(name).flag
+            raise UsageError(f"{flag} does not go with --under: the file keeps its own; leave {flag} out")
 
 
 def _bars(values: Mapping[str, Any], under: object) -> int:
     bars, given, chords = values.get("bars"), values["given"], values.get("chords")
     if given is not None:
-        there = len(given.bar_ticks()) - 1
+        there = num_bars(given)
         if bars not in (None, there):
             named = "the given piece" if isinstance(under, Score) else under
             raise UsageError(f"--bars {bars} does not fit {named}, which has {there} bars; leave it out")
@@ -108,13 +110,18 @@ def _with_defaults(values: dict[str, Any], generator: Generator | None) -> dict[
     """Tempo, meter, key and tracks where they were not given; kept roles stand first among the tracks."""
     usual = style_of(values["style"], generator)
     given, basis = values["given"], values["given"] or values["prompt"]
+    low, high = CONTROLS["qpm"].low, CONTROLS["qpm"].high
     if basis is not None:
-        signature = basis.time_signatures[0]
-        values.setdefault("qpm", basis.qpm)
-        values.setdefault("meter", (signature.numerator, signature.denominator))
         key = key_of(basis) if given is not None else key_at_end(basis)
         if key is not None and values.get("key") is None:
             values |= {"key": (key.tonic, key.mode), "key_fifths": key.fifths}
+    if values["prompt"] is not None:
+        meter, qpm = end_of(values["prompt"])
+        values.setdefault("meter", meter)
+        values.setdefault("qpm", min(max(qpm, low), high))
+    if given is not None:  # it keeps its own tempo and meter maps: these are for generators that ask
+        values.setdefault("qpm", min(max(given.qpm, low), high))
+        values.setdefault("meter", meter_at_start(given))
     values.setdefault("qpm", usual.qpm)
     values.setdefault("meter", usual.meter)
     if values.get("fill") and given is not None:

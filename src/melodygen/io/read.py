@@ -1,0 +1,27 @@
+"""Reads a file of music, MIDI or notation, by its suffix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from melodygen.io.formats import NOTATION_SUFFIXES
+from melodygen.io.midi import read_midi
+from melodygen.io.notation import read_notation, split_tune
+from melodygen.music.score import Score
+
+
+def read_score(path: str | Path, warnings: list[str] | None = None) -> Score:
+    """The score in a MIDI, MusicXML, ABC or Humdrum file; what had to be mended is added to ``warnings``.
+
+    Raises MidiReadError with the reason.
+    """
+    path = Path(path)
+    return read_notation(path) if is_notation(path) else read_midi(path, warnings=warnings)
+
+
+def is_notation(path: Path) -> bool:
+    """Whether a path names notation, a tune of an ABC book (``book.abc#2``) included, and not MIDI."""
+    return split_tune(path)[0].suffix.lower() in NOTATION_SUFFIXES
+
+
+__all__ = ["is_notation", "read_score"]
