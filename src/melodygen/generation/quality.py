@@ -1,8 +1,9 @@
-"""How well made a piece is, apart from its style: in its key, on its chords, a tune with a shape, a real ending.
+"""Quality of a piece apart from its style: key, chords, shape of the melody, band and ending.
 
-The classifier hears style; it does not mind a wrong note, a tune that stays on three of them, or a piece that stops in
-mid-air. Among candidates that sound like the style, the loop prefers the better made one. The measure is plain
-arithmetic on the notes, known in advance, and no judge of beauty.
+The classifier recognises style. It accepts a wrong note, a melody that stays on three notes, or a piece that
+stops without an end. Among candidates of the right style the loop prefers the one of higher quality. The
+measure is plain arithmetic on the notes with fixed rules; it does not rate beauty.
+docs/decisions/0005-logit-bias.md gives the reasons.
 """
 
 from __future__ import annotations
@@ -16,35 +17,46 @@ from melodygen.music.score import Score, Track
 _MAJOR = frozenset((0, 2, 4, 5, 7, 9, 11))
 _MINOR = frozenset((0, 2, 3, 5, 7, 8, 10, 11))  # natural, and the leading note
 FULL_SHARE = 0.75
-"""A part that sounds in this share of the bars is full; more is no better, phrases breathe and bands pause."""
+"""A part that sounds in this share of the bars counts as full; more is no better, because phrases breathe and
+bands pause.
+"""
 FULL_RANGE = 12
-"""Semitones: a tune that spans an octave has room enough."""
+"""A melody with a range of this many semitones (an octave) gets full marks."""
 FULL_VARIETY = 0.5
-"""Share of the tune's bars that differ from all before: half may come back."""
+"""Share of the melody's bars that differ from all earlier ones for full marks: half of them may come back."""
 FULL_SCALE, HEARD_SHARE = 5, 0.04
-"""A tune uses five notes of the scale, octaves aside; one counts that is this share of the tune."""
+"""Five notes of the scale (octaves aside) give full marks; a note counts if it makes up HEARD_SHARE of the melody."""
 FULL_HARMONY = 2.5
-"""Roots, each counted by how long it lasts (the exponential of their entropy): a twelve-bar blues has some 2.5, one
-chord with a bar of another 1.3."""
+"""Number of roots for full marks, each counted by its duration (the exponential of their entropy). A
+twelve-bar blues has about 2.5, one chord with a bar of another 1.3.
+"""
 PHRASE_BARS = 4
 FULL_PACE = 2
-"""Notes in each bar in which a tune moves at all; chorales have three."""
+"""Notes for full marks in each bar in which the melody moves; chorales have three."""
 SINGABLE_LEAP = 9
-"""Semitones: a major sixth. Wider leaps are rare in tunes."""
+"""Largest singable leap in semitones, a major sixth. Wider leaps are rare in melodies."""
 CYMBALS = (22, 26, 42, 46, 49, 51, 52, 53, 54, 55, 57, 59, 69, 70, 82)
-"""Percussion keys that keep time in most styles, played by hand: hi-hats and other cymbals, tambourine, cabasa,
-maracas, shaker. The hat that a foot closes stands under a rolling snare as well."""
+"""Percussion keys that keep time in most styles and are played by hand: hi-hats and other cymbals,
+tambourine, cabasa, maracas, shaker. The foot-operated hat is left out, because it stands under a rolling
+snare as well.
+"""
 FULL_CYMBALS = 0.2
-"""Share of a drummer's strokes that keep time, and of those that do not; the median of human takes is 0.34 in jazz, 0.4
-and more in rock, pop and funk, and one take in ten has more than 0.6."""
+"""Share of a drummer's strokes that keep time, and of those that do not, for full marks. The median of human
+takes is 0.34 in jazz and 0.4 and more in rock, pop and funk; one take in ten has more than 0.6.
+"""
 FULL_COMPING = 1.5
-"""Times a bar that chords are struck in a band with drums; once a bar is a lead sheet read aloud."""
+"""Times a bar that chords are struck in a band with drums, for full marks. Once a bar is a lead sheet read
+aloud.
+"""
 
 
 def quality(score: Score) -> float:
-    """0.0 to 1.0: the mean of those of key, ending, chords and band (that it is there) that can be said of the piece,
-    times the tune (that it is there, and its shape), which the ear follows most, half of how much the harmony moves
-    and half of how the band grooves; 0 without notes."""
+    """Return the quality of a piece, 0.0 to 1.0; 0 without notes.
+
+    The mean of key, ending, chords and band (those that can be measured) is multiplied by the presence and
+    shape of the melody, which a listener follows most, and halfway by the movement of the harmony and the
+    groove of the band.
+    """
     pitched = [t for t in score.tracks if not t.is_drum and len(t)]
     if not score.num_notes:
         return 0.0
@@ -75,7 +87,7 @@ def _scale(score: Score) -> frozenset[int]:
 
 
 def _in_key(score: Score, tracks: list[Track]) -> float:
-    """Share of the notes in the scale of the key."""
+    """Return the share of the notes in the scale of the key."""
     scale = _scale(score)
     classes = np.concatenate([t.notes["pitch"] for t in tracks]) % 12
     return float(np.isin(classes, list(scale)).mean())
@@ -86,7 +98,9 @@ def _bars(score: Score) -> NDArray[np.int64]:
 
 
 def _on_chords(score: Score) -> float | None:
-    """Share of melody and bass notes on bar lines that belong to the chord in force."""
+    """Return the share of melody and bass notes on bar lines that belong to the chord, or None without such
+    notes.
+    """
     bars = set(_bars(score).tolist())
     ticks = np.asarray([c.tick for c in score.chords])
     hits = total = 0
@@ -103,7 +117,7 @@ def _on_chords(score: Score) -> float | None:
 
 
 def _harmony_moves(score: Score) -> float:
-    """0 for one root throughout, 1 for as many as ``FULL_HARMONY``."""
+    """Return 0 for one root throughout, up to 1 for ``FULL_HARMONY`` roots."""
     ticks = [*(c.tick for c in score.chords), max(score.end_tick, score.chords[-1].tick + 1)]
     lasting: dict[str, int] = {}
     for chord, begin, end in zip(score.chords, ticks, ticks[1:], strict=False):
@@ -118,8 +132,10 @@ def _harmony_moves(score: Score) -> float:
 
 
 def _groove(score: Score) -> float:
-    """Of a band with drums: the mean of how far cymbals keep time beside drums, and how often the chords are struck; 1
-    without."""
+    """Return how well a band with drums grooves, 0 to 1; 1 without drums.
+
+    It is the mean of two marks: cymbals keep time beside drums, and the chords are struck often enough.
+    """
     drums = [t.notes["pitch"] for t in score.tracks if t.is_drum and len(t)]
     if not drums:
         return 1.0
@@ -133,7 +149,9 @@ def _groove(score: Score) -> float:
 
 
 def _ending(score: Score) -> float | None:
-    """The lowest voice on the tonic, the melody in the tonic triad, in the last bar: half each."""
+    """Return how the last bar ends: half for the bass on the tonic, half for the melody in the tonic
+    triad.
+    """
     key = score.key_signatures[0]
     third = 4 if key.mode == "major" else 3
     triad = {key.tonic, (key.tonic + third) % 12, (key.tonic + 7) % 12}
@@ -150,7 +168,7 @@ def _ending(score: Score) -> float | None:
 
 
 def _sounding_bars(score: Score, track: Track) -> float:
-    """Share of the bars in which the track begins a note or holds one."""
+    """Return the share of the bars in which the track begins or holds a note."""
     bars, notes = _bars(score), track.notes
     begins = np.searchsorted(bars, notes["onset_tick"], side="right") - 1
     ends = np.searchsorted(bars, notes["onset_tick"] + notes["duration_ticks"], side="left")
@@ -161,7 +179,9 @@ def _sounding_bars(score: Score, track: Track) -> float:
 
 
 def _shape(score: Score, track: Track) -> float:
-    """Of a tune: the mean of range, scale, variety, pace, breath, smoothness and how often it is above the chords."""
+    """Return the shape of a melody: the mean of range, scale, variety, pace, rests, leaps and height above
+    the chords.
+    """
     notes = track.notes
     onsets, first = np.unique(notes["onset_tick"][::-1], return_index=True)
     top = notes["pitch"][::-1][first].astype(
@@ -182,12 +202,14 @@ def _shape(score: Score, track: Track) -> float:
     leaps = np.abs(np.diff(top))
     smooth = 1.0 if not len(leaps) else float((leaps <= SINGABLE_LEAP).mean())
     return float(
-        np.mean([reach, scale, variety, pace, _breath(onsets, index), smooth, _heard(score, onsets, top)])
+        np.mean(
+            [reach, scale, variety, pace, _breath(onsets, index), smooth, _above_chords(score, onsets, top)]
+        )
     )
 
 
-def _heard(score: Score, onsets: NDArray[np.int64], pitches: NDArray[np.int64]) -> float:
-    """Share of the notes that are higher than all that sounds in the chords as they begin."""
+def _above_chords(score: Score, onsets: NDArray[np.int64], pitches: NDArray[np.int64]) -> float:
+    """Return the share of notes that lie above all notes of the chords that sound as they begin."""
     chords = score.track_by_role("chords")
     if chords is None or not len(chords):
         return 1.0
@@ -197,8 +219,11 @@ def _heard(score: Score, onsets: NDArray[np.int64], pitches: NDArray[np.int64]) 
 
 
 def _breath(onsets: NDArray[np.int64], bars: NDArray[np.int64]) -> float:
-    """Share of the phrases of four bars that come to rest: a wait twice as long as is usual in them, before the next
-    note. A phrase of less than two notes a bar breathes anyway."""
+    """Return the share of four-bar phrases that come to rest.
+
+    A rest is a wait for the next note that is twice as long as the median wait. A phrase of less than two
+    notes a bar counts as resting.
+    """
     waits = np.diff(onsets)
     rests = []
     for phrase in np.unique(bars // PHRASE_BARS):
