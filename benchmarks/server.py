@@ -1,0 +1,187 @@
+"""The server under load, on this machine alone: clients with mixed work, health while jobs run, time to candidates.
+
+    python benchmarks/server.py load [--clients 50] [--seconds 120]
+    python benchmarks/server.py candidates [--style jazz] [--bars 16]
+    python benchmarks/server.py broken [--count 1000]
+
+Each starts a server of its own with a fresh data folder and prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import numpy as np
+import soundfile as sf
+
+
+@contextmanager
+def server(*options: str) -> Iterator[tuple[str, float, int]]:
+    """(address, seconds until it answered, process id)."""
+    with tempfile.TemporaryDirectory() as data:
+        started = time.monotonic()
+        command = [
+            sys.executable,
+            "-m",
+            "melodygen",
+            "serve",
+            "--port",
+            "0",
+            "--no-open",
+            "--data",
+            data,
+            *options,
+        ]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        url = process.stderr.readline().split()[2]
+        while True:
+            try:
+                httpx.get(f"{url}/v1/health").raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(0.02)
+        try:
+            yield url, time.monotonic() - started, process.pid
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def ready(url: str) -> float:
+    """Seconds until all models are loaded."""
+    started = time.monotonic()
+    while not all(httpx.get(f"{url}/v1/health").json()["ready"].values()):
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+def clip(seconds: float = 5.0) -> bytes:
+    stream = io.BytesIO()
+    rng = np.random.default_rng(1)
+    sf.write(
+        stream, 0.2 * np.sin(np.cumsum(rng.uniform(0.05, 0.4, round(8000 * seconds)))), 8000, format="WAV"
+    )
+    return stream.getvalue()
+
+
+async def _client(url: str, number: int, until: float, counts: Counter[str], delays: list[float]) -> None:
+    rng = random.Random(number)
+    sound = clip()
+    async with httpx.AsyncClient(base_url=url, timeout=60.0) as client:
+        while time.monotonic() < until:
+            kind = rng.choice(("health", "health", "styles", "classify", "generate", "jobs", "page"))
+            started = time.monotonic()
+            if kind == "classify":
+                answer = await client.post("/v1/classify", files={"file": ("a.wav", sound)})
+            elif kind == "generate":
+                answer = await client.post("/v1/generate", json={"style": "folk", "bars": 4, "candidates": 1})
+            else:
+                paths = {
+                    "health": "/v1/health",
+                    "styles": "/v1/styles",
+                    "jobs": "/v1/jobs",
+                    "page": "/main.js",
+                }
+                answer = await client.get(paths[kind])
+            if kind == "health":
+                delays.append(time.monotonic() - started)
+            counts[f"{kind} {answer.status_code}"] += 1
+            await asyncio.sleep(rng.uniform(0.0, 0.5))
+
+
+def load(clients: int, seconds: float) -> dict[str, Any]:
+    with server() as (url, answered, _):
+        loaded = ready(url)
+        counts: Counter[str] = Counter()
+        delays: list[float] = []
+        until = time.monotonic() + seconds
+
+        async def all_clients() -> None:
+            await asyncio.gather(*(_client(url, n, until, counts, delays) for n in range(clients)))
+
+        asyncio.run(all_clients())
+        failed = sum(n for what, n in counts.items() if what.split()[1] not in ("200", "202", "429"))
+        return {
+            "first_answer_seconds": round(answered, 2), "models_loaded_seconds": round(loaded, 2),
+            "requests": sum(counts.values()), "failed": failed, "counts": dict(sorted(counts.items())),
+            "health_p95_ms": round(1000 * float(np.percentile(delays, 95)), 1),
+        }  # fmt: skip
+
+
+def candidates(style: str, bars: int) -> dict[str, Any]:
+    with server() as (url, answered, _):
+        loaded = ready(url)
+        started = time.monotonic()
+        job = httpx.post(
+            f"{url}/v1/generate",
+            json={"style": style, "bars": bars, "candidates": 8, "seed": 7, "max_rounds": 1},
+        )
+        times = []
+        with httpx.stream("GET", url + job.json()["events"], timeout=300) as stream:
+            times = [time.monotonic() - started for line in stream.iter_lines() if line == "event: candidate"]
+        return {
+            "first_answer_seconds": round(answered, 2), "models_loaded_seconds": round(loaded, 2),
+            "first_candidate_seconds": round(times[0], 2), "all_candidates_seconds": round(times[-1], 2),
+        }  # fmt: skip
+
+
+def broken(count: int) -> dict[str, Any]:
+    rng = random.Random(5)
+    counts: Counter[str] = Counter()
+    with (
+        server("--max-waiting", "10000") as (url, _, _pid),
+        httpx.Client(base_url=url, timeout=120.0) as client,
+    ):
+        jobs = []
+        for n in range(count):
+            head = rng.choice((b"RIFF", b"MThd", b"fLaC", b"OggS", b"ID3\x03", b"<?xml", b"X:1\n", b""))
+            content = head + rng.randbytes(rng.randrange(0, 4000))
+            name = f"x{n}{rng.choice(('.wav', '.mid', '.flac', '.ogg', '.mp3', '.musicxml', '.abc', ''))}"
+            answer = client.post("/v1/classify", files={"file": (name, content)})
+            counts[str(answer.status_code)] += 1
+            if answer.status_code == 202:
+                jobs.append(answer.json()["id"])
+        for job_id in jobs:
+            while (job := client.get(f"/v1/jobs/{job_id}").json())["state"] in ("queued", "running"):
+                time.sleep(0.02)
+            said = job["error"] or "classified"
+            counts[f"job {job['state']}"] += 1
+            assert "Traceback" not in said and "/tmp" not in said, said
+    return dict(counts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("load", "candidates", "broken"))
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--style", default="jazz")
+    parser.add_argument("--bars", type=int, default=16)
+    parser.add_argument("--count", type=int, default=1000)
+    given = parser.parse_args()
+    if given.what == "load":
+        print(json.dumps(load(given.clients, given.seconds)))
+    elif given.what == "candidates":
+        print(json.dumps(candidates(given.style, given.bars)))
+    else:
+        print(json.dumps(broken(given.count)))
+
+
+if __name__ == "__main__":
+    main()
