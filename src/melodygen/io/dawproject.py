@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
-from melodygen import __version__
 from melodygen.atomic import atomic_path
 from melodygen.audio.buffer import Audio
 from melodygen.io.midi import assign_channels
@@ -35,6 +34,7 @@ def write_dawproject(
     stems: Mapping[str, Audio] | None = None,
     sections: Sequence[tuple[int, str]] = (),
     comment: str = "",
+    version: str = "",
     overwrite: bool = False,
 ) -> None:
     """Write a score as a project, whole or not at all.
@@ -45,12 +45,14 @@ def write_dawproject(
         stems: sound by the name of its track, laid as audio tracks beside the note tracks.
         sections: (tick, name) of each section, as cue markers.
         comment: text of the metadata (provenance).
+        version: of melodygen, written as the application's.
         overwrite: replace an existing file.
 
     Raises:
         OutputExistsError: the file exists and ``overwrite`` is false.
     """
     project = _project(score, stems or {}, sections)
+    project[0].set("version", version)
     metadata = ET.Element("MetaData")
     if score.title:
         ET.SubElement(metadata, "Title").text = score.title
@@ -65,7 +67,7 @@ def write_dawproject(
 
 def _project(score: Score, stems: Mapping[str, Audio], sections: Sequence[tuple[int, str]]) -> ET.Element:
     root = ET.Element("Project", version=FORMAT_VERSION)
-    ET.SubElement(root, "Application", name="melodygen", version=__version__)
+    ET.SubElement(root, "Application", name="melodygen")
     transport = ET.SubElement(root, "Transport")
     _parameter(transport, "Tempo", "tempo", "bpm", score.qpm, 20, 666)
     meter = score.time_signatures[0]
@@ -192,7 +194,8 @@ def _number(value: float) -> str:
 
 def _xml(root: ET.Element) -> bytes:
     ET.indent(root)
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text
 
 
 def _stem_path(number: int) -> str:

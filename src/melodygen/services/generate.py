@@ -229,7 +229,7 @@ def save(
         elif kind == "dawproject":
             from melodygen.io.dawproject import write_dawproject
 
-            write_dawproject(path, piece.score, comment=command, overwrite=force)
+            write_dawproject(path, piece.score, comment=command, version=__version__, overwrite=force)
         elif kind == "png":
             from melodygen.plots.piano_roll import plot_score
 
