@@ -76,9 +76,6 @@ EXCEPTIONS = {
     "generation.loop.compose",
     # the operator's arguments are fixed by the kernel it calls
     "nets.float16_step.write_one",
-    # temporary: to be split
-    "generation.loop._round",
-    "generation.prompt.TokenPlan.__init__",
 }
 
 

@@ -147,7 +147,7 @@ def test_clock_and_progress_are_the_callers() -> None:
         clock=lambda: next(ticks), progress=lambda stage, done: seen.append((stage, done)), min_style=0.1
     )
     assert piece.seconds == 2.5
-    assert [stage for stage, done in seen if done == 1.0] == ["writing", "listening"]
+    assert [stage for stage, done in seen if done == 1.0] == ["writing", "classifying"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_flaws() -> None:
     assert find_flaw(bass, replace(JAZZ, tracks=("bass",))) == ""
     assert find_flaw(bass, replace(JAZZ, tracks=("bass",), bars=9)) == "only 4 of 9 bars hold notes"
     assert find_flaw(Score(), JAZZ) == "no notes"
-    for bars, flaw in ((8, ""), (9, "the melody says one note for 9 bars")):
+    for bars, flaw in ((8, ""), (9, "the melody repeats one pitch for 9 bars")):
         notes = [(0, 480, 62, 90), *((i * 1920 + 480, 480, 60, 90) for i in range(bars))]
         worn = Score(tracks=(Track(notes, role="melody"),))
         assert find_flaw(worn, replace(JAZZ, tracks=("melody",), bars=bars)) == flaw

@@ -1,8 +1,8 @@
-"""The loop: write a batch, render it, hear it with the CNN, keep the best or write again.
+"""The loop: write a batch, render it, classify it, keep the best or write again.
 
-Sees only contracts and saves nothing. The loop *selects* with the classifier, so the classifier's opinion of
-what was selected is biased upward; ``Composition.unselected_mean_probability`` is its opinion of everything
-that was written, and stands beside it.
+It sees only contracts and saves nothing. The loop *chooses* by the classifier, so the classifier's
+probability of the chosen piece is biased upward. ``Composition.unselected_mean_probability`` is its mean
+probability of everything that was written, and stands beside it.
 """
 
 from __future__ import annotations
@@ -26,29 +26,39 @@ from melodygen.request import LoopOptions, Request, check_loop, check_request
 from melodygen.styles.scores import StyleScores
 
 ProgressCallback = Callable[[str, float], None]
-"""Called with what is being done and how much of it is done, 0.0 to 1.0."""
+"""Function that gets the stage and the share of it that is done, 0.0 to 1.0."""
 
 MIN_FILLED_BARS = 0.5
-MAX_WORN_BARS = 8
-"""A melody that says one pitch for longer has nothing to say; and runs of it stand in the training data."""
+"""A piece with notes in a smaller share of its bars has a flaw."""
+MAX_REPEATED_PITCH_BARS = 8
+"""A melody that repeats one pitch for more bars has a flaw; long runs of a repeated note stand in the
+training data.
+"""
 MAX_SILENT_BARS = 4
-"""A phrase: a role that was asked for may rest so long."""
+"""A requested role may rest for this many bars, a phrase; a longer rest is a flaw."""
 SILENCE_PEAK = 1e-4
-"""-80 dBFS: what stays below is not heard."""
+"""Peak below which a render counts as silent: -80 dBFS."""
 QUALITY_STEP = 0.05
-"""Less tells no piece from another."""
+"""Candidates within one step of quality count as equal."""
 DRAFT_SAMPLE_RATE = 22_050
-"""Enough for the classifier, and a third of the time of 44.1 kHz."""
+"""Sample rate of draft renders in Hz: enough for the classifier, and a third of the time of 44.1 kHz."""
 MAX_WAITING_SAMPLES = 12_000_000
-"""Recordings that wait for the classifier together: some 50 MB, nine minutes."""
+"""Samples of recordings that are classified together: about 50 MB, nine minutes."""
 
 
 @dataclass(frozen=True)
 class CandidateRecord:
-    """One piece the generator wrote. ``flaw`` says why it is chosen only where no other is without one; else empty.
-    A piece that is not ``playable`` is never chosen.
-    ``style_probability`` is that of the style asked for, 0 for silence. ``round`` counts from 1.
-    ``quality`` (0-1) says how well made it is apart from its style: see ``melodygen.generation.quality``."""
+    """One piece the generator wrote, in figures.
+
+    Attributes:
+        seed: seed of the candidate.
+        round: number of its round, from 1.
+        style_probability: probability of the requested style; 0 for silence.
+        log_prob_per_token: mean log-probability of the tokens the model chose, in nats.
+        flaw: why it is chosen only where every other candidate has a flaw too; empty if it has none.
+        quality: 0-1, how well made it is apart from its style (``melodygen.generation.quality``).
+        playable: whether it may be chosen at all.
+    """
 
     seed: int
     round: int
@@ -80,23 +90,27 @@ class Composition:
 
     @property
     def style_probability(self) -> float:
+        """Probability of the requested style, of the chosen piece."""
         return self.chosen.style_probability
 
     @property
     def accepted(self) -> bool:
+        """Whether the chosen piece reached ``min_style`` and has no flaw."""
         return self.style_probability >= self.min_style and not self.chosen.flaw
 
     @property
     def rounds(self) -> int:
+        """Number of rounds that were written."""
         return self.candidates[-1].round
 
     @property
     def num_turned_down(self) -> int:
-        """Candidates below the threshold or flawed."""
+        """Number of candidates below the threshold or with a flaw."""
         return sum(bool(c.flaw) or c.style_probability < self.min_style for c in self.candidates)
 
     @property
     def unselected_mean_probability(self) -> float:
+        """Mean style probability of all candidates, before any was chosen."""
         return float(np.mean([c.style_probability for c in self.candidates]))
 
 
@@ -107,8 +121,7 @@ class _ScoredDraft:
     style_scores: StyleScores | None
 
     def rank(self, min_style: float) -> tuple[bool, bool, float, int, float]:
-        """Style up to the threshold, then quality, then style: of those that sound like the style the better made is
-        kept, of those as well made the one that sounds most like it."""
+        """Return the sort key: playable, no flaw, style up to the threshold, quality in steps, style."""
         record = self.record
         style = record.style_probability
         merit = (min(style, min_style), round(record.quality / QUALITY_STEP), style)
@@ -130,16 +143,31 @@ def compose(
     should_stop: Callable[[], bool] | None = None,
     on_candidate: Callable[[CandidateRecord, Score], None] | None = None,
 ) -> Composition:
-    """Write ``candidates`` pieces a round until one reaches ``min_style`` or ``max_rounds`` are over.
+    """Write rounds of candidates until one reaches ``min_style`` or ``max_rounds`` are over, and choose one.
 
-    Chosen is, of those without a flaw (where all have one, of those that can be played): where some reach
-    ``min_style``, the best made of them (``quality``, in steps), and of those as well made the one with the highest
-    style probability; where none does, that of all.
-    A single candidate is the one of ``seed`` itself, so that the seed of any candidate gives that candidate.
-    ``should_stop`` is asked between the steps; when it says so, the best so far is returned.
-    ``on_candidate`` gets each candidate once it is classified.
-    Raises UsageError for an impossible request, ClassifierError if the classifier does not know the style,
-    MelodygenError if nothing playable was written.
+    Where candidates without a flaw reach ``min_style``, the one of the highest quality (in steps) is chosen,
+    and among equals the one with the highest style probability. Where none reaches it, the highest style
+    probability decides. Where all candidates have a flaw, one that can be played is chosen.
+
+    Args:
+        request: what to write.
+        generator: writes the candidates.
+        renderer: renders them for the classifier.
+        classifier: gives the style probability.
+        seed: seed of the loop. A single candidate has this seed itself, so the seed of any candidate gives
+            that candidate.
+        candidates: number of candidates in a round.
+        min_style: style probability that is good enough, 0-1.
+        max_rounds: largest number of rounds.
+        progress: called with the stage and the share of it that is done.
+        clock: the time in seconds, for ``Composition.seconds``.
+        should_stop: asked between the steps; if it is true, the best candidate so far is returned.
+        on_candidate: called with each candidate after it is classified.
+
+    Raises:
+        UsageError: the request or the loop is impossible.
+        ClassifierError: the classifier does not know the style.
+        MelodygenError: nothing playable was written.
     """
     check_request(request)
     check_loop(LoopOptions(None, candidates, min_style, max_rounds))
@@ -149,24 +177,25 @@ def compose(
             f"classifier {classifier.classifier_id} does not know {request.style!r}; "
             f"{nearest(request.style, classifier.labels)}"
         )
-    report = progress or _no_progress
-    stop = should_stop or _never
+    rounds = _Rounds(
+        request, generator, renderer, classifier, progress or _no_progress, should_stop or _never
+    )
     started = clock()
     written: list[_ScoredDraft] = []
     best: _ScoredDraft | None = None
     for number in range(1, max_rounds + 1):
-        if stop():
+        if rounds.should_stop():
             break
-        batch = _round(request, generator, renderer, classifier, seed, number, candidates, report, stop)
+        batch = rounds.write(candidate_seeds(seed, number, candidates), number)
         if on_candidate is not None:
             for scored in batch:
                 on_candidate(scored.record, scored.draft.score)
         written += batch
-        best = max(written, key=lambda h: h.rank(min_style), default=None)
+        best = max(written, key=lambda draft: draft.rank(min_style), default=None)
         if best is not None and not best.record.flaw and best.record.style_probability >= min_style:
             break
     if best is None or not best.record.playable or best.style_scores is None:
-        flaws = sorted({h.record.flaw for h in written}) or ["stopped before the first was written"]
+        flaws = sorted({draft.record.flaw for draft in written}) or ["stopped before the first was written"]
         raise MelodygenError(
             f"none of {len(written)} candidates can be played: {'; '.join(flaws)}; try another --seed or --model"
         )
@@ -176,7 +205,7 @@ def compose(
         score=best.draft.score,
         chosen=best.record,
         style_scores=best.style_scores,
-        candidates=tuple(h.record for h in written),
+        candidates=tuple(draft.record for draft in written),
         min_style=min_style,
         seconds=clock() - started,
         model_id=generator.model_id,
@@ -185,29 +214,34 @@ def compose(
 
 
 def candidate_seeds(seed: int, round_number: int, count: int) -> list[int]:
-    """Seeds of the candidates of one round; of several, the first ones do not depend on ``count``. The single candidate
-    of the first round has ``seed`` itself."""
+    """Return the seeds of the candidates of one round.
+
+    The first seeds do not depend on ``count``, except that a single candidate of the first round has ``seed``
+    itself.
+    """
     if count == 1 and round_number == 1:
         return [seed]
     return [int(s) for s in np.random.SeedSequence([seed, round_number]).generate_state(count)]
 
 
 def piece_seeds(seed: int, count: int) -> list[int]:
-    """Seeds for ``count`` different pieces; the first is ``seed``, so a batch begins with the single piece."""
+    """Return seeds for ``count`` different pieces; the first is ``seed``, so a batch begins with the single
+    piece.
+    """
     return [seed, *(int(s) for s in np.random.SeedSequence(seed).generate_state(count))][:count]
 
 
 def find_flaw(score: Score, request: Request) -> str:
-    """Why a piece cannot be offered whatever its style; empty if it can."""
+    """Return why a piece cannot be offered whatever its style; an empty string if it can."""
     if not score.num_notes:
         return "no notes"
     if "melody" in request.tracks:
         melody = score.track_by_role("melody")
         if melody is None or not len(melody):
             return "the melody is empty"
-        worn = _worn_bars(score, melody.notes)
-        if worn > MAX_WORN_BARS and request.given is None:
-            return f"the melody says one note for {worn} bars"
+        repeated = _repeated_pitch_bars(score, melody.notes)
+        if repeated > MAX_REPEATED_PITCH_BARS and request.given is None:
+            return f"the melody repeats one pitch for {repeated} bars"
     bars = np.asarray(score.bar_ticks())
     onsets = np.concatenate([track.notes["onset_tick"] for track in score.tracks])
     num_filled = len(np.unique(np.searchsorted(bars, onsets, side="right")))
@@ -218,9 +252,9 @@ def find_flaw(score: Score, request: Request) -> str:
 
 
 def find_gap(score: Score, request: Request) -> str:
-    """Which role that was asked for is missing, or silent for more than a phrase; empty if none is.
+    """Return which requested role is missing, or silent for more than a phrase; an empty string if none is.
 
-    Only what was to be written counts: not the roles that are given, and of a fill not the bars around it.
+    Only what was to be written counts: not the given roles, and of an infill not the bars around it.
     """
     bars = np.asarray(score.bar_ticks(max(score.end_tick, 1)))
     first, last = 0, max(len(bars) - 1, request.bars)
@@ -247,59 +281,65 @@ def find_gap(score: Score, request: Request) -> str:
     return ""
 
 
-def _worn_bars(score: Score, notes: NDArray[np.void]) -> int:
-    """Bars over which the longest run of one pitch begins its notes."""
+def _repeated_pitch_bars(score: Score, notes: NDArray[np.void]) -> int:
+    """Return over how many bars the longest run of one pitch goes."""
     turns = np.flatnonzero(np.diff(notes["pitch"]) != 0)
     first, last = np.concatenate(([0], turns + 1)), np.concatenate((turns, [len(notes) - 1]))
     bars = np.searchsorted(np.asarray(score.bar_ticks()), notes["onset_tick"], side="right")
     return int((bars[last] - bars[first]).max()) + 1
 
 
-def _round(
-    request: Request,
-    generator: Generator,
-    renderer: Renderer,
-    classifier: StyleClassifier,
-    seed: int,
-    number: int,
-    count: int,
-    report: ProgressCallback,
-    stop: Callable[[], bool],
-) -> list[_ScoredDraft]:
-    """Write one batch and classify it. Empty if stopped before anything was classified."""
-    seeds = candidate_seeds(seed, number, count)
-    again = "" if number == 1 else f" (round {number})"
-    drafts = generator.generate(request, seeds, lambda done: report(f"writing{again}", done))
-    if stop():
-        return []
-    drafts = [replace(draft, score=perform(draft.score, request, draft.seed)) for draft in drafts]
-    scored: list[StyleScores | None] = []
-    waiting: list[Audio | None] = []
-    for index, draft in enumerate(drafts):
-        waiting.append(_sound(draft.score, renderer))
-        report(f"listening{again}", (index + 1) / len(drafts))
-        last = index + 1 == len(drafts)
-        if last or sum(audio.samples.size for audio in waiting if audio is not None) > MAX_WAITING_SAMPLES:
-            scored += _classify(waiting, classifier)
-            waiting = []
-    written = []
-    for draft, scores in zip(drafts, scored, strict=True):
-        fatal = find_flaw(draft.score, request) or ("silent when rendered" if scores is None else "")
+@dataclass(frozen=True, eq=False)
+class _Rounds:
+    """Writes, renders and classifies rounds of candidates."""
+
+    request: Request
+    generator: Generator
+    renderer: Renderer
+    classifier: StyleClassifier
+    progress: ProgressCallback
+    should_stop: Callable[[], bool]
+
+    def write(self, seeds: Sequence[int], number: int) -> list[_ScoredDraft]:
+        """Return the candidates of one round; an empty list if stopped before they were classified."""
+        again = "" if number == 1 else f" (round {number})"
+        drafts = self.generator.generate(
+            self.request, seeds, lambda done: self.progress(f"writing{again}", done)
+        )
+        if self.should_stop():
+            return []
+        drafts = [replace(d, score=perform(d.score, self.request, d.seed)) for d in drafts]
+        scored: list[StyleScores | None] = []
+        waiting: list[Audio | None] = []
+        for index, draft in enumerate(drafts):
+            waiting.append(_render_draft(draft.score, self.renderer))
+            self.progress(f"classifying{again}", (index + 1) / len(drafts))
+            last = index + 1 == len(drafts)
+            # long recordings are classified in parts, so that they do not fill the memory
+            if (
+                last
+                or sum(audio.samples.size for audio in waiting if audio is not None) > MAX_WAITING_SAMPLES
+            ):
+                scored += _classify(waiting, self.classifier)
+                waiting = []
+        return [self._scored(d, scores, number) for d, scores in zip(drafts, scored, strict=True)]
+
+    def _scored(self, draft: Draft, scores: StyleScores | None, number: int) -> _ScoredDraft:
+        fatal = find_flaw(draft.score, self.request) or ("silent when rendered" if scores is None else "")
         record = CandidateRecord(
             seed=draft.seed,
             round=number,
-            style_probability=0.0 if scores is None else scores[request.style],
+            style_probability=0.0 if scores is None else scores[self.request.style],
             log_prob_per_token=draft.log_prob_per_token,
-            flaw=fatal or find_gap(draft.score, request),
+            flaw=fatal or find_gap(draft.score, self.request),
             quality=quality(draft.score),
             playable=not fatal,
         )
-        written.append(_ScoredDraft(draft, record, scores))
-    return written
+        return _ScoredDraft(draft, record, scores)
 
 
-def _sound(score: Score, renderer: Renderer) -> Audio | None:
-    """A quick render; None for silence, which no classifier should be asked about."""
+def _render_draft(score: Score, renderer: Renderer) -> Audio | None:
+    """Return a draft render, or None for silence, which no classifier should be asked about."""
     if not score.num_notes:
         return None
     audio = renderer.render(score, DRAFT_SAMPLE_RATE, quality="draft")
@@ -307,14 +347,14 @@ def _sound(score: Score, renderer: Renderer) -> Audio | None:
 
 
 def _classify(recordings: Sequence[Audio | None], classifier: StyleClassifier) -> list[StyleScores | None]:
-    """One opinion for each recording, None for silence."""
+    """Return the scores of each recording; None stays None."""
     audible = [audio for audio in recordings if audio is not None]
     opinions = iter(classifier.classify(audible) if audible else [])
     return [None if audio is None else next(opinions) for audio in recordings]
 
 
 def _no_progress(stage: str, done: float) -> None:
-    """Nobody watches."""
+    """Report to nobody."""
 
 
 def _never() -> bool:

@@ -1,7 +1,9 @@
-"""New notes put into a user's piece: what is given stays to the tick, whatever grid the notes were written on.
+"""Merging new notes into a user's piece: what is given stays to the tick, whatever grid the notes were
+written on.
 
-The net writes on a grid of whole bars. ``BarLines`` brings a grid position back to the piece's own ticks, where a bar
-may be shorter than its meter (a pickup, a bar that a meter change cuts short) and tempo and meter change as they like.
+The net writes on a grid of whole bars. ``BarLines`` converts a grid position to the piece's own ticks, where
+a bar may be shorter than its meter (a pickup, or a bar that a meter change cuts short), and where tempo and
+meter may change.
 """
 
 from __future__ import annotations
@@ -30,8 +32,13 @@ MIN_QPM, MAX_QPM = CONTROLS["qpm"].low, CONTROLS["qpm"].high
 
 @dataclass(frozen=True)
 class BarLines:
-    """Where grid bars lie in a piece. ``starts`` are positions of the grid, ``ticks`` those of the piece: one more than
-    there are bars."""
+    """Where grid bars lie in a piece.
+
+    Attributes:
+        starts: grid position of each bar line, one more than there are bars.
+        ticks: tick of each bar line in the piece.
+        ticks_per_quarter: resolution of the piece.
+    """
 
     starts: tuple[int, ...]
     ticks: tuple[int, ...]
@@ -39,7 +46,9 @@ class BarLines:
 
     @classmethod
     def of(cls, score: Score, bars: Sequence[GridBar]) -> BarLines:
-        """Of a score whose meters are those of the grid; bars behind its end follow in the last meter."""
+        """Return the bar lines of a score whose meters are those of the grid; bars behind its end follow in
+        the last meter.
+        """
         unit = score.ticks_per_quarter / POSITIONS_PER_QUARTER
         ticks = score.bar_ticks(max(score.end_tick, 1))
         for bar in bars[len(ticks) - 1 :]:
@@ -48,13 +57,15 @@ class BarLines:
         return cls(tuple(starts), tuple(ticks[: len(bars) + 1]), score.ticks_per_quarter)
 
     def tick(self, position: int) -> int:
-        """The tick of a grid position; what lies behind the end of a short bar falls on its end."""
+        """Return the tick of a grid position; a position behind the end of a short bar falls on its end."""
         bar = min(bisect_right(self.starts, position), len(self.starts) - 1) - 1
         into = (position - self.starts[bar]) * self.ticks_per_quarter / POSITIONS_PER_QUARTER
         return min(self.ticks[bar] + round(into), self.ticks[bar + 1])
 
     def bars_of(self, first_tick: int, end_tick: int) -> tuple[int, int]:
-        """(first, count) of the grid bars that hold the ticks from ``first_tick`` up to ``end_tick``."""
+        """Return (first, count) of the grid bars that hold the ticks from ``first_tick`` up to
+        ``end_tick``.
+        """
         first = max(0, bisect_right(self.ticks, first_tick) - 1)
         last = max(first + 1, int(np.searchsorted(self.ticks, end_tick, side="left")))
         return first, min(last, len(self.ticks) - 1) - first
@@ -63,7 +74,10 @@ class BarLines:
 def written_rows(
     piece: Piece, lines: BarLines, role: str, bars: range, end_tick: int
 ) -> list[tuple[int, int, int, int]]:
-    """Notes of a role in these bars as rows in ticks, none beginning behind its bar or ending behind ``end_tick``."""
+    """Return the notes of a role in these bars as rows in ticks.
+
+    No note begins behind its bar or ends behind ``end_tick``.
+    """
     rows = []
     for index in bars:
         start = lines.starts[index]
@@ -81,7 +95,7 @@ def written_rows(
 
 
 def main_track(score: Score, role: str) -> int | None:
-    """Index of the track of a role that has most notes."""
+    """Return the index of the track of a role that has most notes, or None."""
     own = [i for i, track in enumerate(score.tracks) if track.role == role]
     return max(own, key=lambda i: len(score.tracks[i]), default=None)
 
@@ -95,11 +109,20 @@ def merge(
     bars: range,
     span: tuple[int, int] | None = None,
 ) -> Score:
-    """``given`` with the notes of ``roles`` that ``piece`` holds in ``bars``; all else stays as it is, track for track.
+    """Return ``given`` with the notes of ``roles`` that ``piece`` holds in ``bars``; everything else stays,
+    track for track.
 
-    Notes that these roles had (with ``span``: that begin in its ticks) give way. The new ones go into the track of
-    their role that has most notes; a role that has none gets a track behind the others, with its program from
-    ``programs``.
+    The old notes of these roles (with ``span``: those that begin in it) are removed. The new ones go into the
+    role's track with most notes; a role without a track gets a new one behind the others.
+
+    Args:
+        given: the user's piece.
+        piece: the written piece on the grid.
+        lines: bar lines of both.
+        roles: roles that were written.
+        programs: General MIDI program of a new track, by role.
+        bars: the bars that were written.
+        span: ticks of an infill, or None.
     """
     first_tick, end_tick = span or (0, max(lines.ticks[-1], given.end_tick))
     tracks = list(given.tracks)
@@ -118,8 +141,10 @@ def merge(
 
 
 def _clear_of(kept: list[Note], rows: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
-    """New notes that do not run into kept ones of the same pitch: one that would begin inside such a note is left out,
-    one that would reach the next ends there."""
+    """Return the new notes that do not run into kept ones of the same pitch.
+
+    A note that would begin inside such a note is left out; one that would reach the next ends there.
+    """
     by_pitch: dict[int, list[Note]] = {}
     for note in kept:
         by_pitch.setdefault(note.pitch, []).append(note)
@@ -136,10 +161,16 @@ def _clear_of(kept: list[Note], rows: list[tuple[int, int, int, int]]) -> list[t
 def with_harmony(
     merged: Score, piece: Piece, lines: BarLines, span: tuple[int, int] | None, qpm: float | None, asked: bool
 ) -> Score:
-    """Chords, key and tempo of a merged score: the given piece's own where it has them, else those of ``piece``.
+    """Return the merged score with chords, key and tempo: the given piece's own where it has them, else those
+    of ``piece``.
 
-    ``asked``  the chords were asked for: they stand instead of the piece's own.
-    ``qpm``  stands instead of a single tempo, unless that lies beyond what can be asked for.
+    Args:
+        merged: the given piece with the new notes.
+        piece: the written piece on the grid.
+        lines: bar lines of both.
+        span: ticks of an infill, or None.
+        qpm: replaces a single tempo, unless that tempo is outside the range of requests.
+        asked: the chords were requested, and replace the piece's own.
     """
     found = [
         Chord(
@@ -163,7 +194,7 @@ def with_harmony(
 
 
 def describe_changes(given: Score, roles: Sequence[str], span: tuple[int, int] | None) -> list[str]:
-    """What of the given piece will give way to new notes, a sentence for each role; none where nothing does."""
+    """Return a sentence for each role of the given piece whose notes will be replaced."""
     said = []
     for role in roles:
         own = [t for t in given.tracks if t.role == role and len(t)]

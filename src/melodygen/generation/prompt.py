@@ -1,4 +1,4 @@
-"""A request in tokens: header, context, forced tokens, and how to read what was written."""
+"""A request as tokens: header, context and forced tokens; and the Score of what was written."""
 
 from __future__ import annotations
 
@@ -53,16 +53,30 @@ from melodygen.tokens.vocabulary import (
 TOKEN_STREAM, KEY_STREAM, BIAS_STREAM = 20, 21, 22
 """Random streams of a seed: which tokens are drawn, which key where none is asked for, which phrases return."""
 PROMPT_SHARE = 0.46
-"""How much of the net's context a prompt, or what surrounds a gap, may take."""
+"""Largest share of the net's context that a prompt, or the music around a gap, may take."""
 USUAL_SIGNATURES = (0, 5, 10, 3, 7, 2, 9, 8, 4)
-"""Major tonics whose key signature (up to four sharps or flats) a key is drawn with when none is asked for."""
+"""Major tonics whose key signatures (up to four sharps or flats) are drawn when no key is requested."""
 USUAL_MODE_SHARE = 0.8
+"""Share of drafts in the style's usual mode, where no key is requested."""
 BARS_BEHIND = 8
-"""What the net is told is still to come where the music goes on."""
+"""Number of bars that the countdown adds where the music goes on."""
 
 
 class TokenPlan:
-    """What all drafts of a request share. Raises UsageError for what tokens cannot say."""
+    """What all drafts of a request share.
+
+    Args:
+        request: what to write.
+        style: defaults of its style.
+        slot: slot of the style in the model.
+        density: density levels at evenly spaced quantiles, by style.
+        capacity: the net's context, in tokens.
+        logit_bias: bias of the style.
+        again: the model knows ``again`` tokens.
+
+    Raises:
+        UsageError: tokens cannot say what is requested.
+    """
 
     def __init__(
         self, request: Request, style: Style, slot: int, density: Mapping[str, Sequence[float]], capacity: int,
@@ -86,32 +100,7 @@ class TokenPlan:
         if self._fill is not None and request.given is None:
             raise UsageError("fill needs the piece whose bars are written anew (given)")
         if request.given is not None:
-            self._own = _with_roles(request.given)
-            mended = mend_meters(self._own)
-            self._given = _grid(mended, "the given piece", dominant_qpm(mended))
-            for role in self._given.roles:
-                main = main_track(self._own, role)
-                if main is not None and role != "drums":
-                    self.programs[role] = self._own.tracks[main].program
-            kept = set(request.given_roles)
-            if self._fill is not None:
-                self._span = _fill_span(self._own, self._fill)
-                self._given = _padded(self._given, len(mended.bar_ticks()) - 1)
-                self._lines = BarLines.of(mended, self._given.bars)
-                self._fill = self._lines.bars_of(*self._span)
-                self._given = _padded(self._given, sum(self._fill))
-                self.num_bars = self._fill[1]
-                tracks = [r for r in GRID_ROLES if r in self._given.roles]
-            else:
-                kept = kept or set(self._given.roles)
-                self._given = _padded(self._given, request.bars)
-                self.num_bars = len(self._given.bars)
-                self._lines = BarLines.of(mended, self._given.bars)
-                tracks = [r for r in GRID_ROLES if r in kept] + [t for t in tracks if t not in kept]
-            absent = sorted(kept - set(self._given.roles))
-            if absent:
-                there_are = ", ".join(self._given.roles)
-                raise UsageError(f"the given piece has no {absent[0]} that can be kept; it has {there_are}")
+            tracks, kept = self._take_given(request, request.given)
         if request.prompt is not None:
             prompt = mend_meters(_with_roles(request.prompt, split=True))
             self._prompt = _grid(prompt, "the prompt", prompt.tempos[-1].qpm)
@@ -145,6 +134,37 @@ class TokenPlan:
         self._context, self._first_left, self._stop_at = self._build_context()
         self._forced = self._build_forced(chords)
 
+    def _take_given(self, request: Request, given: Score) -> tuple[list[str], set[str]]:
+        """Put the given piece on the grid, and return the roles of the piece to write and the roles that are kept."""
+        self._own = _with_roles(given)
+        mended = mend_meters(self._own)
+        self._given = _grid(mended, "the given piece", dominant_qpm(mended))
+        for role in self._given.roles:
+            main = main_track(self._own, role)
+            if main is not None and role != "drums":
+                self.programs[role] = self._own.tracks[main].program
+        kept = set(request.given_roles)
+        tracks = list(request.tracks)
+        if self._fill is not None:
+            self._span = _fill_span(self._own, self._fill)
+            self._given = _padded(self._given, len(mended.bar_ticks()) - 1)
+            self._lines = BarLines.of(mended, self._given.bars)
+            self._fill = self._lines.bars_of(*self._span)
+            self._given = _padded(self._given, sum(self._fill))
+            self.num_bars = self._fill[1]
+            tracks = [r for r in GRID_ROLES if r in self._given.roles]
+        else:
+            kept = kept or set(self._given.roles)
+            self._given = _padded(self._given, request.bars)
+            self.num_bars = len(self._given.bars)
+            self._lines = BarLines.of(mended, self._given.bars)
+            tracks = [r for r in GRID_ROLES if r in kept] + [t for t in tracks if t not in kept]
+        absent = sorted(kept - set(self._given.roles))
+        if absent:
+            there_are = ", ".join(self._given.roles)
+            raise UsageError(f"the given piece has no {absent[0]} that can be kept; it has {there_are}")
+        return tracks, kept
+
     @staticmethod
     def _has_chords(piece: Piece | None) -> bool:
         return piece is not None and any(b.chords for b in piece.bars)
@@ -159,7 +179,7 @@ class TokenPlan:
         return int(np.clip(round(float(np.interp(at, range(len(table)), table))), 0, DENSITIES - 1))
 
     def _given_chords(self, request: Request) -> list[tuple[tuple[int, int, int], ...]] | None:
-        """Chord changes for each bar to write; the line begins again when it is shorter."""
+        """Return the chord changes of each bar to write; the chord line begins again when it is shorter."""
         if not request.chords:
             return None
         bars: list[tuple[tuple[int, int, int], ...]] = []
@@ -180,7 +200,9 @@ class TokenPlan:
         return bars
 
     def _meters_to_write(self, meter: tuple[int, int]) -> list[tuple[int, int]]:
-        """The meter of each bar to write: the given piece's, else the one asked for, else as the prompt ends."""
+        """Return the meter of each bar to write: the given piece's, else the requested one, else the prompt's
+        last.
+        """
         if self._given is not None:
             first = self._fill[0] if self._fill is not None else 0
             return [b.meter for b in self._given.bars[first : first + self.num_bars]]
@@ -196,7 +218,7 @@ class TokenPlan:
         return self._prompt.bars[-1].meter if self._prompt is not None else self.header.meter
 
     def _build_context(self) -> tuple[list[int], int, int]:
-        """(context tokens, bars left at the first bar to write, bars left at which to stop)."""
+        """Return context tokens, bars left at the first bar to write, and bars left at which to stop."""
         room = PROMPT_SHARE * self._capacity
         meter = self.header.meter
         returns = Returns() if self.limits.again else None
@@ -245,7 +267,9 @@ class TokenPlan:
         return seen
 
     def _build_forced(self, chords: list[tuple[tuple[int, int, int], ...]] | None) -> list[list[int]]:
-        """For each bar to write what follows its bar token: the meter where it changes, and the kept roles."""
+        """Return for each bar to write the tokens after its bar token: the meter where it changes, and the
+        kept roles.
+        """
         forced: list[list[int]] = []
         first = self._fill[0] if self._fill is not None else 0
         before = self._meter_before
@@ -268,7 +292,9 @@ class TokenPlan:
 
     @property
     def _final_key(self) -> tuple[int, str] | None:
-        """The key a piece comes home to where none is said: the last chord asked for, else that of the given music."""
+        """The key in which a piece ends where none is requested: the last requested chord, else that of the
+        given music.
+        """
         for label in reversed(self.request.chords[-1] if self.request.chords else ()):
             parsed = parse_chord(label)
             if parsed is not None:
@@ -277,8 +303,11 @@ class TokenPlan:
         return None if source is None else source.key
 
     def _header_for(self, seed: int) -> Header:
-        """The header of one draft. Where no key is asked for or implied, one is drawn: a piece that knows its key
-        keeps to it and comes home."""
+        """Return the header of one draft.
+
+        Where no key is requested or implied, one is drawn: a piece with a key in its header keeps to it and
+        ends in it.
+        """
         implied = self._given is not None or self._prompt is not None or self.request.chords is not None
         if self.request.key is not None or implied or not set(self.header.roles) - {"drums"}:
             return self.header
@@ -296,6 +325,7 @@ class TokenPlan:
         return LogitBias(self._logit_bias, header.key or self._final_key, self._ends_piece, rng)
 
     def stream(self, seed: int) -> PieceStream:
+        """Return the stream of the draft with this seed."""
         header = self._header_for(seed)
         grammar = Grammar(header, self._first_left, self.limits)
         grammar.meter = self._meter_before
@@ -313,7 +343,7 @@ class TokenPlan:
         )
 
     def score(self, stream: PieceStream) -> Score:
-        """The finished draft: only the new bars, or the given piece with its gap filled."""
+        """Return the finished draft: the new bars, or the given piece with the new notes merged in."""
         head = encode_header(replace(self.header, meter=self._meter_before))
         written = decode([*head, *(t for bar in stream.bars for t in bar)]).bars
         bars, new = written, range(len(written))
@@ -340,14 +370,16 @@ class TokenPlan:
 
 
 def _with_roles(score: Score, split: bool = False) -> Score:
-    """A user's score with roles; where it names some, they are those. A given track is never split."""
+    """Return a user's score with roles. Roles that it names are kept, and a given track is never split."""
     pitched = [t for t in score.tracks if not t.is_drum and len(t)]
     named = {t.role for t in pitched} - {"other"}
     return score if named or not pitched else assign_roles(score, split=split)
 
 
 def _grid(score: Score, what: str, qpm: float) -> Piece:
-    """A user's score on the grid; chords estimated where it has none."""
+    """Return a user's score on the grid, with estimated chords where it has none. Raises UsageError with the
+    reason.
+    """
     try:
         return replace(harmonise(score_to_piece(score)), qpm=qpm)
     except MelodygenError as error:
@@ -355,7 +387,9 @@ def _grid(score: Score, what: str, qpm: float) -> Piece:
 
 
 def _fill_span(score: Score, fill: tuple[int, int]) -> tuple[int, int]:
-    """The ticks of the bars to fill, as the piece itself counts bars. Raises UsageError for bars it has not."""
+    """Return the ticks of the bars to fill, in the piece's own count. Raises UsageError for bars that do not
+    exist.
+    """
     first, count = fill
     bars = score.bar_ticks()
     if first < 0 or count < 1 or first + count > len(bars) - 1:
@@ -366,7 +400,7 @@ def _fill_span(score: Score, fill: tuple[int, int]) -> tuple[int, int]:
 
 
 def _padded(piece: Piece, bars: int) -> Piece:
-    """At least ``bars`` bars: silent ones follow in the last meter."""
+    """Return the piece with at least ``bars`` bars: silent ones follow in the last meter."""
     silent = GridBar(piece.bars[-1].meter)
     return replace(piece, bars=(*piece.bars, *[silent] * (bars - len(piece.bars))))
 
@@ -374,8 +408,15 @@ def _padded(piece: Piece, bars: int) -> Piece:
 def finish(
     bars: Sequence[GridBar], single: frozenset[str], new: range, kept: frozenset[str], ring: bool = False
 ) -> tuple[GridBar, ...]:
-    """Written notes (bars ``new``, roles not ``kept``) end with the piece; those of a single-line voice end where its
-    next begins. ``ring``: the last notes of each role, where they are struck in the last bar, sound to its end."""
+    """Return the bars with notes shortened where they must end.
+
+    Args:
+        bars: all bars of the piece.
+        single: roles that play one note at a time; their notes end where the next one begins.
+        new: the bars that were written.
+        kept: roles that were given and stay as they are.
+        ring: the last notes of each role, if struck in the last bar, sound to its end.
+    """
     starts = np.cumsum([0, *(b.num_positions for b in bars)]).tolist()
     end = starts[-1]
     result = list(bars)

@@ -25,12 +25,15 @@ from melodygen.music.units import bar_quarters
 NOTE_DTYPE = np.dtype([("onset_tick", "<i8"), ("duration_ticks", "<i8"), ("pitch", "u1"), ("velocity", "u1")])
 ROLES = ("melody", "chords", "bass", "drums", "other")
 MAX_TICK = 2**40
-"""A guard against memory bombs; at 480 ticks a quarter this is still thousands of years."""
+"""Largest tick, so that no file can ask for endless memory; at 480 ticks a quarter this is thousands of
+years.
+"""
 MAX_BARS = 100_000
+"""Largest number of bars of a score."""
 
 
 class Note(NamedTuple):
-    """A view of one row of ``Track.notes``."""
+    """One note, a view of a row of ``Track.notes``."""
 
     onset_tick: int
     duration_ticks: int
@@ -39,11 +42,14 @@ class Note(NamedTuple):
 
     @property
     def offset_tick(self) -> int:
+        """Tick at which the note ends."""
         return self.onset_tick + self.duration_ticks
 
 
 @dataclass(frozen=True)
 class Tempo:
+    """A tempo from ``tick`` on, in quarters per minute. Raises ScoreError outside 0 to 100000 qpm."""
+
     tick: int
     qpm: float
 
@@ -54,6 +60,10 @@ class Tempo:
 
 @dataclass(frozen=True)
 class TimeSignature:
+    """A meter from ``tick`` on. Raises ScoreError for a numerator outside 1-255 or another denominator than
+    1, 2 … 64.
+    """
+
     tick: int
     numerator: int
     denominator: int
@@ -69,6 +79,7 @@ class TimeSignature:
 
     @property
     def bar_quarters(self) -> float:
+        """Length of a bar in quarters."""
         return bar_quarters(self.numerator, self.denominator)
 
 
@@ -100,7 +111,14 @@ class Chord:
 
 
 def note_array(rows: Iterable[tuple[int, int, int, int]] | NDArray[np.void]) -> NDArray[np.void]:
-    """Sorted, checked, read-only notes from rows of (onset_tick, duration_ticks, pitch, velocity)."""
+    """Return sorted, checked, read-only notes.
+
+    Args:
+        rows: (onset_tick, duration_ticks, pitch, velocity) of each note, or an array of ``NOTE_DTYPE``.
+
+    Raises:
+        ScoreError: a value is out of range.
+    """
     if isinstance(rows, np.ndarray) and rows.dtype == NOTE_DTYPE:
         notes = rows.copy()
     else:
@@ -192,12 +210,15 @@ class Track:
 
     @property
     def end_tick(self) -> int:
+        """Tick at which the last note ends; 0 without notes."""
         if not len(self.notes):
             return 0
         return int((self.notes["onset_tick"] + self.notes["duration_ticks"]).max())
 
     def transposed(self, semitones: int) -> Track:
-        """Every pitch moved by ``semitones``; drums stay. A pitch that leaves 0-127 is an error."""
+        """Return the track moved by ``semitones``; drums stay. Raises ScoreError where a pitch would leave
+        0-127.
+        """
         if self.is_drum or semitones == 0:
             return self
         moved = self.notes.copy()
@@ -240,20 +261,21 @@ class Score:
 
     @property
     def qpm(self) -> float:
-        """The tempo at the start."""
+        """Tempo at the start, in quarters per minute."""
         return self.tempos[0].qpm
 
     @property
     def end_tick(self) -> int:
-        """Where the last note ends."""
+        """Tick at which the last note ends; 0 without notes."""
         return max((t.end_tick for t in self.tracks), default=0)
 
     @property
     def num_notes(self) -> int:
+        """Number of notes in all tracks."""
         return sum(len(t) for t in self.tracks)
 
     def tick_to_seconds(self, tick: int) -> float:
-        """Seconds from the start, through all tempo changes."""
+        """Return the time of a tick in seconds from the start, through all tempo changes."""
         seconds = 0.0
         for i, tempo in enumerate(self.tempos):
             until = self.tempos[i + 1].tick if i + 1 < len(self.tempos) else None
@@ -267,17 +289,23 @@ class Score:
 
     @property
     def duration_seconds(self) -> float:
+        """Time of the end of the last note, in seconds."""
         return self.tick_to_seconds(self.end_tick)
 
     def time_signature_at(self, tick: int) -> TimeSignature:
+        """Return the meter in force at a tick."""
         ticks = [t.tick for t in self.time_signatures]
         return self.time_signatures[max(0, bisect_right(ticks, tick) - 1)]
 
     def bar_ticks(self, end_tick: int | None = None) -> list[int]:
-        """Onset tick of every bar up to ``end_tick`` (default: the last note's end), the closing bar line
-        included. A meter change inside a bar starts a new bar there, as notation programs do.
+        """Return the tick of every bar line up to ``end_tick`` (default: the last note's end), the closing
+        one included.
 
-        Raises ScoreError for more than ``MAX_BARS`` bars: one stray note far away must not fill the memory.
+        A meter change inside a bar starts a new bar there, as notation programs do.
+
+        Raises:
+            ScoreError: there are more than ``MAX_BARS`` bars, because one stray note must not fill the
+                memory.
         """
         end = self.end_tick if end_tick is None else end_tick
         bars, tick = [0], 0
@@ -298,10 +326,11 @@ class Score:
         return bars
 
     def track_by_role(self, role: str) -> Track | None:
+        """Return the first track of a role, or None."""
         return next((t for t in self.tracks if t.role == role), None)
 
     def transposed(self, semitones: int) -> Score:
-        """All pitched tracks, chords and keys moved by ``semitones``."""
+        """Return the score with all pitched tracks, chords and keys moved by ``semitones``."""
         from melodygen.music.harmony import transpose_label
 
         return replace(
