@@ -61,8 +61,9 @@ def integrated_loudness(samples: NDArray[np.float32], sample_rate: int) -> float
         if whole >= 4
         else np.array([hops.sum() / samples.shape[1]])
     )
+    # the absolute gate; blocks of 0.4 s overlap by three quarters
     blocks = blocks[blocks > 10 ** ((SILENCE_LUFS + 0.691) / 10)]
     if not len(blocks):
         return float("-inf")
-    blocks = blocks[blocks > 0.1 * blocks.mean()]
+    blocks = blocks[blocks > 0.1 * blocks.mean()]  # the relative gate, 10 LU below the mean
     return float(-0.691 + 10 * np.log10(blocks.mean()))

@@ -160,6 +160,7 @@ def choose(
     scaled = plain if bias is None else plain + bias[tokens]
     if options.temperature != 1.0:
         scaled = scaled / options.temperature
+    # a stable order: equal logits draw the same token on every machine
     order = (-scaled).argsort(kind="stable")
     weights = np.exp(scaled[order] - scaled[order[0]])
     total = weights.cumsum()
@@ -217,7 +218,7 @@ def write(
                     if group is None:
                         return
                     _write_group(net, group, options, capacity, report, stop)
-        except BaseException as error:
+        except BaseException as error:  # handed to the thread that called write
             failures.append(error)
             stop.set()
 

@@ -228,7 +228,7 @@ class ClockFollower:
         self._last = now
         if self._join_at is not None and self._ticks + 1 >= self._join_at:
             self._armed = True
-        if self._armed:
+        if self._armed:  # this tick is the position that Start, Continue or the pointer announced
             self._armed, self.is_running, self._join_at = False, True, None
             self.epoch, self.epoch_time = self.epoch + 1, now
             if self.is_lost or gap is None or gap > LOST_SECONDS:

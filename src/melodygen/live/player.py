@@ -110,7 +110,7 @@ class Player:
                 break
             if until - now > SPIN_SECONDS:
                 self._wait(until - now - SPIN_SECONDS)
-            else:
+            else:  # a sleep may end late, a spin does not
                 while self._now() < until:
                     pass
         for _, key in self._sounding.ended_by(self._now()):  # nobody ended it
@@ -187,7 +187,7 @@ class Player:
                 self._dropped += 1
                 return
             key = (message[0] & 0x0F, message[1])
-            if self._sounding.stop(key):
+            if self._sounding.stop(key):  # many instruments keep the first of two equal notes for ever
                 self._output.send(note_off(key))
             # noted before it is sent: whatever happens next, its note-off will be sent
             self._sounding.start(key, now + self._max_note)

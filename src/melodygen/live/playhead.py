@@ -113,6 +113,7 @@ class Playhead:
         if stop <= first:
             return
         per_quarter = transport.samples_per_quarter(self._sample_rate)
+        # positions closer than this are the same: a host computes them in floating point
         grain = SAMPLE_TOLERANCE / per_quarter
         position = transport.position_quarters
         near = 2.0 / per_quarter

@@ -288,6 +288,7 @@ class Session:
             return
         least, most = (q / 60.0 * BLOCK_SECONDS for q in (MIN_QPM, MAX_QPM))
         step = self._clock.position(end + self._latency) - self._position
+        # a clock that is corrected may stand still or run back for a moment; the music does neither
         step = min(max(step, least), most)
         self._qpm = min(max(step / BLOCK_SECONDS * 60.0, MIN_QPM), MAX_QPM)
         first = self._position

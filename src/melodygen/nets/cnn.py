@@ -55,7 +55,7 @@ class Context(nn.Module):
         super().__init__()
         self.convolution = nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation, bias=False)
         self.norm = nn.BatchNorm1d(channels)
-        nn.init.zeros_(self.norm.weight)
+        nn.init.zeros_(self.norm.weight)  # so a trained net can get context without changing at first
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the block for x (B, C, T)."""
@@ -109,7 +109,7 @@ class StyleCnn(nn.Module):
             Residual(widths[1], widths[2], (2, 1)),
             Residual(widths[2], widths[3], (2, 2)),
         )
-        bands = -(-num_bands // 16)
+        bands = -(-num_bands // 16)  # what four strides of 2 leave of the bands
         self.temporal = nn.Conv1d(widths[3] * bands, hidden, 3, padding=1, bias=False)
         self.temporal_norm = nn.BatchNorm1d(hidden)
         self.context = nn.Sequential(*(Context(hidden, 2 ** (i + 1)) for i in range(context)))

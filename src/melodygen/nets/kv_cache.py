@@ -117,7 +117,7 @@ class PlainCache(Cache):
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Store keys and values and return what each query finds; see ``Cache.attend``."""
-        if query.shape[1] > 1:
+        if query.shape[1] > 1:  # a prompt: nothing earlier to look at
             return super().attend(layer, query, keys, values)
         batch, _, heads, head = query.shape
         all_keys, all_values = self._keys[layer], self._values[layer]

@@ -30,6 +30,7 @@ class Steps:
 
     @property
     def is_constant(self) -> bool:
+        """Whether the value never changes."""
         return len(self.at) == 1
 
     def between(self, first: int, stop: int) -> Floats:

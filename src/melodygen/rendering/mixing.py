@@ -234,11 +234,12 @@ def _part(bank: VoiceBank, score: Score, track: Track, sample_rate: int) -> _Par
         longest: dict[Hashable, int] = {}
         for layer, held in zip(layers, notes.held.tolist(), strict=True):
             longest[layer] = max(longest.get(layer, 0), held)
+        # each distinct sound is made once, as long as its longest note needs it
         made = {layer: bank.voice(layer, held) for layer, held in longest.items()}
         voices = [made[layer] for layer in layers]
     stop = np.full(len(notes), -1, dtype=np.int64)
     groups = [bank.choke_group(layer) for layer in layers]
-    following: dict[int, int] = {}
+    following: dict[int, int] = {}  # from the end: the onset of the next note of each choke group
     for i in range(len(notes) - 1, -1, -1):
         if groups[i]:
             onset = int(notes.onset[i])
@@ -282,6 +283,7 @@ def _level(part: _Part, least: int) -> float:
     if not len(held):
         return 0.0
     end = np.maximum.accumulate(part.notes.onset + held)
+    # time in which at least one note is held: overlaps count once
     busy = np.maximum(end - np.maximum(part.notes.onset, np.concatenate(([0], end[:-1]))), 0).sum()
     return float(np.sqrt(energy / max(int(busy), 1)))
 

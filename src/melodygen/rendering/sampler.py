@@ -84,6 +84,7 @@ def _lowpass(
     """
     q = 10 ** ((q_centibels / 10.0 - 3.01) / 20.0)
     omega = 2 * np.pi * min(max(fc_hz, 5.0), 0.45 * rate) / rate
+    # a biquad after the Audio EQ Cookbook (Bristow-Johnson), with the gain that FluidSynth gives it
     alpha, cosine = np.sin(omega) / (2 * max(q, 0.1)), np.cos(omega)
     gain = 1.0 / np.sqrt(q) if q > 1 else 1.0
     b = np.array([(1 - cosine) / 2, 1 - cosine, (1 - cosine) / 2]) * gain
@@ -351,6 +352,7 @@ class SoundFontBank:
         state, position, block = np.zeros(2), 0, 0
         pieces = []
         while position < len(sound):
+            # the filter stays as it is until its cutoff has moved by 5 cents, which is not audible
             ahead = np.flatnonzero(np.abs(cents[block:] - cents[block]) > 5.0)
             run = int(ahead[0]) if len(ahead) else len(cents)
             b, a = _lowpass(8.176 * 2 ** (cents[block] / 1200.0), q, self._rate)

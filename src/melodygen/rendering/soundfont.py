@@ -234,7 +234,7 @@ class SoundFont:
                 for oper, amount in local.items():
                     if oper < NUM_GENERATORS:
                         gens[oper] = amount
-                gens += offsets
+                gens += offsets  # generators of the preset are relative to those of the instrument
                 ranges = []
                 for oper in (Gen.KEY_RANGE, Gen.VELOCITY_RANGE):
                     (a, b), (c, d) = _range(local, oper), _range(preset, oper)

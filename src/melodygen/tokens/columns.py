@@ -160,6 +160,7 @@ def quantise(score: Score, max_bars: int | None = None) -> Columns:
     columns = Columns(meters, bar, role, at, band, duration, pitch, chords, score.qpm)
     signature = score.key_signatures[0] if score.key_signatures else None
     key = columns.estimated_key() if signature is None else (signature.tonic, signature.mode)
+    # the table is frozen, but its own pitch classes are needed to estimate its key
     object.__setattr__(columns, "key", key)
     return columns
 
@@ -194,6 +195,8 @@ def _canonical(bar: Ints, role: Ints, at: Ints, band: Ints, duration: Ints, pitc
     """
     onset = (bar * _ROLES + role) * 128 + at
     more = np.where(role == DRUM_ROLE, band, duration)
+    # one integer for each note, so that a single sort orders by onset, then pitch, then the longer (louder) note first;
+    # durations and velocity bands have fewer than 64 values
     order = np.argsort(((onset * 128 + pitch) << 6) | (63 - more), kind="stable")
     order = order[_firsts(onset[order], pitch[order])]
     onset = onset[order]
@@ -225,6 +228,7 @@ def _ended(notes: tuple[Ints, ...], meters: Ints) -> tuple[tuple[Ints, ...], Int
     drums = role == DRUM_ROLE
     duration = np.where(drums, 0, np.minimum(duration, longest))
     last = int((onset + np.where(drums, 1, _DURATIONS[duration])).max(initial=0))
+    # the sort keys of a note fit into one integer: fewer than 128 positions, 64 durations and 128 pitches
     order = np.argsort((((bar * _ROLES + role) * 128 + at) * 64 + duration) * 128 + pitch, kind="stable")
     ordered = tuple(x[order] for x in (bar, role, at, band, duration, pitch))
     return ordered, meters[: int(np.searchsorted(starts, last))]
