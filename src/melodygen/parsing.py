@@ -38,11 +38,17 @@ def parse_key(text: str) -> tuple[int, str]:
 
 def parse_tracks(text: str) -> tuple[str, ...]:
     """``melody,bass`` -> (``melody``, ``bass``): each role once."""
+    from melodygen.music.instruments import program_of_name
     from melodygen.music.score import ROLES
 
     roles = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     for role in roles:
         if role not in ROLES:
+            if program_of_name(role) is not None:
+                raise UsageError(
+                    f"track {role!r} is an instrument; tracks are named by role: {', '.join(ROLES)}. "
+                    "The style chooses the instruments: see 'melodygen styles'"
+                )
             raise UsageError(f"track {role!r} is not a role; {nearest(role, ROLES)}")
     if not roles or len(set(roles)) != len(roles):
         raise UsageError(f"tracks {text!r}: name at least one role, each once: {', '.join(ROLES)}")

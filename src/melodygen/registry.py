@@ -31,7 +31,7 @@ KINDS = ("generators", "renderers", "classifiers", "styles")
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error message: what was perhaps meant, and what is known."""
     listed = sorted(known)
-    close = difflib.get_close_matches(name.lower(), listed, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name.lower(), listed, n=1, cutoff=0.65)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(listed) or 'none'}"
 

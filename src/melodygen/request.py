@@ -36,7 +36,7 @@ _EXAMPLES = {
     "meter": "a meter like 4/4, 3/4 or 6/8",
     "chords": "chords like 'Dm7 G7 | Cmaj7'",
     "fill": "FIRST:COUNT with bars counted from 1, like 5:4",
-    "score": "a MIDI file",
+    "score": "a MIDI, MusicXML or ABC file",
 }
 
 
@@ -205,11 +205,11 @@ class Request:
     ``tracks``   roles in the order they are written in each bar; ``given`` roles come first.
     ``chords``   one list of Harte labels a bar, evenly spread over the bar.
     ``density``  0.0 (sparse) to 1.0 (dense), relative to the style.
-    ``prompt``   bars to go on from: a Score whose bars stand before the new ones.
-    ``given``    a Score whose roles are kept and written around (accompaniment, melody over a bass).
-    ``fill``     (first, count): which bars of ``given`` to write anew, from 0; the rest is context.
+    ``prompt``   a Score to continue: its bars stand before the new ones.
+    ``given``    a Score whose roles are kept; the others are written to fit (accompaniment, melody over a bass).
+    ``fill``     (first, count): which bars of ``given`` to rewrite, from 0; the rest is context.
     ``temperature``, ``top_p``  None: what suits the style in this model.
-    ``raw``      as the net alone writes: without the bias to chords, repetition and ending.
+    ``raw``      only what the model predicts: without the bias to chords, repetition and ending.
     ``swing``, ``humanize``  how what is written is played; what is given stays as it is.
     ``goes_on``  more will follow: the last bar does not end the piece.
     ``key_fifths``  sharps of the key's signature, flats below 0, where the key was named so: Gb is -6, F# is 6.
@@ -249,54 +249,68 @@ class Request:
     )
     density: float | None = field(
         default=None,
-        metadata=_control("float", "Sparse to dense, for the style", while_playing=True, rewrites=True),
+        metadata=_control(
+            "float", "Notes a bar, from sparse to dense for the style", while_playing=True, rewrites=True
+        ),
     )
-    prompt: Score | None = field(default=None, metadata=_control("score", "A MIDI file to go on from"))
+    prompt: Score | None = field(
+        default=None, metadata=_control("score", "A MIDI, MusicXML or ABC file to continue")
+    )
     given: Score | None = field(
         default=None,
-        metadata=_control("score", "A MIDI file to work on, with --given or --fill", option="--under"),
+        metadata=_control(
+            "score", "A MIDI, MusicXML or ABC file to add to, with --given or --fill", option="--under"
+        ),
     )
     given_roles: tuple[str, ...] = field(
         default=(),
         metadata=_control(
-            "roles", "Roles of --under that are kept; the others are written around them", option="--given"
+            "roles",
+            "Roles of --under that are kept; the other tracks are written to fit them",
+            option="--given",
         ),
     )
     fill: tuple[int, int] | None = field(
         default=None,
-        metadata=_control("fill", "FIRST:COUNT, the bars of --under that are written anew, counted from 1"),
+        metadata=_control("fill", "FIRST:COUNT, the bars of --under to rewrite, counted from 1"),
     )
     temperature: float | None = field(
         default=None,
         metadata=_control(
-            "float", "Above 1 bolder, below 1 safer", low=0.01, high=10.0, knob=(0.1, 2.0),
-            while_playing=True, rewrites=True,
+            "float", "Sampling temperature: above 1 more surprising, below 1 more predictable",
+            low=0.01, high=10.0, knob=(0.1, 2.0), while_playing=True, rewrites=True,
         ),
     )  # fmt: skip
     top_p: float | None = field(
         default=None,
         metadata=_control(
-            "float", "Sample from the likeliest tokens of this share of probability", low=0.01, high=1.0,
-            knob=(0.05, 1.0), while_playing=True, rewrites=True,
+            "float", "Nucleus sampling (top-p): only the likeliest notes, up to this total probability",
+            low=0.01, high=1.0, knob=(0.05, 1.0), while_playing=True, rewrites=True,
         ),
     )  # fmt: skip
     top_k: int = field(
-        default=0, metadata=_control("int", "Sample from the k likeliest tokens; 0 is all", high=100_000)
+        default=0,
+        metadata=_control("int", "Top-k sampling: only the k likeliest notes; 0 is all", high=100_000),
     )
     raw: bool = field(
         default=False,
-        metadata=_control("bool", "As the net alone writes: no help with chords, repetition and ending"),
+        metadata=_control("bool", "Only what the model predicts: no rules for chords, repetition and ending"),
     )
     swing: float = field(
         default=0.5,
         metadata=_control(
-            "float", "Where the off-beat eighth note falls; 0.5 is as written", low=0.5, high=0.75,
+            "float", "Position of the off-beat eighth note; 0.5 is straight, 0.67 triplet swing", low=0.5, high=0.75,
             unit="of a quarter", while_playing=True, applies="now",
         ),
     )  # fmt: skip
     humanize: float = field(
         default=0.0,
-        metadata=_control("float", "Looser time and touch", while_playing=True, applies="now"),
+        metadata=_control(
+            "float",
+            "Random deviations of timing and loudness, as of a human player",
+            while_playing=True,
+            applies="now",
+        ),
     )
     goes_on: bool = False
     key_fifths: int | None = None
@@ -325,10 +339,12 @@ class LoopOptions:
 
     seed: int | None = field(
         default=None,
-        metadata=_control("int", "The same seed writes the same music", low=0, high=2**63),
+        metadata=_control("int", "Random seed: the same seed writes the same music", low=0, high=2**63),
     )
-    candidates: int = field(default=8, metadata=_control("int", "Pieces written a round", low=1, high=64))
-    min_style: float = field(default=0.7, metadata=_control("float", "Style probability that is good enough"))
+    candidates: int = field(default=8, metadata=_control("int", "Candidates a round", low=1, high=64))
+    min_style: float = field(
+        default=0.7, metadata=_control("float", "Style probability that a candidate must reach")
+    )
     max_rounds: int = field(
         default=3,
         metadata=_control("int", "Rounds until the best is taken; 1 for a single candidate", low=1, high=100),
@@ -410,7 +426,7 @@ def check_request(request: Request) -> None:
 
 def _check_fill(request: Request, first: int, count: int) -> None:
     if request.given is None:
-        raise UsageError("--fill needs the piece whose bars are written anew: --under FILE.mid")
+        raise UsageError("--fill needs the piece whose bars are rewritten: --under FILE.mid")
     there = len(request.given.bar_ticks()) - 1
     if first < 0 or count < 1 or first + count > there:
         raise UsageError(

@@ -33,7 +33,7 @@ def test_writes_what_it_says(melodygen: Run, tmp_path: Path) -> None:
     done = melodygen(*JAZZ)
     assert done.returncode == 0, done.stderr
     assert files(tmp_path) == ["jazz-7.mid", "jazz-7.wav"]
-    assert "seed 7" in done.stdout and "jazz-7.wav" in done.stdout and "turned down" in done.stdout
+    assert "seed 7" in done.stdout and "jazz-7.wav" in done.stdout and "below 0" in done.stdout
     assert done.stderr == ""
 
 
@@ -184,7 +184,7 @@ WRONG = [
     (("--meter", "7/3"), "denominator must be one of 1, 2, 4, 8, 16"),
     (("--meter", "x"), "write it like 4/4"),
     (("--key", "H"), "key 'H'"),
-    (("--tracks", "tuba"), "track 'tuba' is not a role"),
+    (("--tracks", "tuba"), "track 'tuba' is an instrument"),
     (("--temperature", "0"), "temperature 0"),
     (("--top-p", "2"), "top-p 2"),
     (("--candidates", "0"), "candidates 0 is not possible; give 1 to 64"),

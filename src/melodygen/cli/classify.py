@@ -23,31 +23,40 @@ def classify(
         list[Path] | None, typer.Argument(help="Audio, MIDI or score files, or folders of them.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many styles to name.")] = 3,
-    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders at any depth.")] = False,
-    segments: Annotated[bool, typer.Option("--segments", help="Style over time: a line every 5 s.")] = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Include sub-folders, at any depth.")
+    ] = False,
+    segments: Annotated[
+        bool, typer.Option("--segments", help="Style over time: one line for every 5 s.")
+    ] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="A folder for pictures: what the net hears and attends to.")
+        Path | None,
+        typer.Option(help="A folder for pictures: the spectrogram, and which parts of it decided."),
     ] = None,
     rhythm: Annotated[
-        bool, typer.Option("--rhythm/--no-rhythm", help="Tempo, meter and key; without is faster.")
+        bool,
+        typer.Option("--rhythm/--no-rhythm", help="Estimate tempo, meter and key; --no-rhythm is faster."),
     ] = True,
-    csv: Annotated[Path | None, typer.Option(help="Also a CSV with a line a track.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Also write a CSV file with one line for each track.")
+    ] = None,
     watch: Annotated[
-        Path | None, typer.Option(help="Hear what appears in this folder, until Ctrl-C.")
+        Path | None, typer.Option(help="Classify each file that appears in this folder, until Ctrl-C.")
     ] = None,
     stdin: Annotated[
-        bool, typer.Option("--stdin", help="Hear audio from stdin, raw or WAV: an estimate every second.")
+        bool, typer.Option("--stdin", help="Classify audio from stdin, raw or WAV: an estimate every second.")
     ] = False,
-    rate: Annotated[int, typer.Option(help="Of raw audio on stdin, Hz.")] = 44_100,
-    channels: Annotated[int, typer.Option(help="Of raw audio on stdin.")] = 2,
+    rate: Annotated[int, typer.Option(help="Sample rate of raw audio on stdin, in Hz.")] = 44_100,
+    channels: Annotated[int, typer.Option(help="Number of channels of raw audio on stdin.")] = 2,
     encoding: Annotated[
-        str, typer.Option("--format", help="Of raw audio on stdin: s16, s24, s32, f32, u8.")
+        str, typer.Option("--format", help="Sample format of raw audio on stdin: s16, s24, s32, f32, u8.")
     ] = "s16",
     classifier: Annotated[
         str | None, typer.Option(help="A name, folder or plug-in. Default: the one that fits the file.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. Default: one a core, for folders.")
+        int | None,
+        typer.Option(min=1, help="Number of processes. Default for folders: one for each CPU core."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     json_: Annotated[

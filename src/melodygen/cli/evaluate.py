@@ -34,8 +34,10 @@ def classifier(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also plain methods, cross-validated on these tracks.")
     ] = False,
-    folds: Annotated[int, typer.Option(min=2, help="Of the cross-validation, by artist or title.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of folds, forests and the LSTM.")] = 0,
+    folds: Annotated[
+        int, typer.Option(min=2, help="Folds of the cross-validation, grouped by artist or title.")
+    ] = 5,
+    seed: Annotated[int, typer.Option(help="Random seed of folds, forests and the LSTM.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Also a picture (PNG) of the confusion matrix.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing picture.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,

@@ -15,7 +15,8 @@ from typing import Annotated, Any
 import typer
 
 app = typer.Typer(
-    no_args_is_help=True, help="Learn from a folder of music: a generator, or a classifier alone."
+    no_args_is_help=True,
+    help="Train on a folder of music: a generator with its classifier, or a classifier alone.",
 )
 _DATA, _NET, _HOW, _RUN = "What to learn", "The net", "How to learn", "The run"
 
@@ -41,7 +42,9 @@ def generator(
     source: Annotated[
         str,
         typer.Option(
-            "--from", help="Model to begin from: name or folder; 'none' starts fresh.", rich_help_panel=_NET
+            "--from",
+            help="Model whose weights training starts from: name or folder; 'none': random weights.",
+            rich_help_panel=_NET,
         ),
     ] = "",
     net: Annotated[
@@ -51,66 +54,100 @@ def generator(
         str, typer.Option(help="With --from none: tiny, small, base or large.", rich_help_panel=_NET)
     ] = "small",
     steps: Annotated[
-        int | None, typer.Option(help="How long. Default: from the folder.", rich_help_panel=_HOW)
+        int | None,
+        typer.Option(
+            help="Number of optimizer steps. Default: chosen from the size of the folder.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="How long, in place of --steps.", rich_help_panel=_HOW)
+        float | None, typer.Option(help="Training time in minutes, instead of --steps.", rich_help_panel=_HOW)
     ] = None,
-    rows: Annotated[int, typer.Option(help="Rows of a batch, a process.", rich_help_panel=_HOW)] = 6,
-    length: Annotated[int, typer.Option(help="Tokens of a row.", rich_help_panel=_HOW)] = 1024,
+    rows: Annotated[
+        int, typer.Option(help="Sequences in a batch, for each process.", rich_help_panel=_HOW)
+    ] = 6,
+    length: Annotated[int, typer.Option(help="Tokens in a sequence.", rich_help_panel=_HOW)] = 1024,
     accumulate: Annotated[
         int | None,
         typer.Option(
-            help="Parts a batch is learned in. Default: two rows each on a CPU.", rich_help_panel=_HOW
+            help="Gradient accumulation: parts of a batch. Default on a CPU: two sequences a part.",
+            rich_help_panel=_HOW,
         ),
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak rate.", rich_help_panel=_HOW)] = None,
-    optimizer: Annotated[str | None, typer.Option(help="muon or adamw.", rich_help_panel=_HOW)] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak learning rate.", rich_help_panel=_HOW)
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="Optimizer: muon or adamw.", rich_help_panel=_HOW)
+    ] = None,
     dropout: Annotated[
         float | None,
-        typer.Option(help="Default: 0, or 0.1 from nothing on small folders.", rich_help_panel=_HOW),
+        typer.Option(
+            help="Dropout probability. Default: 0; 0.1 with --from none on small folders.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
-    weight_decay: Annotated[float, typer.Option(help="Of the matrices.", rich_help_panel=_HOW)] = 0.05,
+    weight_decay: Annotated[
+        float, typer.Option(help="Weight decay of the weight matrices.", rich_help_panel=_HOW)
+    ] = 0.05,
     transpose: Annotated[
         bool,
-        typer.Option("--transpose/--no-transpose", help="Hear the music in all keys.", rich_help_panel=_HOW),
+        typer.Option(
+            "--transpose/--no-transpose",
+            help="Transpose the music to all keys (augmentation).",
+            rich_help_panel=_HOW,
+        ),
     ] = True,
     replay: Annotated[
-        float, typer.Option(help="Share of a batch that holds the old styles, 0-0.9.", rich_help_panel=_HOW)
+        float,
+        typer.Option(help="Share of each batch with music of the old styles, 0-0.9.", rich_help_panel=_HOW),
     ] = 0.5,
     replay_pieces: Annotated[
-        int, typer.Option(help="Pieces the old model writes for that, a style.", rich_help_panel=_HOW)
+        int,
+        typer.Option(
+            help="Pieces that the old model writes for --replay, for each style.", rich_help_panel=_HOW
+        ),
     ] = 12,
     patience: Annotated[
-        int, typer.Option(help="Validations in a row that may bring nothing.", rich_help_panel=_HOW)
+        int,
+        typer.Option(help="Early stopping: validations in a row without improvement.", rich_help_panel=_HOW),
     ] = 4,
     classifier: Annotated[
         bool,
         typer.Option(
-            "--classifier/--no-classifier", help="Teach the CNN the new style too.", rich_help_panel=_RUN
+            "--classifier/--no-classifier",
+            help="Also train the classifier on the new style.",
+            rich_help_panel=_RUN,
         ),
     ] = True,
     device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_RUN)
+        str, typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_RUN)
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Of everything random.", rich_help_panel=_RUN)] = 1,
+    seed: Annotated[int, typer.Option(help="Random seed.", rich_help_panel=_RUN)] = 1,
     save_minutes: Annotated[
-        float, typer.Option(help="How often the state is saved.", rich_help_panel=_RUN)
+        float, typer.Option(help="Minutes between two saves of the training state.", rich_help_panel=_RUN)
     ] = 3.0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a stopped or killed run was.", rich_help_panel=_RUN)
+        bool,
+        typer.Option("--resume", help="Continue a run that was stopped or killed.", rich_help_panel=_RUN),
     ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Say how much, how long, how much memory; write nothing.", rich_help_panel=_RUN
+            "--dry-run",
+            help="Print the size, time and memory of the run; write nothing.",
+            rich_help_panel=_RUN,
         ),
     ] = False,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Event files in OUT/training.", rich_help_panel=_RUN)
+        bool,
+        typer.Option(
+            "--tensorboard", help="Write TensorBoard event files to OUT/training.", rich_help_panel=_RUN
+        ),
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that read. Default: one a core.", rich_help_panel=_RUN)
+        int | None,
+        typer.Option(help="Processes that read files. Default: one for each CPU core.", rich_help_panel=_RUN),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace what is in --out.", rich_help_panel=_RUN)
@@ -164,10 +201,14 @@ def classifier(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint folder to write.")],
     source: Annotated[
-        str, typer.Option("--from", help="Classifier to begin from: name or folder; 'none' starts fresh.")
+        str,
+        typer.Option(
+            "--from",
+            help="Classifier whose weights training starts from: name or folder; 'none': random weights.",
+        ),
     ] = "",
-    steps: Annotated[int, typer.Option(help="How long.")] = 600,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
+    steps: Annotated[int, typer.Option(help="Number of optimizer steps.")] = 600,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Replace what is in --out.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,

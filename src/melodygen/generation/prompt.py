@@ -98,7 +98,7 @@ class TokenPlan:
         tracks = list(request.tracks)
         kept: set[str] = set()
         if self._fill is not None and request.given is None:
-            raise UsageError("fill needs the piece whose bars are written anew (given)")
+            raise UsageError("fill needs the piece whose bars are rewritten (given)")
         if request.given is not None:
             tracks, kept = self._take_given(request, request.given)
         if request.prompt is not None:

@@ -62,6 +62,7 @@ class PieceReport:
     def describe(self) -> str:
         """The same for people, in a few lines."""
         listed = [self._line(candidate) for candidate in self.candidates]
+        flawed = " or with a flaw" if any(candidate.flaw for candidate in self.candidates) else ""
         shortfall = (
             ""
             if self.accepted
@@ -76,7 +77,7 @@ class PieceReport:
                 f"  seed {self.seed}",
                 f"  style probability {self.style_probability:.2f} "
                 f"(mean of all {len(listed)} before choosing: {self.unselected_mean_probability:.2f}; "
-                f"{self.turned_down} turned down)",
+                f"{self.turned_down} below {self.min_style:g}{flawed})",
                 *(f"    {line}" for line in listed),
                 f"  {self.seconds:.1f} s, {self.model}, {self.classifier}{shortfall}",
                 *(f"  {path}" for path in self.files.values()),
@@ -88,7 +89,7 @@ class PieceReport:
             ("* " if candidate.seed == self.chosen_seed else "  ")
             + f"{candidate.style_probability:.2f}  quality {candidate.quality:.2f}  round {candidate.round}"
             + f"  seed {candidate.seed}"
-            + (f"  turned down: {candidate.flaw}" if candidate.flaw else "")
+            + (f"  flaw: {candidate.flaw}" if candidate.flaw else "")
         )
 
 

@@ -83,10 +83,10 @@ def check_combination(controls: Mapping[str, Any]) -> None:
         raise UsageError("--given and --fill say what to do with a piece: name it with --under FILE.mid")
     if under and not what:
         raise UsageError(
-            "--under needs --given ROLES (kept, written around) or --fill FIRST:COUNT (written anew)"
+            "--under needs --given ROLES (which are kept) or --fill FIRST:COUNT (which bars are rewritten)"
         )
     if under and "prompt" in given:
-        raise UsageError("--under and --prompt cannot be combined: write around a piece, or go on from one")
+        raise UsageError("--under and --prompt cannot be combined: add to a piece, or continue one")
     for name in ("qpm", "meter") if under else ():
         if name in given:
             flag = control_of(name).flag
