@@ -15,8 +15,8 @@ from melodygen.audio.buffer import Audio
 from melodygen.contracts import Renderer
 from melodygen.data.scan import dominant_qpm, prepare_score
 from melodygen.errors import MidiReadError
-from melodygen.io.formats import MIDI_SUFFIXES, NOTATION_SUFFIXES
-from melodygen.io.read import read_score
+from melodygen.io.formats import MIDI_SUFFIXES
+from melodygen.io.read import is_notation, read_score
 from melodygen.music.key import key_of
 from melodygen.music.score import Score, Tempo, Track, note_array
 
@@ -28,7 +28,7 @@ TICKS = 480
 
 def is_symbolic(path: Path) -> bool:
     """By the first bytes for MIDI, whatever its name, by the suffix for notation."""
-    if path.suffix.lower() in NOTATION_SUFFIXES:
+    if is_notation(path):
         return True
     try:
         with path.open("rb") as stream:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import re
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +23,7 @@ from melodygen.analysis.chords import chord_changes
 from melodygen.analysis.roles import assign_roles, is_blocks
 from melodygen.data.shards import PieceInfo
 from melodygen.errors import CorpusError, MelodygenError
+from melodygen.io.abc import decode_abc, tunes_of
 from melodygen.io.csv_table import read_table
 from melodygen.io.folder import music_files
 from melodygen.io.formats import NOTATION_SUFFIXES, SYMBOLIC_SUFFIXES
@@ -110,13 +110,12 @@ def find_files(root: Path, style: str | None = None) -> list[SourceFile]:
 def _tune_numbers(path: Path) -> list[tuple[int, str]]:
     """(number, title) of the tunes of an ABC book."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = decode_abc(path.read_bytes())
     except OSError:
         return []
     tunes: dict[int, str] = {}
-    for match in re.finditer(r"^X:[ \t]*(\d+)[^\n]*(?:\n[A-WYZ]:[^\n]*)*", text, re.MULTILINE):
-        title = re.search(r"^T:[ \t]*(.+?)[ \t]*$", match.group(), re.MULTILINE)
-        tunes.setdefault(int(match.group(1)), title.group(1) if title else "")
+    for tune in tunes_of(text):
+        tunes.setdefault(tune.number, tune.title)
     return list(tunes.items())
 
 
@@ -193,7 +192,6 @@ def _shifted(score: Score, skip: int) -> Score:
             replace(meter, tick=0),
             *(replace(m, tick=m.tick - skip) for m in score.time_signatures if m.tick > skip),
         ),
-        key_signatures=(),
         chords=tuple(chords),
     )
 

@@ -16,6 +16,7 @@ from melodygen.generation.merge import BarLines, main_track, merge, with_harmony
 from melodygen.generation.stream import PieceStream, SeenBar, shortened, split_segments
 from melodygen.music.harmony import parse_chord
 from melodygen.music.instruments import is_single_line, note_range
+from melodygen.music.key import key_at_end
 from melodygen.music.score import Score
 from melodygen.request import Request
 from melodygen.styles.style import Style
@@ -381,7 +382,9 @@ def _grid(score: Score, what: str, qpm: float) -> Piece:
     reason.
     """
     try:
-        return replace(harmonise(score_to_piece(score)), qpm=qpm)
+        key = key_at_end(score)
+        named = () if key is None else (key,)
+        return replace(harmonise(score_to_piece(replace(score, key_signatures=named))), qpm=qpm)
     except MelodygenError as error:
         raise UsageError(f"{what} cannot be used: {error}") from error
 

@@ -17,9 +17,6 @@ from melodygen.io.midi_events import MAX_FILE_BYTES
 from melodygen.music.score import PITCH_BEND, Score, Track
 from melodygen.music.units import qpm_to_microseconds_per_quarter
 
-# MIDI key signatures: sharps or flats of the tonic's major or minor key
-_MAJOR_SHARPS = {0: 0, 7: 1, 2: 2, 9: 3, 4: 4, 11: 5, 6: 6, 1: -5, 8: -4, 3: -3, 10: -2, 5: -1}
-
 
 def read_midi(path: str | Path, data: bytes | None = None, warnings: list[str] | None = None) -> Score:
     """Read a ``.mid``, ``.midi``, ``.kar`` or ``.rmi`` file; ``data`` are its bytes where they are there already.
@@ -50,9 +47,7 @@ def write_midi(path: str | Path, score: Score, texts: Sequence[str] = (), overwr
         message = mido.MetaMessage("time_signature", numerator=meter.numerator, denominator=meter.denominator)
         events.append((meter.tick, 2, message))
     for key in score.key_signatures:
-        major = key.tonic if key.mode == "major" else (key.tonic + 3) % 12
-        sharps = _MAJOR_SHARPS[major]
-        text = mido.midifiles.meta._key_signature_decode[(sharps, 1 if key.mode == "minor" else 0)]
+        text = mido.midifiles.meta._key_signature_decode[(key.fifths, 1 if key.mode == "minor" else 0)]
         events.append((key.tick, 3, mido.MetaMessage("key_signature", key=text)))
     for tempo in score.tempos:
         value = min(0xFFFFFF, max(1, qpm_to_microseconds_per_quarter(tempo.qpm)))

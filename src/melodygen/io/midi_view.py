@@ -274,7 +274,7 @@ def _timeline(midi: MidiEvents, warnings: list[str]) -> Score:
                     continue
                 minor = len(data) > 1 and data[1] == 1
                 tonic = (_SHARPS_TO_TONIC[sharps] + (9 if minor else 0)) % 12
-                keys.append(KeySignature(tick, tonic, "minor" if minor else "major"))
+                keys.append(KeySignature(tick, tonic, "minor" if minor else "major", sharps))
             elif _is_chord(text := text_of(message)):
                 chords.append(Chord(tick, text))
     per_quarter, rate = midi.division, midi.ticks_per_second
