@@ -12,6 +12,7 @@ from melodygen import __version__
 from melodygen.contracts import Generator, Renderer, StyleClassifier
 from melodygen.errors import StyleNotReachedError
 from melodygen.generation.loop import Composition, ProgressCallback, compose, piece_seeds
+from melodygen.generation.naming import chord_notes
 from melodygen.io.provenance import Provenance
 from melodygen.music.score import Score
 from melodygen.music.units import bar_quarters
@@ -70,7 +71,8 @@ class PreparedGeneration:
     """A request that was checked: nothing is written yet, and at most the generator is loaded.
 
     ``under``     the user's file that is written around; None where there is none.
-    ``warnings``  what is to be said before anything is written: faults of that file, notes of it that give way.
+    ``warnings``  what is to be said before anything is written: faults of that file, notes of it that give way, chords
+                  that the model has no quality for.
     """
 
     asked: GenerateRequest
@@ -115,7 +117,7 @@ def prepare(asked: GenerateRequest, generator: Generator | None = None) -> Prepa
         [path for of_piece in paths for path in of_piece.values()], output.force, "--out or --seed"
     )
     prepare_folder(plan.folder, asked.count * _bytes_needed(request, paths[0]))
-    warnings = () if under is None else under.announce(request)
+    warnings = (*(() if under is None else under.announce(request)), *chord_notes(request))
     return PreparedGeneration(asked, request, tuple(seeds), tuple(paths), generator, under, warnings)
 
 
