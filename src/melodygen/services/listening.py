@@ -1,0 +1,214 @@
+"""Listeners of a library: what they played and liked, what to hear next and why, and playlists."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from melodygen.errors import LibraryError
+from melodygen.library.history import LISTENER, Play, plays_of, read_history
+from melodygen.library.path import path_between, resampled, tempo_distance
+from melodygen.library.recommend import OthersModel, Proposal, recency_weights, recommend
+from melodygen.library.similar import SoundSpace
+from melodygen.library.store import LibraryStore
+from melodygen.library.track import TrackRecord
+
+LIKE_WEIGHT = 3.0
+"""Plays of today that a like counts for."""
+SAME_TEMPO = 0.1
+FEW_LIKES = 3
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """How to choose.
+
+    Attributes:
+        diversity: 0.0 the best in a row, 1.0 as different as can be.
+        novelty: 0.0-1.0, how much what many play is pushed back.
+        mood: only tracks of this mood.
+        again: tracks that were heard may come.
+        half_life_days: after so long a play counts half.
+        seed: of the clusters' beginnings.
+    """
+
+    diversity: float = 0.2
+    novelty: float = 0.0
+    mood: str | None = None
+    again: bool = False
+    half_life_days: float = 30.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """``why`` in words; ``like``: the track of the history that it is nearest to."""
+
+    track: TrackRecord
+    score: float
+    like: TrackRecord
+    why: str
+
+
+def record_plays(store: LibraryStore, plays: Iterable[Play]) -> int:
+    """Remember plays, each once; the number that was new."""
+    count = 0
+    with store.catalog.transaction():
+        for play in plays:
+            values = (play.listener, play.track_id, play.played_at)
+            held = "SELECT 1 FROM plays WHERE listener = ? AND track_id = ? AND played_at = ?"
+            if not store.catalog.rows(held, values):
+                count += store.catalog.change("INSERT INTO plays VALUES (?, ?, ?)", values)
+    return count
+
+
+def record_like(store: LibraryStore, track_id: int, listener: str = LISTENER) -> None:
+    store.catalog.change("INSERT OR IGNORE INTO likes VALUES (?, ?)", (listener, track_id))
+
+
+def import_history(store: LibraryStore, path: Path, listener: str | None, now: float) -> tuple[list[Play], int]:
+    """(plays of the library's tracks, number of listens to tracks that are not there). ``listener`` overrules the
+    file's. Raises LibraryError when no listen is about a track of the library."""
+    listens = read_history(path)
+    plays, unknown = plays_of(listens, store.tracks().values(), now)
+    if not plays:
+        raise LibraryError(f"{path}: none of its {unknown} listens is about a track of the library; add those tracks first")
+    if listener is not None:
+        plays = [Play(listener, play.track_id, play.played_at) for play in plays]
+    return plays, unknown
+
+
+def recommend_tracks(
+    store: LibraryStore, plays: Sequence[Play], likes: Sequence[int], *, listener: str, top: int, knobs: Knobs,
+    now: float | None = None,
+) -> list[Recommendation]:  # fmt: skip
+    """What a listener may want to hear next, best first.
+
+    ``plays`` and ``likes`` (track ids) are taken beside what the library remembers of the listener. Raises LibraryError
+    for a listener who played and liked nothing, and for an empty library.
+    """
+    space = SoundSpace(store.sound())
+    if not len(space):
+        raise LibraryError(f"{store.folder}: the library is empty; fill it with: melodygen library add FOLDER")
+    row_of = {int(track): row for row, track in enumerate(space.track_ids.tolist())}
+    kept = [Play(*row) for row in store.catalog.rows("SELECT listener, track_id, played_at FROM plays")]
+    everyone = list({(p.listener, p.track_id, p.played_at): p for p in (*kept, *plays)}.values())
+    everyone = [p for p in everyone if p.track_id in row_of]
+    liked = [i for i in (*_likes(store, listener), *likes) if i in row_of]
+    moment = time.time() if now is None else now
+    own = [p for p in everyone if p.listener == listener]
+    weights = recency_weights([row_of[p.track_id] for p in own], [p.played_at for p in own], moment, knobs.half_life_days)
+    for track_id in dict.fromkeys(liked):
+        weights[row_of[track_id]] = weights.get(row_of[track_id], 0.0) + LIKE_WEIGHT
+    if not weights:
+        raise LibraryError(
+            f"nothing is known of {listener!r}: give --history FILE, or name at least {FEW_LIKES} tracks with --like"
+        )
+    records = store.tracks()
+    allowed = np.array([_allowed(records[int(t)], row not in weights, knobs) for row, t in enumerate(space.track_ids)])
+    vectors = space.all_vectors()
+    found = recommend(
+        vectors, weights, _others(everyone, row_of, len(space)), top=top, allowed=allowed,
+        diversity=knobs.diversity, novelty=knobs.novelty, seed=knobs.seed,
+    )  # fmt: skip
+    ids = space.track_ids.tolist()
+    return [_told(proposal, records[ids[proposal.item]], records[ids[proposal.like]]) for proposal in found]
+
+
+def _likes(store: LibraryStore, listener: str) -> list[int]:
+    return [int(row[0]) for row in store.catalog.rows("SELECT track_id FROM likes WHERE listener = ?", (listener,))]
+
+
+def _allowed(track: TrackRecord, is_new: bool, knobs: Knobs) -> bool:
+    if track.facts.not_music or not track.paths:
+        return False
+    return (is_new or knobs.again) and (knobs.mood is None or track.facts.mood == knobs.mood)
+
+
+def _others(plays: Sequence[Play], row_of: dict[int, int], num_items: int) -> OthersModel | None:
+    """None where one listener alone is known: there is nobody to learn from."""
+    names = sorted({play.listener for play in plays})
+    if len(names) < 2:
+        return None
+    number = {name: i for i, name in enumerate(names)}
+    listeners = np.array([number[p.listener] for p in plays])
+    items = np.array([row_of[p.track_id] for p in plays])
+    return OthersModel(listeners, items, np.ones(len(plays)), num_items)
+
+
+def _told(proposal: Proposal, track: TrackRecord, like: TrackRecord) -> Recommendation:
+    shared = in_common(track, like)
+    parts = [f"like {like.name}" + (f": {', '.join(shared)}" if shared else "")]
+    if proposal.others > 0.2:
+        parts.append("listeners of your tracks play it")
+    return Recommendation(track, round(proposal.score, 4), like, "; ".join(parts))
+
+
+def in_common(one: TrackRecord, other: TrackRecord) -> list[str]:
+    """What two tracks share, in words."""
+    a, b = one.facts, other.facts
+    shared = []
+    if one.tags.artist and one.tags.artist.casefold() == other.tags.artist.casefold():
+        shared.append(f"also by {one.tags.artist}")
+    if a.style and a.style == b.style:
+        shared.append(a.style)
+    if a.qpm and b.qpm and tempo_distance(a.qpm, b.qpm) <= SAME_TEMPO:
+        shared.append("same tempo")
+    if a.meter and a.meter == b.meter and a.meter != (4, 4):
+        shared.append(f"in {a.meter[0]}/{a.meter[1]}")
+    if a.key and a.key == b.key:
+        shared.append("same key")
+    elif a.key and b.key and a.key[1] == b.key[1]:
+        shared.append(a.key[1])
+    if a.mood and a.mood == b.mood:
+        shared.append(a.mood)
+    return shared
+
+
+def playlist(store: LibraryStore, start: TrackRecord, end: TrackRecord, length: int | None) -> list[TrackRecord]:
+    """Tracks from one to another in small steps, both included. Raises LibraryError when they are the same."""
+    space = SoundSpace(store.sound())
+    records = store.tracks()
+    usable = [int(t) for t in space.track_ids.tolist() if not records[int(t)].facts.not_music]
+    usable = sorted({*usable, start.track_id, end.track_id})
+    vectors = space.vectors(usable)
+    at = {track: row for row, track in enumerate(usable)}
+    tempi = [records[t].facts.qpm for t in usable]
+    path = path_between(vectors, at[start.track_id], at[end.track_id], tempi)
+    if length is not None:
+        path = resampled(vectors, path, length)
+    return [records[usable[row]] for row in path]
+
+
+def save_playlist(store: LibraryStore, name: str, tracks: Sequence[TrackRecord]) -> None:
+    """Under a name, in the library; one of that name is replaced."""
+    with store.catalog.transaction():
+        store.catalog.change("DELETE FROM playlists WHERE name = ?", (name,))
+        for position, track in enumerate(tracks):
+            store.catalog.change("INSERT INTO playlists VALUES (?, ?, ?)", (name, position, track.track_id))
+
+
+def m3u(tracks: Sequence[TrackRecord]) -> str:
+    """An M3U8 playlist."""
+    lines = ["#EXTM3U"]
+    for track in tracks:
+        lines += [f"#EXTINF:{round(track.facts.duration_seconds)},{track.name}", track.path]
+    return "\n".join(lines) + "\n"
+
+
+def recommendation_dict(found: Recommendation) -> dict[str, object]:
+    """For JSON."""
+    record = {"score": found.score, "why": found.why, "like": found.like.path, **found.track.to_dict()}
+    json.dumps(record)
+    return record
+
+
+__all__ = [
+    "Knobs", "Recommendation", "import_history", "in_common", "m3u", "playlist", "recommend_tracks", "record_like",
+    "record_plays", "recommendation_dict", "save_playlist",
+]  # fmt: skip
