@@ -17,7 +17,7 @@ from melodygen.cli import (
     evaluate,
     export,
     generate,
-    library_ask,
+    library_listen,
     live,
     map_,
     models,
@@ -88,7 +88,7 @@ app.command("corpus")(corpus.corpus)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.command("map")(map_.map_)
-app.add_typer(library_ask.app, name="library")
+app.add_typer(library_listen.app, name="library")
 app.command("export")(export.export)
 app.command("render")(render.render)
 app.command("serve")(serve.serve)

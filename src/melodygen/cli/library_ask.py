@@ -31,13 +31,14 @@ def similar(
     """Tracks that sound like a file, nearest first."""
     from melodygen.services.library import Library
 
+    mood = checked_mood(mood)
     with Library(where) as library:
         found = library.similar(
             file,
             top=top,
             same_style=same_style,
             not_same_artist=not_same_artist,
-            mood=checked_mood(mood),
+            mood=mood,
             kind=kind,
         )
     if json_:

@@ -76,16 +76,34 @@ def collection_items(folder: Path) -> list[Item]:
 
 
 def lay_out(heard: Sequence[ClassifiedItem], clusters: int | None, seed: int) -> Layout:
-    """Raises MelodygenError without scikit-learn."""
+    """The layout of classified tracks by the net's embedding. Raises MelodygenError without scikit-learn."""
+    need_sklearn()
+    from sklearn.preprocessing import StandardScaler
+
+    rows = StandardScaler().fit_transform(embedding_rows(heard))
+    styles = tuple(h.classifier.scores(h.logits.mean(axis=0)).top(1)[0] for h in heard)
+    paths, labels = tuple(str(h.item.path) for h in heard), tuple(h.item.label for h in heard)
+    return lay_out_vectors(rows, paths, labels, styles, clusters, seed)
+
+
+def lay_out_vectors(
+    rows: NDArray[np.floating[Any]],
+    paths: tuple[str, ...],
+    labels: tuple[str, ...],
+    styles: tuple[tuple[str, float], ...],
+    clusters: int | None,
+    seed: int,
+) -> Layout:
+    """The layout of tracks by vectors (N, D); ``clusters`` None is as many as there are labels, or 8.
+
+    Raises MelodygenError without scikit-learn.
+    """
     need_sklearn()
     from sklearn.cluster import KMeans
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.metrics import adjusted_rand_score
-    from sklearn.preprocessing import StandardScaler
 
-    labels = tuple(h.item.label for h in heard)
-    rows = StandardScaler().fit_transform(embedding_rows(heard))
     rows = PCA(min(COMPONENTS, len(rows) - 1, rows.shape[1]), random_state=seed).fit_transform(rows)
     count = min(clusters or max(2, len(set(labels)) if any(labels) else 8), len(rows))
     found = KMeans(count, n_init=10, random_state=seed).fit_predict(rows).astype(np.int64)
@@ -95,8 +113,7 @@ def lay_out(heard: Sequence[ClassifiedItem], clusters: int | None, seed: int) ->
     )
     flat = (flat - flat.min(axis=0)) / np.maximum(np.ptp(flat, axis=0), 1e-9)
     agreement = float(adjusted_rand_score(labels, found)) if len(set(labels)) > 1 else None
-    styles = tuple(h.classifier.scores(h.logits.mean(axis=0)).top(1)[0] for h in heard)
-    return Layout(tuple(str(h.item.path) for h in heard), labels, styles, found, flat, agreement)
+    return Layout(paths, labels, styles, found, flat, agreement)
 
 
 def write_map(target: Path, layout: Layout, title: str, overwrite: bool = False) -> None:

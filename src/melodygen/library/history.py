@@ -25,7 +25,14 @@ _ARTISTS = ("artist", "artist_name", "artist name")
 _TIMES = ("time", "uts", "played_at", "timestamp", "listened_at", "date", "utc_time", "datetime")
 _USERS = ("user", "listener", "user_name", "username")
 _PATHS = ("path", "file", "location")
-_FORMS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%d %b %Y %H:%M", "%d %b %Y, %H:%M", "%d/%m/%Y %H:%M")
+_FORMS = (
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d",
+    "%d %b %Y %H:%M",
+    "%d %b %Y, %H:%M",
+    "%d/%m/%Y %H:%M",
+)
 
 
 @dataclass(frozen=True)
@@ -60,12 +67,18 @@ def read_history(path: Path) -> list[Listen]:
     except (ValueError, csv.Error, AttributeError, TypeError) as error:
         raise LibraryError(f"{path}: the history cannot be read: {error}") from error
     if not found:
-        raise LibraryError(f"{path}: no listen in it; expected columns are track (or path) and time, and artist if known")
+        raise LibraryError(
+            f"{path}: no listen in it; expected columns are track (or path) and time, and artist if known"
+        )
     return found
 
 
 def _from_json(text: str) -> list[Listen]:
-    held = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines() if line.strip()]
+    held = (
+        json.loads(text)
+        if text.lstrip().startswith("[")
+        else [json.loads(line) for line in text.splitlines() if line.strip()]
+    )
     found = []
     for row in held:
         about: dict[str, Any] = row.get("track_metadata", row)
@@ -73,7 +86,9 @@ def _from_json(text: str) -> list[Listen]:
         when = row.get("listened_at", row.get("time"))
         if title:
             listener = str(row.get("user_name") or row.get("user") or LISTENER)
-            found.append(Listen(title, str(about.get("artist_name") or ""), "", _seconds(str(when)), listener))
+            found.append(
+                Listen(title, str(about.get("artist_name") or ""), "", _seconds(str(when)), listener)
+            )
     return found
 
 
@@ -83,7 +98,9 @@ def _from_csv(text: str) -> list[Listen]:
     names = [name.strip().lower() for name in first]
     if not {*_TITLES, *_PATHS} & set(names):
         if len(first) != 4:
-            raise ValueError("the first line must name the columns: track (or path), time, and artist if known")
+            raise ValueError(
+                "the first line must name the columns: track (or path), time, and artist if known"
+            )
         names = ["artist", "album", "track", "date"]  # last.fm exports of this kind have no header
         lines = ["", *lines]
     found = []
@@ -92,7 +109,9 @@ def _from_csv(text: str) -> list[Listen]:
         title, path = _first(values, _TITLES), _first(values, _PATHS)
         if title or path:
             listener = _first(values, _USERS) or LISTENER
-            found.append(Listen(title, _first(values, _ARTISTS), path, _seconds(_first(values, _TIMES)), listener))
+            found.append(
+                Listen(title, _first(values, _ARTISTS), path, _seconds(_first(values, _TIMES)), listener)
+            )
     return found
 
 
@@ -147,7 +166,11 @@ class Resolver:
                     return self._by_path[path]
         if listen.artist:
             exact = self._by_name.get((_plain(listen.artist), _plain(listen.title)))
-            return exact if exact is not None else self._by_title.get(_plain(f"{listen.artist} - {listen.title}"))
+            return (
+                exact
+                if exact is not None
+                else self._by_title.get(_plain(f"{listen.artist} - {listen.title}"))
+            )
         name = listen.title or Path(listen.path).name
         if name in self._by_path:
             return self._by_path[name]
@@ -170,7 +193,9 @@ def plays_of(listens: Iterable[Listen], tracks: Iterable[TrackRecord], now: floa
         if track_id is None:
             unknown += 1
         else:
-            plays.append(Play(listen.listener, track_id, now if listen.played_at is None else listen.played_at))
+            plays.append(
+                Play(listen.listener, track_id, now if listen.played_at is None else listen.played_at)
+            )
     return plays, unknown
 
 

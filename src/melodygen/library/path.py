@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +21,36 @@ TEMPO_WEIGHT = 0.3
 
 
 def path_between(vectors: Floats, start: int, end: int, qpm: Sequence[float | None]) -> list[int]:
-    """Rows from ``start`` to ``end``, both included; vectors (N, D) of length 1. The graph grows denser until there is
-    a way."""
+    """Rows from ``start`` to ``end``, both included; vectors (N, D) of length 1. Each track leads to its near
+    neighbours, and to the end. Dijkstra's algorithm; neighbours are looked up as they are reached."""
     if start == end:
         raise LibraryError("the playlist begins and ends with the same track; give two")
-    count = NEIGHBOURS
+    count = min(NEIGHBOURS, len(vectors) - 1)
+    best = {start: 0.0}
+    before: dict[int, int] = {}
+    queue = [(0.0, start)]
+    done: set[int] = set()
     while True:
-        found = _shortest(vectors, start, end, qpm, min(count, len(vectors) - 1))
-        if found:
-            return found
-        count *= 3
+        cost, here = heapq.heappop(queue)
+        if here == end:
+            break
+        if here in done:
+            continue
+        done.add(here)
+        likeness = vectors @ vectors[here]
+        likeness[here] = -np.inf
+        for other in {end, *np.argpartition(-likeness, count - 1)[:count].tolist()}:
+            step = (1 - float(likeness[other])) ** 2 + TEMPO_WEIGHT * tempo_distance(
+                qpm[here], qpm[other]
+            ) ** 2
+            if cost + step < best.get(other, np.inf):
+                best[other] = cost + step
+                before[other] = here
+                heapq.heappush(queue, (cost + step, other))
+    path = [end]
+    while path[-1] != start:
+        path.append(before[path[-1]])
+    return path[::-1]
 
 
 def resampled(vectors: Floats, path: list[int], length: int) -> list[int]:
@@ -40,39 +61,12 @@ def resampled(vectors: Floats, path: list[int], length: int) -> list[int]:
         gaps = [1 - float(vectors[path[i - 1]] @ vectors[path[i + 1]]) for i in range(1, len(path) - 1)]
         del path[1 + int(np.argmin(gaps))]
     while len(path) < min(length, len(vectors)):
-        gaps = [1 - float(vectors[a] @ vectors[b]) for a, b in zip(path, path[1:], strict=False)]
+        gaps = [1 - float(vectors[a] @ vectors[b]) for a, b in pairwise(path)]
         at = int(np.argmax(gaps))
         between = np.minimum(vectors @ vectors[path[at]], vectors @ vectors[path[at + 1]])
         between[path] = -np.inf
         path.insert(at + 1, int(np.argmax(between)))
     return path
-
-
-def _shortest(vectors: Floats, start: int, end: int, qpm: Sequence[float | None], count: int) -> list[int]:
-    """Dijkstra's algorithm; neighbours are looked up as they are reached."""
-    best = {start: 0.0}
-    before: dict[int, int] = {}
-    queue = [(0.0, start)]
-    done: set[int] = set()
-    while queue:
-        cost, here = heapq.heappop(queue)
-        if here == end:
-            path = [end]
-            while path[-1] != start:
-                path.append(before[path[-1]])
-            return path[::-1]
-        if here in done:
-            continue
-        done.add(here)
-        likeness = vectors @ vectors[here]
-        likeness[here] = -np.inf
-        for other in np.argpartition(-likeness, count - 1)[:count].tolist():
-            step = (1 - float(likeness[other])) ** 2 + TEMPO_WEIGHT * tempo_distance(qpm[here], qpm[other]) ** 2
-            if cost + step < best.get(other, np.inf):
-                best[other] = cost + step
-                before[other] = here
-                heapq.heappush(queue, (cost + step, other))
-    return []
 
 
 def tempo_distance(one: float | None, other: float | None) -> float:

@@ -178,7 +178,9 @@ def bm25(plays: sparse.csr_matrix, k1: float = K1, b: float = B) -> sparse.csr_m
     table = plays.tocoo().astype(np.float64)
     num_listeners = table.shape[0]
     owners = np.bincount(table.row, minlength=num_listeners)
-    rarity = np.log((table.shape[1] + 1.0) / (1.0 + owners))  # of a listener: one who plays everything says little
+    rarity = np.log(
+        (table.shape[1] + 1.0) / (1.0 + owners)
+    )  # of a listener: one who plays everything says little
     length = np.asarray(table.sum(axis=0)).ravel()
     norm = (1 - b) + b * length / max(float(length.mean()), 1e-9)
     table.data = table.data * (k1 + 1) / (k1 * norm[table.col] + table.data) * rarity[table.row]
@@ -214,14 +216,21 @@ def recommend(
         share = blend * others.num_listeners / (others.num_listeners + FEW_LISTENERS)
         score = (1 - share) * told + share * heard
         if novelty:
-            popular = np.log1p(others.popularity) / max(float(np.log1p(others.popularity.max(initial=0))), 1e-9)
+            popular = np.log1p(others.popularity) / max(
+                float(np.log1p(others.popularity.max(initial=0))), 1e-9
+            )
             score = score - novelty * popular.astype(np.float32)
     pool = [i for i in np.argsort(-score, kind="stable").tolist() if allowed[i]][: max(POOL, top)]
     proposals = []
     for item in _spread(vectors, score, pool, top, diversity):
         proposals.append(
             Proposal(
-                item, float(score[item]), float(told[item]), float(heard[item]), int(whose[item]), int(like[item])
+                item,
+                float(score[item]),
+                float(told[item]),
+                float(heard[item]),
+                int(whose[item]),
+                int(like[item]),
             )
         )
     return proposals
@@ -244,6 +253,6 @@ def _spread(vectors: Floats, score: Floats, pool: list[int], top: int, diversity
 
 
 __all__ = [
-    "HALF_LIFE_DAYS", "OthersModel", "Proposal", "Taste", "bm25", "content_scores", "ease", "recency_weights", "recommend",
-    "tastes_of",
+    "HALF_LIFE_DAYS", "OthersModel", "Proposal", "Taste", "bm25", "content_scores", "ease", "recency_weights",
+    "recommend", "tastes_of",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -96,4 +97,16 @@ class SoundSpace:
         return found
 
 
-__all__ = ["Neighbour", "SoundSpace"]
+def clusters_of(vectors: Floats, count: int, seed: int) -> NDArray[np.int64]:
+    """(N,) cluster of each vector (N, D) of length 1: K-means, the same for the same seed."""
+    from scipy.cluster.vq import kmeans2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a cluster that stayed empty
+        _, labels = kmeans2(
+            vectors.astype(np.float64), count, iter=50, minit="++", rng=np.random.default_rng(seed)
+        )
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+__all__ = ["Neighbour", "SoundSpace", "clusters_of"]

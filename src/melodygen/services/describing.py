@@ -47,8 +47,8 @@ BRIGHT, DARK = (
 STIRRED = ("party", "dance", "metal", "heavy metal", "hard rock", "punk", "rock")
 QUIET = ("Mellow", "chill", "chillout", "ambient", "easy listening", "beautiful", "acoustic")
 
-USUAL_VALENCE, USUAL_AROUSAL = 0.0, 0.0
-"""Log-odds at which the median of 193 recordings of five styles lies: there a mood is neither."""
+USUAL_VALENCE, USUAL_AROUSAL = -1.5, -0.42
+"""Log-odds between the medians of 193 recordings of five styles and of 50 renders of ten: there a mood is neither."""
 
 
 class Describer:

@@ -12,26 +12,30 @@ loads none.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from melodygen.errors import LibraryError, MelodygenError
+from melodygen.errors import LibraryError
 from melodygen.library import intake as taking
+from melodygen.library.history import LISTENER, Play
 from melodygen.library.lines import Phrase
 from melodygen.library.phrase import PhraseHit, find_phrase
 from melodygen.library.similar import SoundSpace
 from melodygen.library.store import STEPS, LibraryStore
-from melodygen.library.track import Description, Facts, Failed, Tags, TrackRecord
+from melodygen.library.track import Description, Facts, Tags, TrackRecord
 from melodygen.music.key import key_name
 
 if TYPE_CHECKING:
     from melodygen.library.match import Match
     from melodygen.services.describing import Describer
+    from melodygen.services.listening import Knobs, Recommendation
 
 PathLike = str | os.PathLike[str]
 ENVIRONMENT = "MELODYGEN_LIBRARY"
@@ -40,12 +44,13 @@ Added = Callable[[int, int, str], None]
 
 
 def default_folder() -> Path:
-    """``$MELODYGEN_LIBRARY``, else ``melodygen/library`` in the user's data folder (XDG)."""
+    """``$MELODYGEN_LIBRARY``, else ``melodygen/library`` in the user's data folder."""
     named = os.environ.get(ENVIRONMENT)
     if named:
         return Path(named).expanduser()
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(data).expanduser() / "melodygen" / "library"
+    import platformdirs
+
+    return platformdirs.user_data_path("melodygen") / "library"
 
 
 class Library:
@@ -238,5 +243,68 @@ class Library:
         ):
             yield records[first], records[second], match
 
+    # listeners
 
-__all__ = ["Failed", "Library", "MelodygenError", "default_folder"]
+    def play(self, path: PathLike, played_at: float, user: str = LISTENER) -> None:
+        """Remember that a track was played, at so many seconds since 1970."""
+        from melodygen.services.listening import record_plays
+
+        record_plays(self.store, [Play(user, self.track(path).track_id, played_at)])
+
+    def like(self, path: PathLike, user: str = LISTENER) -> None:
+        """Remember that a track is liked."""
+        from melodygen.services.listening import record_like
+
+        record_like(self.store, self.track(path).track_id, user)
+
+    def recommend(
+        self, *, history: PathLike | None = None, likes: Sequence[PathLike] = (), user: str | None = None,
+        top: int = 30, knobs: Knobs | None = None, remember: bool = False, now: float | None = None,
+    ) -> Recommendations:  # fmt: skip
+        """What a listener may want to hear next: from the plays and likes the library remembers and those given.
+
+        ``history`` is a file of plays; where it names several listeners, ``user`` says whose taste counts, and the
+        others are what is learned from. ``now``: seconds since 1970, for the age of plays. Raises LibraryError when
+        nothing is known of the listener.
+        """
+        from melodygen.services import listening
+
+        moment = time.time() if now is None else now
+        plays: list[Play] = []
+        unknown = 0
+        if history is not None:
+            plays, unknown = listening.import_history(self.store, Path(history).expanduser(), moment)
+        names = {play.listener for play in plays}
+        who = user or (next(iter(names)) if len(names) == 1 else LISTENER)
+        liked = [self.track(path).track_id for path in likes]
+        if remember:
+            listening.record_plays(self.store, plays)
+            for track_id in liked:
+                listening.record_like(self.store, track_id, who)
+        found = listening.recommend_tracks(
+            self.store, plays, liked, listener=who, top=top, knobs=knobs or listening.Knobs(), now=moment
+        )
+        return Recommendations(tuple(found), len(plays), unknown)
+
+    def playlist(
+        self, start: PathLike, end: PathLike, *, length: int | None = None, name: str | None = None
+    ) -> list[TrackRecord]:
+        """From one track to another in small steps, both included; ``name`` keeps it in the library."""
+        from melodygen.services import listening
+
+        tracks = listening.playlist(self.store, self.track(start), self.track(end), length)
+        if name is not None:
+            listening.save_playlist(self.store, name, tracks)
+        return tracks
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """``known`` listens were of tracks of the library, ``unknown`` were not."""
+
+    tracks: tuple[Recommendation, ...]
+    known: int
+    unknown: int
+
+
+__all__ = ["Library", "Recommendations", "default_folder"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -71,15 +70,17 @@ def record_like(store: LibraryStore, track_id: int, listener: str = LISTENER) ->
     store.catalog.change("INSERT OR IGNORE INTO likes VALUES (?, ?)", (listener, track_id))
 
 
-def import_history(store: LibraryStore, path: Path, listener: str | None, now: float) -> tuple[list[Play], int]:
-    """(plays of the library's tracks, number of listens to tracks that are not there). ``listener`` overrules the
-    file's. Raises LibraryError when no listen is about a track of the library."""
+def import_history(store: LibraryStore, path: Path, now: float) -> tuple[list[Play], int]:
+    """(plays of the library's tracks, number of listens to tracks that are not there).
+
+    Raises LibraryError when no listen is about a track of the library.
+    """
     listens = read_history(path)
     plays, unknown = plays_of(listens, store.tracks().values(), now)
     if not plays:
-        raise LibraryError(f"{path}: none of its {unknown} listens is about a track of the library; add those tracks first")
-    if listener is not None:
-        plays = [Play(listener, play.track_id, play.played_at) for play in plays]
+        raise LibraryError(
+            f"{path}: none of its {unknown} listens is about a track of the library; add the tracks first"
+        )
     return plays, unknown
 
 
@@ -94,7 +95,9 @@ def recommend_tracks(
     """
     space = SoundSpace(store.sound())
     if not len(space):
-        raise LibraryError(f"{store.folder}: the library is empty; fill it with: melodygen library add FOLDER")
+        raise LibraryError(
+            f"{store.folder}: the library is empty; fill it with: melodygen library add FOLDER"
+        )
     row_of = {int(track): row for row, track in enumerate(space.track_ids.tolist())}
     kept = [Play(*row) for row in store.catalog.rows("SELECT listener, track_id, played_at FROM plays")]
     everyone = list({(p.listener, p.track_id, p.played_at): p for p in (*kept, *plays)}.values())
@@ -102,7 +105,9 @@ def recommend_tracks(
     liked = [i for i in (*_likes(store, listener), *likes) if i in row_of]
     moment = time.time() if now is None else now
     own = [p for p in everyone if p.listener == listener]
-    weights = recency_weights([row_of[p.track_id] for p in own], [p.played_at for p in own], moment, knobs.half_life_days)
+    weights = recency_weights(
+        [row_of[p.track_id] for p in own], [p.played_at for p in own], moment, knobs.half_life_days
+    )
     for track_id in dict.fromkeys(liked):
         weights[row_of[track_id]] = weights.get(row_of[track_id], 0.0) + LIKE_WEIGHT
     if not weights:
@@ -110,7 +115,9 @@ def recommend_tracks(
             f"nothing is known of {listener!r}: give --history FILE, or name at least {FEW_LIKES} tracks with --like"
         )
     records = store.tracks()
-    allowed = np.array([_allowed(records[int(t)], row not in weights, knobs) for row, t in enumerate(space.track_ids)])
+    allowed = np.array(
+        [_allowed(records[int(t)], row not in weights, knobs) for row, t in enumerate(space.track_ids)]
+    )
     vectors = space.all_vectors()
     found = recommend(
         vectors, weights, _others(everyone, row_of, len(space)), top=top, allowed=allowed,
@@ -121,7 +128,10 @@ def recommend_tracks(
 
 
 def _likes(store: LibraryStore, listener: str) -> list[int]:
-    return [int(row[0]) for row in store.catalog.rows("SELECT track_id FROM likes WHERE listener = ?", (listener,))]
+    return [
+        int(row[0])
+        for row in store.catalog.rows("SELECT track_id FROM likes WHERE listener = ?", (listener,))
+    ]
 
 
 def _allowed(track: TrackRecord, is_new: bool, knobs: Knobs) -> bool:
@@ -170,7 +180,9 @@ def in_common(one: TrackRecord, other: TrackRecord) -> list[str]:
     return shared
 
 
-def playlist(store: LibraryStore, start: TrackRecord, end: TrackRecord, length: int | None) -> list[TrackRecord]:
+def playlist(
+    store: LibraryStore, start: TrackRecord, end: TrackRecord, length: int | None
+) -> list[TrackRecord]:
     """Tracks from one to another in small steps, both included. Raises LibraryError when they are the same."""
     space = SoundSpace(store.sound())
     records = store.tracks()
@@ -203,12 +215,19 @@ def m3u(tracks: Sequence[TrackRecord]) -> str:
 
 def recommendation_dict(found: Recommendation) -> dict[str, object]:
     """For JSON."""
-    record = {"score": found.score, "why": found.why, "like": found.like.path, **found.track.to_dict()}
-    json.dumps(record)
-    return record
+    return {"score": found.score, "why": found.why, "like": found.like.path, **found.track.to_dict()}
 
 
 __all__ = [
-    "Knobs", "Recommendation", "import_history", "in_common", "m3u", "playlist", "recommend_tracks", "record_like",
-    "record_plays", "recommendation_dict", "save_playlist",
+    "Knobs",
+    "Recommendation",
+    "import_history",
+    "in_common",
+    "m3u",
+    "playlist",
+    "recommend_tracks",
+    "recommendation_dict",
+    "record_like",
+    "record_plays",
+    "save_playlist",
 ]  # fmt: skip
