@@ -13,7 +13,16 @@ from scipy import sparse
 from melodygen.errors import LibraryError
 from melodygen.library.history import Listen, plays_of, read_history
 from melodygen.library.path import path_between, resampled, tempo_distance
-from melodygen.library.recommend import DAY, OthersModel, bm25, ease, recency_weights, recommend, tastes_of
+from melodygen.library.recommend import (
+    DAY,
+    Choice,
+    OthersModel,
+    bm25,
+    ease,
+    recency_weights,
+    recommend,
+    tastes_of,
+)
 from melodygen.library.track import Facts, Tags, TrackRecord
 
 
@@ -60,14 +69,19 @@ def test_what_others_played_together_is_proposed(dense: bool, monkeypatch: pytes
     others = OthersModel(who, what, np.ones(len(who)), 100)
     heard = {i: 1.0 for i in (1, 5, 9, 13)}
     allowed = np.array([i not in heard for i in range(100)])
-    found = recommend(VECTORS, heard, others, top=10, allowed=allowed, blend=1.0, diversity=0.0)
+    found = recommend(
+        VECTORS, heard, others, top=10, allowed=allowed, choice=Choice(blend=1.0, diversity=0.0)
+    )
     assert sum(p.item % 4 == 1 for p in found) >= 9
 
 
 def test_diversity_and_novelty_do_what_they_say() -> None:
     heard = {0: 1.0, 1: 1.0, 2: 1.0}
     allowed = np.array([i not in heard for i in range(100)])
-    plain, varied = (recommend(VECTORS, heard, None, top=8, allowed=allowed, diversity=d) for d in (0.0, 0.7))
+    plain, varied = (
+        recommend(VECTORS, heard, None, top=8, allowed=allowed, choice=Choice(diversity=d))
+        for d in (0.0, 0.7)
+    )
 
     def alike(found: list) -> float:  # type: ignore[type-arg]
         points = VECTORS[[p.item for p in found]]
@@ -81,15 +95,12 @@ def test_diversity_and_novelty_do_what_they_say() -> None:
     )
     others = OthersModel(loud[1], loud[0], np.ones(len(loud[0])), 100)
     common = {1, 5, 9}
-    found = [
-        {
-            p.item
-            for p in recommend(
-                VECTORS, {13: 1.0}, others, top=20, allowed=np.ones(100, bool), novelty=n, diversity=0
-            )
-        }
-        for n in (0.0, 1.0)
-    ]
+    everything = np.ones(100, dtype=bool)
+    found = []
+    for novelty in (0.0, 1.0):
+        choice = Choice(novelty=novelty, diversity=0.0)
+        listed = recommend(VECTORS, {13: 1.0}, others, top=20, allowed=everything, choice=choice)
+        found.append({p.item for p in listed})
     assert common <= found[0] and not common & found[1]
 
 

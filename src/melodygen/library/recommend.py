@@ -191,38 +191,59 @@ def _over_largest(scores: Floats) -> Floats:
     return np.asarray(scores / max(float(np.abs(scores).max(initial=0.0)), 1e-9), dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """How a list is chosen.
+
+    Attributes:
+        blend: share of others' plays where there are many listeners, 0.0-1.0.
+        diversity: 0.0 takes the best in a row, 1.0 only looks away from what was chosen.
+        novelty: 0.0-1.0, how much what many play is pushed back.
+        seed: of the clusters' beginnings.
+    """
+
+    blend: float = BLEND
+    diversity: float = 0.2
+    novelty: float = 0.0
+    seed: int = 0
+
+
 def recommend(
-    vectors: Floats, weights: dict[int, float], others: OthersModel | None, *, top: int, allowed: NDArray[np.bool_],
-    blend: float = BLEND, diversity: float = 0.2, novelty: float = 0.0, seed: int = 0,
-) -> list[Proposal]:  # fmt: skip
+    vectors: Floats,
+    weights: dict[int, float],
+    others: OthersModel | None,
+    *,
+    top: int,
+    allowed: NDArray[np.bool_],
+    choice: Choice = Choice(),
+) -> list[Proposal]:
     """``top`` items that are allowed, best first.
 
     Args:
         vectors: (N, D) of length 1, one row an item.
         weights: what was heard, and how much it counts.
         others: the plays of all listeners; None where there is one listener only.
+        top: how many.
         allowed: (N,), False for what must not come (heard already, no music).
-        blend: share of ``others`` where there are many listeners, 0.0-1.0.
-        diversity: 0.0 takes the best in a row, 1.0 only looks away from what was chosen.
-        novelty: 0.0-1.0, how much what many play is pushed back.
+        choice: how the list is chosen.
     """
-    tastes = tastes_of(vectors, weights, seed)
+    tastes = tastes_of(vectors, weights, choice.seed)
     content, whose, like = content_scores(vectors, tastes, weights)
     told = _over_largest(content)
     heard = np.zeros(len(vectors), dtype=np.float32)
     score = told
     if others is not None:
         heard = _over_largest(others.scores(weights))
-        share = blend * others.num_listeners / (others.num_listeners + FEW_LISTENERS)
+        share = choice.blend * others.num_listeners / (others.num_listeners + FEW_LISTENERS)
         score = (1 - share) * told + share * heard
-        if novelty:
+        if choice.novelty:
             popular = np.log1p(others.popularity) / max(
                 float(np.log1p(others.popularity.max(initial=0))), 1e-9
             )
-            score = score - novelty * popular.astype(np.float32)
+            score = score - choice.novelty * popular.astype(np.float32)
     pool = [i for i in np.argsort(-score, kind="stable").tolist() if allowed[i]][: max(POOL, top)]
     proposals = []
-    for item in _spread(vectors, score, pool, top, diversity):
+    for item in _spread(vectors, score, pool, top, choice.diversity):
         proposals.append(
             Proposal(
                 item,
@@ -253,6 +274,6 @@ def _spread(vectors: Floats, score: Floats, pool: list[int], top: int, diversity
 
 
 __all__ = [
-    "HALF_LIFE_DAYS", "OthersModel", "Proposal", "Taste", "bm25", "content_scores", "ease", "recency_weights",
+    "HALF_LIFE_DAYS", "Choice", "OthersModel", "Proposal", "Taste", "bm25", "content_scores", "ease", "recency_weights",
     "recommend", "tastes_of",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from melodygen.errors import LibraryError
 from melodygen.library.history import LISTENER, Play, plays_of, read_history
 from melodygen.library.path import path_between, resampled, tempo_distance
-from melodygen.library.recommend import OthersModel, Proposal, recency_weights, recommend
+from melodygen.library.recommend import Choice, OthersModel, Proposal, recency_weights, recommend
 from melodygen.library.similar import SoundSpace
 from melodygen.library.store import LibraryStore
 from melodygen.library.track import TrackRecord
@@ -121,7 +121,7 @@ def recommend_tracks(
     vectors = space.all_vectors()
     found = recommend(
         vectors, weights, _others(everyone, row_of, len(space)), top=top, allowed=allowed,
-        diversity=knobs.diversity, novelty=knobs.novelty, seed=knobs.seed,
+        choice=Choice(diversity=knobs.diversity, novelty=knobs.novelty, seed=knobs.seed),
     )  # fmt: skip
     ids = space.track_ids.tolist()
     return [_told(proposal, records[ids[proposal.item]], records[ids[proposal.like]]) for proposal in found]
