@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -53,6 +53,16 @@ class Renderer(Protocol):
 
     def render(self, score: Score, sample_rate: int = 44_100, quality: str = "full") -> Audio:
         """``full``: stereo, reverb, loudness set, tail kept. ``draft``: quick and mono, for the classifier."""
+        ...
+
+
+@runtime_checkable
+class StemRenderer(Renderer, Protocol):
+    """A Renderer that can also give each track on its own."""
+
+    def render_stems(self, score: Score, sample_rate: int = 44_100) -> tuple[Audio, Iterator[Audio]]:
+        """The recording as ``render`` makes it, and then the stem of each track, in order. The stems have the levels
+        of the recording and sum to it."""
         ...
 
 

@@ -349,6 +349,12 @@ class LoopOptions:
         default=3,
         metadata=_control("int", "Rounds until the best is taken; 1 for a single candidate", low=1, high=100),
     )
+    pick: int = field(
+        default=1,
+        metadata=_control(
+            "int", "Which candidate becomes the piece: 1 is the best, see --keep", low=1, high=6400
+        ),
+    )
 
 
 def loop_options(values: Mapping[str, Any]) -> LoopOptions:
@@ -438,3 +444,8 @@ def check_loop(options: LoopOptions) -> None:
     """Raise UsageError for loop settings that cannot be."""
     for name, control in LOOP_CONTROLS.items():
         control.check(getattr(options, name))
+    if options.pick > options.candidates:
+        raise UsageError(
+            f"pick {options.pick} is not possible: {options.candidates} candidates are written a round; "
+            f"give 1 to {options.candidates}, or raise --candidates"
+        )

@@ -12,9 +12,10 @@ from fakeband import Beeper, Judge, Writer
 from melodygen.errors import OutputExistsError, StyleNotReachedError, UsageError
 from melodygen.io.midi import read_midi, write_midi
 from melodygen.request import LoopOptions
-from melodygen.services.generate import GenerateRequest, GenerateResult, OutputOptions, prepare, run
+from melodygen.services.generate import GenerateRequest, GenerateResult, prepare, run
 from melodygen.services.models import LoadedModels
 from melodygen.services.requests import build_request
+from melodygen.services.saving import OutputOptions
 
 
 def asked(folder: Path, **controls: Any) -> GenerateRequest:

@@ -29,6 +29,7 @@ FORMATS = {
     ".mp3": ("MP3", "MPEG_LAYER_III"),
 }
 """Suffix -> libsndfile's names of container and encoding."""
+BIT_DEPTHS = (16, 24)
 TAGS = ("title", "artist", "comment", "software", "copyright", "date", "album", "genre")
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 VORBIS_MAX_RATE = 192_000
@@ -75,7 +76,11 @@ def read_audio_tags(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def write_audio(
-    path: str | os.PathLike[str], audio: Audio, tags: Mapping[str, str] | None = None, overwrite: bool = False
+    path: str | os.PathLike[str],
+    audio: Audio,
+    tags: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    bit_depth: int | None = None,
 ) -> None:
     """Write a recording in the format of the suffix (``FORMATS``); samples beyond -1 to 1 are clipped.
 
@@ -84,13 +89,18 @@ def write_audio(
         audio: the recording.
         tags: text fields by name, from ``TAGS``.
         overwrite: replace an existing file.
+        bit_depth: bits a sample in WAV and FLAC, of ``BIT_DEPTHS``; None is 16 for WAV and 24 for FLAC.
 
     Raises:
-        AudioError: the suffix or a tag is unknown, the format cannot hold the audio, or the disk is full.
+        AudioError: the suffix, bit depth or a tag is unknown, the format cannot hold the audio, or the disk is full.
         OutputExistsError: the file exists and ``overwrite`` is false.
     """
     path = Path(path)
-    container, subtype = _format(path, audio)
+    container, subtype = _format(path, audio, bit_depth or 16)
+    if bit_depth is not None and container in ("WAV", "FLAC"):
+        if bit_depth not in BIT_DEPTHS:
+            raise AudioError(f"{path.name}: a bit depth of {bit_depth} is not possible; use 16 or 24")
+        subtype = f"PCM_{bit_depth}"
     tags = dict(tags or {})
     for name, value in tags.items():
         if name not in TAGS:
@@ -122,7 +132,7 @@ def _plain(text: str) -> str:
     return bare.encode("ascii", "replace").decode("ascii")
 
 
-def _format(path: Path, audio: Audio) -> tuple[str, str]:
+def _format(path: Path, audio: Audio, bit_depth: int) -> tuple[str, str]:
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise AudioError(f"{path.name}: the suffix {suffix!r} is no audio format; use {', '.join(FORMATS)}")
@@ -134,6 +144,6 @@ def _format(path: Path, audio: Audio) -> tuple[str, str]:
         raise AudioError(f"MP3 holds at most 2 channels, not {audio.num_channels}; use WAV")
     if suffix == ".ogg" and audio.sample_rate > VORBIS_MAX_RATE:
         raise AudioError(f"Ogg Vorbis holds at most {VORBIS_MAX_RATE} Hz, not {audio.sample_rate}; use WAV")
-    if suffix == ".wav" and audio.samples.size * 2 > WAV_MAX_BYTES:
+    if suffix == ".wav" and audio.samples.size * bit_depth // 8 > WAV_MAX_BYTES:
         raise AudioError(f"{audio.duration_seconds:.0f} s are too long for WAV (4 GiB); use FLAC")
     return FORMATS[suffix]

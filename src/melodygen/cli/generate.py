@@ -61,6 +61,27 @@ def generate(
     plot: Annotated[
         bool, typer.Option("--plot", help="Also a piano roll as PNG.", rich_help_panel=_FILES)
     ] = False,
+    keep: Annotated[
+        int,
+        typer.Option(
+            help="Also write the N best candidates, numbered; then --pick one.", rich_help_panel=_FILES
+        ),
+    ] = 0,
+    stems: Annotated[
+        bool,
+        typer.Option(
+            "--stems", help="Also a sound file for each track; they sum to the mix.", rich_help_panel=_FILES
+        ),
+    ] = False,
+    split: Annotated[
+        bool, typer.Option("--split", help="Also a MIDI file for each track.", rich_help_panel=_FILES)
+    ] = False,
+    bit_depth: Annotated[
+        int | None,
+        typer.Option(
+            help="Bits of WAV and FLAC: 16 or 24. Default: 16, FLAC and stems 24.", rich_help_panel=_FILES
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace existing files.", rich_help_panel=_FILES)
     ] = False,
@@ -82,15 +103,16 @@ def generate(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from melodygen.cli.progress import stage_progress
     from melodygen.request import loop_options
-    from melodygen.services.generate import GenerateRequest, OutputOptions, prepare, run
+    from melodygen.services.generate import GenerateRequest, prepare, run
     from melodygen.services.models import ModelNames
+    from melodygen.services.saving import OutputOptions
 
     loop = {name: controls.pop(name) for name in LOOP_CONTROLS}
     asked = GenerateRequest(
         controls,
         loop_options(loop),
         ModelNames(model, classifier, renderer, soundfont),
-        OutputOptions(out, formats, plot, force),
+        OutputOptions(out, formats, plot, force, keep, stems, split, bit_depth),
         count,
         strict,
     )

@@ -26,6 +26,12 @@ def render(
             "Default: role for files that melodygen wrote, else file."
         ),
     ] = None,
+    stems: Annotated[
+        bool, typer.Option("--stems", help="Also a file for each track; they sum to the mix.")
+    ] = False,
+    bit_depth: Annotated[
+        int | None, typer.Option(help="Bits of WAV and FLAC: 16 or 24. Default: 16, FLAC 24.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
@@ -38,7 +44,9 @@ def render(
     from melodygen.services.render import RenderRequest, render_file
 
     with stage_progress(visible=not quiet) as progress:
-        result = render_file(RenderRequest(midi, out, soundfont, renderer, force, balance), progress)
+        result = render_file(
+            RenderRequest(midi, out, soundfont, renderer, force, balance, stems, bit_depth), progress
+        )
     for warning in result.warnings:
         print(f"melodygen: {midi.name}: {warning}", file=sys.stderr)
     if json_:
@@ -47,3 +55,5 @@ def render(
         print(
             f"{result.audio}: {result.duration_seconds:.1f} s of sound in {result.seconds:.1f} s, {result.renderer}"
         )
+        for stem in result.stems:
+            print(f"  {stem}")

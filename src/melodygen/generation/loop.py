@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from melodygen.audio.buffer import Audio
 from melodygen.contracts import Draft, Generator, Renderer, StyleClassifier
-from melodygen.errors import ClassifierError, MelodygenError
+from melodygen.errors import ClassifierError, MelodygenError, UsageError
 from melodygen.generation.performance import perform
 from melodygen.generation.quality import quality
 from melodygen.music.score import Score
@@ -70,11 +70,29 @@ class CandidateRecord:
 
 
 @dataclass(frozen=True, eq=False)
+class Candidate:
+    """A piece that was written and classified; ``style_scores`` is None for silence."""
+
+    draft: Draft
+    record: CandidateRecord
+    style_scores: StyleScores | None
+
+    def rank(self, min_style: float) -> tuple[bool, bool, float, int, float]:
+        """Style up to the threshold, then quality, then style: of those that sound like the style the better made is
+        kept, of those as well made the one that sounds most like it."""
+        record = self.record
+        style = record.style_probability
+        merit = (min(style, min_style), round(record.quality / QUALITY_STEP), style)
+        return (record.playable, not record.flaw, *merit)
+
+
+@dataclass(frozen=True, eq=False)
 class Composition:
     """The chosen piece and how it was found.
 
     ``accepted``  the chosen candidate reached ``min_style`` and has no flaw.
     ``unselected_mean_probability``  mean style probability of all candidates written, before any was chosen.
+    ``ranking``   all candidates that can be played, the best first.
     """
 
     request: Request
@@ -87,6 +105,18 @@ class Composition:
     seconds: float
     model_id: str
     classifier_id: str
+    ranking: tuple[Candidate, ...] = ()
+
+    def picked(self, number: int) -> Composition:
+        """The same with the candidate of this rank (from 1) as the chosen piece. Raises UsageError where none is."""
+        if not 1 <= number <= len(self.ranking):
+            raise UsageError(
+                f"pick {number} is not possible: {len(self.ranking)} candidates can be played; "
+                f"give 1 to {len(self.ranking)}, or raise --candidates"
+            )
+        found = self.ranking[number - 1]
+        assert found.style_scores is not None  # what can be played was classified
+        return replace(self, score=found.draft.score, chosen=found.record, style_scores=found.style_scores)
 
     @property
     def style_probability(self) -> float:
@@ -112,20 +142,6 @@ class Composition:
     def unselected_mean_probability(self) -> float:
         """Mean style probability of all candidates, before any was chosen."""
         return float(np.mean([c.style_probability for c in self.candidates]))
-
-
-@dataclass(frozen=True, eq=False)
-class _ScoredDraft:
-    draft: Draft
-    record: CandidateRecord
-    style_scores: StyleScores | None
-
-    def rank(self, min_style: float) -> tuple[bool, bool, float, int, float]:
-        """Return the sort key: playable, no flaw, style up to the threshold, quality in steps, style."""
-        record = self.record
-        style = record.style_probability
-        merit = (min(style, min_style), round(record.quality / QUALITY_STEP), style)
-        return (record.playable, not record.flaw, *merit)
 
 
 def compose(
@@ -181,8 +197,8 @@ def compose(
         request, generator, renderer, classifier, progress or _no_progress, should_stop or _never
     )
     started = clock()
-    written: list[_ScoredDraft] = []
-    best: _ScoredDraft | None = None
+    written: list[Candidate] = []
+    best: Candidate | None = None
     for number in range(1, max_rounds + 1):
         if rounds.should_stop():
             break
@@ -210,6 +226,9 @@ def compose(
         seconds=clock() - started,
         model_id=generator.model_id,
         classifier_id=classifier.classifier_id,
+        ranking=tuple(
+            sorted((h for h in written if h.record.playable), key=lambda h: h.rank(min_style), reverse=True)
+        ),
     )
 
 
@@ -300,7 +319,7 @@ class _Rounds:
     progress: ProgressCallback
     should_stop: Callable[[], bool]
 
-    def write(self, seeds: Sequence[int], number: int) -> list[_ScoredDraft]:
+    def write(self, seeds: Sequence[int], number: int) -> list[Candidate]:
         """Return the candidates of one round; an empty list if stopped before they were classified."""
         again = "" if number == 1 else f" (round {number})"
         drafts = self.generator.generate(
@@ -324,7 +343,7 @@ class _Rounds:
                 waiting = []
         return [self._scored(d, scores, number) for d, scores in zip(drafts, scored, strict=True)]
 
-    def _scored(self, draft: Draft, scores: StyleScores | None, number: int) -> _ScoredDraft:
+    def _scored(self, draft: Draft, scores: StyleScores | None, number: int) -> Candidate:
         fatal = find_flaw(draft.score, self.request) or ("silent when rendered" if scores is None else "")
         record = CandidateRecord(
             seed=draft.seed,
@@ -335,7 +354,7 @@ class _Rounds:
             quality=quality(draft.score),
             playable=not fatal,
         )
-        return _ScoredDraft(draft, record, scores)
+        return Candidate(draft, record, scores)
 
 
 def _render_draft(score: Score, renderer: Renderer) -> Audio | None:

@@ -6,7 +6,7 @@ sound is the sampler's.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from melodygen.audio.buffer import Audio
 from melodygen.music.score import Score, Track
 from melodygen.music.units import midi_to_hz
 from melodygen.rendering import mastering
-from melodygen.rendering.mixing import BEND_BLOCK, Samples, Voice, check_quality, mix
+from melodygen.rendering.mixing import BEND_BLOCK, Desk, Samples, Voice, check_quality, desk
 
 HI_HATS = (42, 44, 46)
 
@@ -138,6 +138,14 @@ class AdditiveRenderer:
     def render(self, score: Score, sample_rate: int = 44_100, quality: str = "full") -> Audio:
         """Return the recording of a score; see ``melodygen.contracts.Renderer``."""
         check_quality(quality)
+        return mastering.master(self._desk(score, sample_rate, quality).mix(), sample_rate, quality)
+
+    def render_stems(self, score: Score, sample_rate: int = 44_100) -> tuple[Audio, Iterator[Audio]]:
+        """The recording and the stem of each track; see ``melodygen.contracts.StemRenderer``."""
+        made = self._desk(score, sample_rate, "full")
+        return mastering.master_stems(made.mix, len(made.channels), sample_rate)
+
+    @staticmethod
+    def _desk(score: Score, sample_rate: int, quality: str) -> Desk:
         tail = mastering.tail_seconds(quality)
-        mixed = mix(score, AdditiveBank(sample_rate), sample_rate, tail, stereo=quality == "full")
-        return mastering.master(mixed, sample_rate, quality)
+        return desk(score, AdditiveBank(sample_rate), sample_rate, tail, stereo=quality == "full")

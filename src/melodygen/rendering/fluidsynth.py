@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,23 @@ class FluidSynthRenderer:
             RenderError: the sample rate is outside FluidSynth's 8000 to 96000 Hz, or the score is too long.
         """
         check_quality(quality)
+        if quality == "draft":
+            mono = self._sound(score, sample_rate, quality).mean(axis=0, keepdims=True, dtype=np.float32)
+            return mastering.master(Mix(mono, None), sample_rate, quality)
+        return mastering.master(self._mix(score, sample_rate), sample_rate, quality)
+
+    def render_stems(self, score: Score, sample_rate: int = 44_100) -> tuple[Audio, Iterator[Audio]]:
+        """The recording and the stem of each track; see ``melodygen.contracts.StemRenderer``."""
+        return mastering.master_stems(
+            lambda only: self._mix(score, sample_rate, only), len(score.tracks), sample_rate
+        )
+
+    def _mix(self, score: Score, sample_rate: int, only: int | None = None) -> Mix:
+        stereo = self._sound(score, sample_rate, "full", only)
+        return Mix(stereo, stereo.mean(axis=0, dtype=np.float32) * np.float32(ROLE_SEND["melody"]))
+
+    def _sound(self, score: Score, sample_rate: int, quality: str, only: int | None = None) -> Samples:
+        """All tracks, or the one with the index ``only``, as (2, n) samples."""
         check_length(score)
         if not 8_000 <= sample_rate <= 96_000:
             raise RenderError(f"FluidSynth renders at 8000 to 96000 Hz, not at {sample_rate}")
@@ -130,18 +148,15 @@ class FluidSynthRenderer:
                 raise RenderError(
                     f"FluidSynth cannot read the soundfont {self._path}; name another with --soundfont"
                 )
-            stereo = self._play(synth, score, sample_rate, length)
+            return self._play(synth, score, sample_rate, length, only)
         finally:
             if synth:
                 library.delete_fluid_synth(synth)
             library.delete_fluid_settings(settings)
-        if quality == "draft":
-            mono = stereo.mean(axis=0, keepdims=True, dtype=np.float32)
-            return mastering.master(Mix(mono, None), sample_rate, quality)
-        send = stereo.mean(axis=0, dtype=np.float32) * np.float32(ROLE_SEND["melody"])
-        return mastering.master(Mix(stereo, send), sample_rate, quality)
 
-    def _play(self, synth: ctypes.c_void_p, score: Score, sample_rate: int, length: int) -> Samples:
+    def _play(
+        self, synth: ctypes.c_void_p, score: Score, sample_rate: int, length: int, only: int | None = None
+    ) -> Samples:
         library = self._library
         events: list[Event] = []
         by_role, placed = not keeps_own_balance(score), has_controls(score, PAN)
@@ -152,6 +167,8 @@ class FluidSynthRenderer:
             volume = ROLE_VOLUME["drums" if track.is_drum else track.role] if by_role else DEFAULT_VOLUME
             library.fluid_synth_cc(synth, channel, VOLUME, volume)
             library.fluid_synth_cc(synth, channel, PAN, 64 if placed else round(64 + 63 * pan))
+            if only not in (None, channel):
+                continue
             notes = played_notes(score, track, sample_rate)
             columns = (notes.onset, notes.held, notes.pitch, notes.velocity)
             for onset, held, pitch, velocity in zip(*(c.tolist() for c in columns), strict=True):

@@ -6,9 +6,12 @@ Arrays are float32 of shape (channels, num_samples).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
 from scipy.signal import butter, fftconvolve, sosfilt
 
@@ -84,24 +87,36 @@ def add_reverb(dry: Samples, send: Samples, sample_rate: int) -> None:
             dry[side, start : start + len(wet)] += gain * wet.astype(np.float32)
 
 
-def limit(samples: Samples, ceiling: float, sample_rate: int, gain: float = 1.0) -> Samples:
-    """Return ``samples`` times ``gain`` with every peak at or under ``ceiling``.
+@dataclass(frozen=True, eq=False)
+class GainCurve:
+    """A gain over time: ``gain`` times linear factors at the edges of blocks of ``LIMITER_BLOCK`` samples."""
 
-    The level falls before a peak and rises slowly after it, equally in all channels. The work is done in
-    pieces, so that only the result takes memory.
+    edges: NDArray[np.float64]
+    gain: float = 1.0
+
+    def applied(self, samples: Samples) -> Samples:
+        """``samples`` (channels, n) times the gain. The work is done in pieces: only the result takes memory."""
+        result = np.empty_like(samples)
+        for start in range(0, samples.shape[1], LIMITER_PIECE):
+            piece = samples[:, start : start + LIMITER_PIECE]
+            place = (start + np.arange(piece.shape[1])) / LIMITER_BLOCK
+            curve = np.interp(place, np.arange(len(self.edges)), self.edges) * self.gain
+            np.multiply(piece, curve.astype(np.float32), out=result[:, start : start + LIMITER_PIECE])
+        return result
+
+
+def limiter(samples: Samples, ceiling: float, sample_rate: int, gain: float = 1.0) -> GainCurve:
+    """The gain that brings ``samples`` times ``gain`` under ``ceiling`` at every peak.
+
+    The level falls before a peak and rises slowly after it, equally in all channels.
 
     Args:
-        samples: (channels, num_samples).
+        samples: (channels, num_samples), at least one.
         ceiling: largest absolute sample, linear.
         sample_rate: in Hz.
         gain: linear.
     """
-    num = samples.shape[1]
-    limited = np.empty_like(samples)
-    if num == 0:
-        return limited
-    count = -(-num // LIMITER_BLOCK)
-    starts = range(0, num, LIMITER_PIECE)
+    starts = range(0, samples.shape[1], LIMITER_PIECE)
     highest = [
         np.maximum.reduceat(np.abs(piece).max(axis=0), np.arange(0, piece.shape[1], LIMITER_BLOCK))
         for piece in (samples[:, start : start + LIMITER_PIECE] for start in starts)
@@ -110,17 +125,21 @@ def limit(samples: Samples, ceiling: float, sample_rate: int, gain: float = 1.0)
     rate = sample_rate / LIMITER_BLOCK
     ahead = max(1, round(LOOKAHEAD_SECONDS * rate))
     held = minimum_filter1d(wanted, size=2 * ahead + 3)
-    rise = np.arange(count) / (RELEASE_SECONDS * rate)  # a straight way back up from the lowest gain so far
+    rise = np.arange(len(wanted)) / (
+        RELEASE_SECONDS * rate
+    )  # a straight way back up from the lowest gain so far
     smooth = rise + np.minimum.accumulate(held - rise)
     smooth = np.minimum(uniform_filter1d(smooth, size=2 * ahead + 1), wanted)
     # Gains stand at block edges; each edge takes the smaller of its two blocks, so no block is exceeded.
     edges = np.minimum(np.concatenate(([smooth[0]], smooth)), np.concatenate((smooth, [smooth[-1]])))
-    for start in starts:
-        piece = samples[:, start : start + LIMITER_PIECE]
-        place = (start + np.arange(piece.shape[1])) / LIMITER_BLOCK
-        curve = np.interp(place, np.arange(count + 1), edges) * gain
-        np.multiply(piece, curve.astype(np.float32), out=limited[:, start : start + LIMITER_PIECE])
-    return limited
+    return GainCurve(edges, gain)
+
+
+def limit(samples: Samples, ceiling: float, sample_rate: int, gain: float = 1.0) -> Samples:
+    """Return ``samples`` times ``gain`` with every peak at or under ``ceiling``; see ``limiter``."""
+    if not samples.shape[1]:
+        return samples.copy()
+    return limiter(samples, ceiling, sample_rate, gain).applied(samples)
 
 
 def _fade(samples: Samples, seconds: float, sample_rate: int) -> None:
@@ -137,13 +156,42 @@ def master(mixed: Mix, sample_rate: int, quality: str) -> Audio:
         sample_rate: in Hz.
         quality: ``full`` or ``draft``.
     """
+    samples = _with_space(mixed, sample_rate, quality)
+    return _frozen(
+        _levelled(samples) if quality == "draft" else to_loudness(samples, sample_rate), sample_rate
+    )
+
+
+def master_stems(
+    mix_of: Callable[[int | None], Mix], count: int, sample_rate: int
+) -> tuple[Audio, Iterator[Audio]]:
+    """The finished recording and, one after the other, the stem of each track.
+
+    Reverb and fade are linear, and every stem gets the gain over time that loudness and limiter give the mix: the
+    stems sum to the finished recording. ``mix_of`` gives the mix, or the stem of one of ``count`` tracks.
+    """
+    mixed = _with_space(mix_of(None), sample_rate)
+    curve = loudness_gain(mixed, sample_rate)
+
+    def stems() -> Iterator[Audio]:
+        for index in range(count):
+            yield _frozen(curve.applied(_with_space(mix_of(index), sample_rate)), sample_rate)
+
+    return _frozen(curve.applied(mixed), sample_rate), stems()
+
+
+def _with_space(mixed: Mix, sample_rate: int, quality: str = "full") -> Samples:
+    """The mix, changed in place, with its reverb and the fade of its tail."""
     samples = mixed.dry
     if mixed.send is not None:
         add_reverb(samples, mixed.send, sample_rate)
     _fade(samples, FADE_SECONDS[quality], sample_rate)
-    finished = _levelled(samples) if quality == "draft" else to_loudness(samples, sample_rate)
-    finished.flags.writeable = False  # Audio need not copy it
-    return Audio(finished, sample_rate)
+    return samples
+
+
+def _frozen(samples: Samples, sample_rate: int) -> Audio:
+    samples.flags.writeable = False  # Audio need not copy it
+    return Audio(samples, sample_rate)
 
 
 def _levelled(samples: Samples) -> Samples:
@@ -155,20 +203,23 @@ def _levelled(samples: Samples) -> Samples:
 
 
 def to_loudness(samples: Samples, sample_rate: int, target_lufs: float = TARGET_LUFS) -> Samples:
-    """Return ``samples`` at ``target_lufs`` under the ceiling. What the limiter takes is made up for, by 3 dB
-    at most.
-    """
+    """Return ``samples`` at ``target_lufs`` under the ceiling; see ``loudness_gain``."""
+    return loudness_gain(samples, sample_rate, target_lufs).applied(samples)
+
+
+def loudness_gain(samples: Samples, sample_rate: int, target_lufs: float = TARGET_LUFS) -> GainCurve:
+    """The gain that brings ``samples`` to ``target_lufs`` under the ceiling. What the limiter takes is made up for, by
+    3 dB at most. Silence keeps its level."""
     loudness = integrated_loudness(samples, sample_rate)
     if not np.isfinite(loudness):
-        return samples
+        return GainCurve(np.ones(2 + samples.shape[1] // LIMITER_BLOCK))
     ceiling = 10 ** (CEILING_DBFS / 20)
     gain_db = target_lufs - loudness
     most = gain_db + 3.0
-    limited = samples
     for _ in range(3):
-        limited = limit(samples, ceiling, sample_rate, 10 ** (gain_db / 20))
-        missing = target_lufs - integrated_loudness(limited, sample_rate)
+        curve = limiter(samples, ceiling, sample_rate, 10 ** (gain_db / 20))
+        missing = target_lufs - integrated_loudness(curve.applied(samples), sample_rate)
         if abs(missing) < 0.2 or gain_db >= most:
             break
         gain_db = min(gain_db + missing, most)
-    return limited
+    return curve

@@ -314,11 +314,45 @@ def balance(levels: list[float], score: Score) -> list[float]:
     ]
 
 
-def mix(score: Score, bank: VoiceBank, sample_rate: int, tail_seconds: float, stereo: bool) -> Mix:
-    """Return the mix of all notes of all tracks, ``round((score seconds + tail) * sample_rate)`` samples
-    long.
+@dataclass(frozen=True, eq=False)
+class _Channel:
+    """A track at its level and place. ``wet``: its share of the reverb. ``moves``: level and place where they change
+    while notes sound; then ``gain`` is the part of the level that does not."""
 
-    The overall level is not set yet; ``mastering.master`` does that.
+    part: _Part
+    gain: float
+    pan: float
+    wet: float
+    moves: tuple[Steps, Steps] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Desk:
+    """All tracks of a score at their levels and places. The stems sum to the mix: every step up to it is a sum."""
+
+    channels: tuple[_Channel, ...]
+    length: int
+    sample_rate: int
+    stereo: bool
+
+    def mix(self, only: int | None = None) -> Mix:
+        """The mix, or the stem of the track with the index ``only``. The overall level is not set yet:
+        ``mastering.master`` does that."""
+        dry = np.zeros((2 if self.stereo else 1, self.length), dtype=np.float32)
+        send = np.zeros(self.length, dtype=np.float32) if self.stereo else None
+        for channel in self.channels if only is None else (self.channels[only],):
+            if channel.moves is not None:
+                _add_moving(
+                    channel.part, channel.gain, channel.moves, channel.wet, dry, send, self.sample_rate
+                )
+            else:
+                sides = _sides(channel.pan, self.stereo)
+                _add(channel.part, channel.gain, sides, channel.wet, dry, send, self.sample_rate)
+        return Mix(dry, send)
+
+
+def desk(score: Score, bank: VoiceBank, sample_rate: int, tail_seconds: float, stereo: bool) -> Desk:
+    """Make the sound of all notes and balance the tracks.
 
     Args:
         score: the music.
@@ -333,26 +367,31 @@ def mix(score: Score, bank: VoiceBank, sample_rate: int, tail_seconds: float, st
     check_length(score)
     parts = [_part(bank, score, track, sample_rate) for track in score.tracks]
     length = round((sounding_seconds(score) + tail_seconds) * sample_rate)
-    dry = np.zeros((2 if stereo else 1, length), dtype=np.float32)
-    send = np.zeros(length, dtype=np.float32) if stereo else None
     hit = round(HIT_SECONDS * sample_rate)
     levels = [_level(p, hit if t.is_drum else 1) for t, p in zip(score.tracks, parts, strict=True)]
     gains = balance(levels, score)
     by_role = not keeps_own_balance(score)
     placed = has_controls(score, PAN)
+    channels = []
     for track, part, gain, pan in zip(score.tracks, parts, gains, track_pans(score), strict=True):
         wet = ROLE_SEND["drums" if track.is_drum else track.role]
         if part.shape is None:
-            _add(part, gain, _sides(0.0 if placed else pan, stereo), wet, dry, send, sample_rate)
+            channels.append(_Channel(part, gain, 0.0 if placed else pan, wet))
             continue
         level, place = _controlled(part, by_role), part.shape.pan if placed else None
         if level.is_constant and (place is None or place.is_constant):
             at = pan if place is None else float(place.value[0])
-            _add(part, gain * float(level.value[0]), _sides(at, stereo), wet, dry, send, sample_rate)
+            channels.append(_Channel(part, gain * float(level.value[0]), at, wet))
         else:
             place = place or Steps(level.at[:1], np.array([pan]))
-            _add_moving(part, gain, (level, place), wet, dry, send, sample_rate)
-    return Mix(dry, send)
+            channels.append(_Channel(part, gain, pan, wet, (level, place)))
+    return Desk(tuple(channels), length, sample_rate, stereo)
+
+
+def mix(score: Score, bank: VoiceBank, sample_rate: int, tail_seconds: float, stereo: bool) -> Mix:
+    """Return the mix of all notes of all tracks, ``round((score seconds + tail) * sample_rate)`` samples long; see
+    ``desk``."""
+    return desk(score, bank, sample_rate, tail_seconds, stereo).mix()
 
 
 def _sides(pan: float, stereo: bool) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from melodygen.errors import RenderError
 from melodygen.music.score import Score, Track
 from melodygen.rendering import mastering
 from melodygen.rendering.additive import AdditiveBank
-from melodygen.rendering.mixing import BEND_BLOCK, Samples, Voice, check_quality, mix
+from melodygen.rendering.mixing import BEND_BLOCK, Desk, Samples, Voice, check_quality, desk
 from melodygen.rendering.programs import nearest_kit, nearest_program
 from melodygen.rendering.soundfont import Gen, SoundFont, Zone
 from melodygen.rendering.soundfont_path import find_soundfont
@@ -407,6 +407,14 @@ class SamplerRenderer:
     def render(self, score: Score, sample_rate: int = 44_100, quality: str = "full") -> Audio:
         """Return the recording of a score; see ``melodygen.contracts.Renderer``."""
         check_quality(quality)
+        return mastering.master(self._desk(score, sample_rate, quality).mix(), sample_rate, quality)
+
+    def render_stems(self, score: Score, sample_rate: int = 44_100) -> tuple[Audio, Iterator[Audio]]:
+        """The recording and the stem of each track; see ``melodygen.contracts.StemRenderer``."""
+        made = self._desk(score, sample_rate, "full")
+        return mastering.master_stems(made.mix, len(made.channels), sample_rate)
+
+    def _desk(self, score: Score, sample_rate: int, quality: str) -> Desk:
         full = quality == "full"
         with self._lock:
             if (sample_rate, quality) not in self._banks:
@@ -414,5 +422,4 @@ class SamplerRenderer:
                     self._font, sample_rate, stereo=full, smooth=full
                 )
             bank = self._banks[sample_rate, quality]
-            mixed = mix(score, bank, sample_rate, mastering.tail_seconds(quality), stereo=full)
-        return mastering.master(mixed, sample_rate, quality)
+            return desk(score, bank, sample_rate, mastering.tail_seconds(quality), stereo=full)

@@ -54,7 +54,7 @@ class GenerationTasks:
             built, self._models.generator, self._models.renderer, self._models.classifier,
             seed=seed, candidates=loop.candidates, min_style=loop.min_style, max_rounds=loop.max_rounds,
             progress=job.progress, should_stop=job.should_stop, on_candidate=written.add,
-        )  # fmt: skip
+        ).picked(loop.pick)  # fmt: skip
         return {
             "seed": seed,
             "accepted": piece.accepted,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from melodygen import __version__
 from melodygen.contracts import Generator, Renderer, StyleClassifier
 from melodygen.errors import StyleNotReachedError
 from melodygen.generation.loop import Composition, ProgressCallback, compose, piece_seeds
 from melodygen.generation.naming import chord_notes
-from melodygen.io.provenance import Provenance
 from melodygen.music.score import Score
 from melodygen.music.units import bar_quarters
 from melodygen.parsing import check_range
@@ -28,24 +26,22 @@ from melodygen.services.models import (
     load_renderer,
     random_seed,
 )
-from melodygen.services.output import AUDIO_FORMATS, plan_output, prepare_folder, refuse_existing
-from melodygen.services.report import PieceReport, report_of
+from melodygen.services.output import plan_output, prepare_folder, refuse_existing
+from melodygen.services.report import KeptReport, PieceReport, report_of
 from melodygen.services.requests import build_request, check_combination, command_of, known_style
+from melodygen.services.saving import (
+    OutputOptions,
+    check_output,
+    check_renderer,
+    kept_paths,
+    save,
+    track_folder,
+)
 from melodygen.services.user_file import UserFile, read_user_file
 
 MAX_PIECES = 1000
 BYTES_PER_SECOND = {"wav": 44_100 * 2 * 3, "flac": 44_100 * 2 * 2, "ogg": 40_000, "mp3": 40_000}
 """A safe guess of what a second of sound takes on disk."""
-
-
-@dataclass(frozen=True)
-class OutputOptions:
-    """Which files are written. ``out`` is a folder or a file, ``formats`` a list like ``mid,wav``; None is default."""
-
-    out: Path | None = None
-    formats: str | None = None
-    plot: bool = False
-    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +96,7 @@ def prepare(asked: GenerateRequest, generator: Generator | None = None) -> Prepa
     style, loop, output = str(asked.controls["style"]), asked.loop, asked.output
     generator = known_style(style, asked.models.model, generator)
     check_loop(loop)
+    check_output(output, loop.candidates)
     check_range("count", asked.count, 1, MAX_PIECES)
     check_combination(asked.controls)
     under = None
@@ -113,10 +110,9 @@ def prepare(asked: GenerateRequest, generator: Generator | None = None) -> Prepa
     paths = [plan.paths(f"{style}-{seed}", i, asked.count) for i, seed in enumerate(seeds, 1)]
     if output.plot:
         paths = [{**of_piece, "png": next(iter(of_piece.values())).with_suffix(".png")} for of_piece in paths]
-    refuse_existing(
-        [path for of_piece in paths for path in of_piece.values()], output.force, "--out or --seed"
-    )
-    prepare_folder(plan.folder, asked.count * _bytes_needed(request, paths[0]))
+    _refuse_existing(paths, output)
+    pieces = asked.count * (1 + output.keep + (len(request.tracks) if output.stems else 0))
+    prepare_folder(plan.folder, pieces * _bytes_needed(request, paths[0]))
     warnings = (*(() if under is None else under.announce(request)), *chord_notes(request))
     return PreparedGeneration(asked, request, tuple(seeds), tuple(paths), generator, under, warnings)
 
@@ -135,13 +131,14 @@ def run(
     asked, loop = prepared.asked, prepared.asked.loop
     progress("loading", 0.0)
     models = models or load_models(asked.models, prepared.generator)
+    check_renderer(models.renderer, asked.output)
     progress("loading", 1.0)
     for seed, paths in zip(prepared.seeds, prepared.paths, strict=True):
         piece = compose(
             prepared.request, models.generator, models.renderer, models.classifier,
             seed=seed, candidates=loop.candidates, min_style=loop.min_style, max_rounds=loop.max_rounds,
             progress=progress, should_stop=should_stop,
-        )  # fmt: skip
+        ).picked(loop.pick)  # fmt: skip
         if asked.strict and not piece.accepted:
             raise StyleNotReachedError(
                 f"none of {len(piece.candidates)} candidates reached {loop.min_style:g} for "
@@ -150,11 +147,37 @@ def run(
             )
         progress("saving", 0.0)
         command = command_of(asked.controls, loop, asked.models, seed)
-        save(piece, models.renderer, command, paths, asked.output.force, prepared.under)
+        of_tracks = save(piece, models.renderer, command, paths, asked.output, prepared.under)
+        kept = _save_kept(piece, models.renderer, prepared, paths, seed)
         progress("saving", 1.0)
         report = report_of(piece, models.renderer.renderer_id, command, paths, time.monotonic() - started)
+        report = replace(report, picked=loop.pick, kept=kept, track_files=tuple(map(str, of_tracks)))
         started = time.monotonic()
         yield GenerateResult(piece, report)
+
+
+def _save_kept(
+    piece: Composition, renderer: Renderer, prepared: PreparedGeneration, paths: Mapping[str, Path], seed: int
+) -> tuple[KeptReport, ...]:
+    """Write the best candidates beside the piece, as many as were asked for and can be played."""
+    asked, kept = prepared.asked, []
+    alone = replace(asked.output, stems=False, split=False)
+    files = kept_paths(paths, min(asked.output.keep, len(piece.ranking)))
+    for number, own in enumerate(files, 1):
+        candidate = piece.picked(number)
+        command = command_of(asked.controls, replace(asked.loop, pick=number), asked.models, seed)
+        save(candidate, renderer, command, own, alone, prepared.under)
+        kept.append(KeptReport.of(number, candidate.chosen, own))
+    return tuple(kept)
+
+
+def _refuse_existing(paths: Sequence[Mapping[str, Path]], output: OutputOptions) -> None:
+    files = [path for of_piece in paths for path in of_piece.values()]
+    files += [p for of_piece in paths for kept in kept_paths(of_piece, output.keep) for p in kept.values()]
+    refuse_existing(files, output.force, "--out or --seed")
+    if output.stems or output.split:
+        folders = [track_folder(of_piece) for of_piece in paths]
+        refuse_existing([f for f in folders if not (output.force and f.is_dir())], False, "--out or --seed")
 
 
 def generate(
@@ -190,57 +213,7 @@ def generate(
         min_style=loop.min_style,
         max_rounds=loop.max_rounds,
         progress=progress,
-    )
-
-
-def save(
-    piece: Composition,
-    renderer: Renderer,
-    command: str,
-    paths: Mapping[str, Path],
-    force: bool,
-    under: UserFile | None = None,
-) -> None:
-    """Write a piece in every format of ``paths``, each file with its provenance and each whole or not at all.
-
-    ``under``: the user's file that the piece was written into; its MIDI is that file with the new notes.
-    """
-    origin = Provenance(
-        style=piece.request.style,
-        seed=piece.seed,
-        candidate_seed=piece.chosen.seed,
-        style_probability=piece.style_probability,
-        model=piece.model_id,
-        classifier=piece.classifier_id,
-        renderer=renderer.renderer_id,
-        version=__version__,
-        command=command,
-    )
-    audio = renderer.render(piece.score) if any(kind in AUDIO_FORMATS for kind in paths) else None
-    for kind, path in paths.items():
-        if kind == "mid" and under is not None:
-            under.write(path, piece.score, piece.request, origin.texts(), force)
-        elif kind == "mid":
-            from melodygen.io.midi import write_midi
-
-            write_midi(path, piece.score, origin.texts(), overwrite=force)
-        elif kind == "musicxml":
-            from melodygen.io.musicxml import write_musicxml
-
-            write_musicxml(path, piece.score, overwrite=force)
-        elif kind == "dawproject":
-            from melodygen.io.dawproject import write_dawproject
-
-            write_dawproject(path, piece.score, comment=command, version=__version__, overwrite=force)
-        elif kind == "png":
-            from melodygen.plots.piano_roll import plot_score
-
-            title = f"{origin.style}, seed {origin.seed}, style probability {origin.style_probability:.2f}"
-            plot_score(path, piece.score, title, overwrite=force)
-        elif audio is not None:
-            from melodygen.audio.files import write_audio
-
-            write_audio(path, audio, origin.tags(), overwrite=force)
+    ).picked(loop.pick)
 
 
 def _bytes_needed(request: Request, paths: Mapping[str, Path]) -> int:

@@ -18,6 +18,14 @@ from melodygen.io.read import is_notation, read_score
 from melodygen.music.score import Score
 from melodygen.services.models import load_renderer
 from melodygen.services.output import AUDIO_FORMATS, prepare_folder, refuse_existing
+from melodygen.services.saving import (
+    OutputOptions,
+    Sound,
+    check_output,
+    check_renderer,
+    save_stems,
+    track_folder,
+)
 
 BALANCES = ("role", "file")
 
@@ -28,6 +36,7 @@ class RenderRequest:
 
     ``balance``  ``file``: tracks sound as loud as the file plays them; ``role``: each is brought to the loudness of its
                  role; None: ``role`` for files that melodygen wrote, ``file`` for all others.
+    ``stems``    also a file for each track; they sum to the recording. ``bit_depth``: 16 or 24 for WAV and FLAC.
     """
 
     midi: Path
@@ -36,6 +45,8 @@ class RenderRequest:
     renderer: str | None = None
     force: bool = False
     balance: str | None = None
+    stems: bool = False
+    bit_depth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class RenderResult:
     seconds: float
     balance: str
     warnings: tuple[str, ...] = ()
+    stems: tuple[str, ...] = ()
 
 
 def render_file(asked: RenderRequest, progress: ProgressCallback) -> RenderResult:
@@ -64,6 +76,9 @@ def render_file(asked: RenderRequest, progress: ProgressCallback) -> RenderResul
     if target.suffix.lower().lstrip(".") not in AUDIO_FORMATS:
         raise UsageError(f"--out {target}: the format must be one of {', '.join(AUDIO_FORMATS)}")
     refuse_existing([target], asked.force, hint="--out")
+    check_output(OutputOptions(bit_depth=asked.bit_depth), 1)
+    if asked.stems:
+        refuse_existing([track_folder({"": target})] if not asked.force else [], False, "--out")
     if asked.balance not in (None, *BALANCES):
         raise UsageError(f"--balance {asked.balance}: is not known; known: {', '.join(BALANCES)}")
     warnings: list[str] = []
@@ -75,17 +90,24 @@ def render_file(asked: RenderRequest, progress: ProgressCallback) -> RenderResul
     prepare_folder(target.parent, round((score.duration_seconds + 10) * 44_100 * 2 * 3))
     progress("rendering", 0.0)
     renderer = load_renderer(asked.renderer, asked.soundfont)
-    audio = renderer.render(score)
+    output = OutputOptions(force=asked.force, stems=asked.stems, bit_depth=asked.bit_depth)
+    check_renderer(renderer, output)
+    sound = Sound.of(score, renderer, True, asked.stems)
+    audio = sound.mix
+    assert audio is not None
     tags = {
         "title": score.title or midi.stem,
         "software": f"melodygen {__version__}",
         "comment": f"renderer: {renderer.renderer_id}",
     }
-    write_audio(target, audio, tags, overwrite=asked.force)
+    stems: list[Path] = []
+    if asked.stems:
+        stems, _ = save_stems(score, sound, tags, {target.suffix[1:].lower(): target}, output)
+    write_audio(target, audio, tags, overwrite=asked.force, bit_depth=asked.bit_depth)
     seconds = round(time.monotonic() - started, 3)
     return RenderResult(
         str(midi), str(target), audio.duration_seconds, audio.sample_rate, renderer.renderer_id, seconds, balance,
-        tuple(warnings),
+        tuple(warnings), tuple(map(str, stems)),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from melodygen import __version__
-from melodygen.generation.loop import Composition
+from melodygen.generation.loop import CandidateRecord, Composition
 from melodygen.music.key import key_name
 from melodygen.services.output import AUDIO_FORMATS
 
@@ -23,6 +23,23 @@ class CandidateReport:
     log_prob_per_token: float
     quality: float
     flaw: str | None
+
+
+@dataclass(frozen=True)
+class KeptReport:
+    """A candidate that was kept to choose from. ``--pick NUMBER`` with the same seed makes it the piece."""
+
+    number: int
+    seed: int
+    style_probability: float
+    quality: float
+    flaw: str | None
+    files: Mapping[str, str]
+
+    @classmethod
+    def of(cls, number: int, record: CandidateRecord, paths: Mapping[str, Path]) -> KeptReport:
+        files = {kind: str(path) for kind, path in paths.items()}
+        return cls(number, record.seed, record.style_probability, record.quality, record.flaw or None, files)
 
 
 @dataclass(frozen=True)
@@ -54,6 +71,9 @@ class PieceReport:
     renderer: str
     version: str
     command: str
+    picked: int = 1
+    kept: tuple[KeptReport, ...] = ()
+    track_files: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -65,7 +85,7 @@ class PieceReport:
         flawed = " or with a flaw" if any(candidate.flaw for candidate in self.candidates) else ""
         shortfall = (
             ""
-            if self.accepted
+            if self.accepted or self.picked > 1
             else f"\n  No candidate reached {self.min_style:g} without a flaw: this is the best of {len(listed)}."
             "\n  Try more --max-rounds, another --seed or a lower --temperature."
         )
@@ -80,8 +100,16 @@ class PieceReport:
                 f"{self.turned_down} below {self.min_style:g}{flawed})",
                 *(f"    {line}" for line in listed),
                 f"  {self.seconds:.1f} s, {self.model}, {self.classifier}{shortfall}",
-                *(f"  {path}" for path in self.files.values()),
+                *(f"  {path}" for path in (*self.files.values(), *self.track_files)),
+                *(self._kept_line(kept) for kept in self.kept),
             ]
+        )
+
+    def _kept_line(self, kept: KeptReport) -> str:
+        flaw = f"  flaw: {kept.flaw}" if kept.flaw else ""
+        figures = f"style {kept.style_probability:.2f}  quality {kept.quality:.2f}"
+        return f"  {kept.number}. {figures}  {', '.join(kept.files.values())}{flaw}" + (
+            "  (the piece)" if kept.seed == self.chosen_seed else ""
         )
 
     def _line(self, candidate: CandidateReport) -> str:
