@@ -1,4 +1,4 @@
-"""``melodygen evaluate classifier``: how right a classifier is on labelled tracks, beside plain methods."""
+"""``melodygen evaluate``: how right a classifier is on labelled tracks; how a generator's bands play together."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import typer
 if TYPE_CHECKING:
     from melodygen.classification.result import TrackError
     from melodygen.evaluation.metrics import Report
+    from melodygen.services.evaluate_generator import EvaluationResult
 
-app = typer.Typer(no_args_is_help=True, help="Measure on your own labelled tracks.")
+app = typer.Typer(no_args_is_help=True, help="Measure a classifier or a generator.")
 
 
 @app.callback()
 def _evaluate() -> None:
-    """Measure on your own labelled tracks."""
+    """Measure a classifier on your own labelled tracks, or what a generator writes."""
 
 
 @app.command("classifier")
@@ -60,6 +61,73 @@ def classifier(
         _show(result.evaluation, result.failed)
     if result.failed:
         raise typer.Exit(1)
+
+
+@app.command("generator")
+def generator(
+    model: Annotated[
+        str | None, typer.Option("--model", help="A name or folder. Default: the shipped one.")
+    ] = None,
+    styles: Annotated[
+        str | None, typer.Option("--styles", help="A list like jazz,pop. Default: all.")
+    ] = None,
+    pieces: Annotated[int, typer.Option(min=1, max=1000, help="Pieces a style, none of them chosen.")] = 16,
+    bars: Annotated[int, typer.Option(min=2, max=64, help="Bars a piece.")] = 16,
+    music: Annotated[
+        Path | None, typer.Option(help="Measure this folder of music instead of writing any.")
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="A folder of music to compare with; sub-folders named by style.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A folder for report.json, report.html and the pieces.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the pieces, the bootstrap and the forest.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Tell how the parts play together, whether the tune comes back and how timid it is, beside a reference.
+
+    A star marks a median outside the reference's quartiles. With scikit-learn a forest tries to tell the pieces from
+    the reference.
+    """
+    from melodygen.cli.progress import stage_progress
+    from melodygen.services.evaluate_generator import GeneratorEvaluation, evaluate_generator, write_report
+    from melodygen.services.output import refuse_existing
+
+    files = [] if out is None else [out / "report.json", out / "report.html"]
+    refuse_existing(files, force)
+    names = tuple(s.strip() for s in styles.split(",") if s.strip()) if styles else ()
+    asked = GeneratorEvaluation(model, names, pieces, bars, music, reference, seed)
+    with stage_progress(visible=not quiet) as progress:
+        result = evaluate_generator(asked, lambda what, done: progress(what[:40], done))
+    if out is not None:
+        write_report(result, out, force)
+    if json_:
+        print(json.dumps(result.to_dict()))
+    else:
+        _show_generator(result)
+    for path, reason in result.failed.items():
+        print(f"melodygen: {path}: {reason}".encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+
+
+def _show_generator(result: EvaluationResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from melodygen.evaluation.generator import table_rows
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(result.told, markup=False)
+    table = Table("", *(f"{r.style} ({r.pieces})" for r in result.reports), box=None)
+    for name in result.reports[0].figures:
+        table.add_row(name, *table_rows(result.reports, name))
+    apart = ["–" if r.told_apart is None else f"{r.told_apart:.0%}" for r in result.reports]
+    table.add_row("told apart", *apart)
+    console.print(table)
 
 
 def _show(result: Any, failed: Sequence[TrackError]) -> None:

@@ -95,7 +95,9 @@ class Bandleader:
         weight /= weight.sum()
         if bass is None:
             return _readied(pool[int(rng.choice(len(pool), p=weight))], style, rng)
-        drawn = [pool[int(i)] for i in rng.choice(len(pool), size=min(24, len(pool)), p=weight)]
+        drawn = [
+            pool[int(i)] for i in rng.choice(len(pool), size=min(24, len(pool)), replace=False, p=weight)
+        ]
         return _readied(max(drawn, key=lambda g: _fit(g, bass)), style, rng)
 
     def play(

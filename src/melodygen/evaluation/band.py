@@ -63,8 +63,12 @@ def drum_figures(piece: Piece) -> dict[str, float]:
 
 
 def bass_figures(piece: Piece) -> dict[str, float]:
-    """Of bass notes on beat 1: share among the pitch classes that sound above, share that are the root of the chord
-    in force; and the share of successive bass notes on one pitch."""
+    """Return what the bass does.
+
+    ``bass in chord`` and ``bass root`` are shares of its notes on beat 1: those among the pitch classes that sound
+    above in the first half of the bar, and those that are the root of the chord symbol in force. ``bass repeats`` is
+    the share of successive notes on one pitch.
+    """
     above = [n for role in PITCHED_ROLES if role != "bass" for n in timed(piece, role)]
     inside = judged = roots = known = 0
     chord = -1
@@ -74,7 +78,8 @@ def bass_figures(piece: Piece) -> dict[str, float]:
         chord = chord if at_once is None else at_once
         if first:
             pitch = first[0][3] % 12
-            heard = {p % 12 for on, end, p in above if on <= start < end}
+            middle = start + bar.num_positions // 2
+            heard = {p % 12 for on, end, p in above if on < middle and end > start}
             if heard:
                 judged += 1
                 inside += pitch in heard

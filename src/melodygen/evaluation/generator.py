@@ -1,0 +1,182 @@
+"""What a generator writes beside a reference: how the band plays, how timid the tune is, whether it is told apart.
+
+The figures are those of :mod:`melodygen.evaluation.band` and :mod:`melodygen.evaluation.statistics`, of each piece on
+the grid of the tokens. Medians come with bootstrap intervals over pieces (95 %), the reference with its quartiles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from melodygen.data.scan import SourceFile, find_files, load_piece
+from melodygen.errors import CorpusError, MelodygenError, PluginError
+from melodygen.evaluation.band import band_figures
+from melodygen.evaluation.statistics import statistics
+from melodygen.tokens.grid import Piece
+
+RESAMPLES = 1000
+FOLDS = 5
+LEAST_TO_TELL = 2 * FOLDS
+"""Pieces of each kind that are needed to try to tell them apart."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure over the pieces of a style.
+
+    Attributes:
+        median: middle value of the pieces in which it is defined; None where it is in none.
+        low: lower end of the 95 % bootstrap interval of the median.
+        high: upper end.
+        pieces: number of pieces in which it is defined.
+        reference: lower quartile, median and upper quartile of the reference; None without one.
+    """
+
+    median: float | None
+    low: float | None
+    high: float | None
+    pieces: int
+    reference: tuple[float, float, float] | None = None
+
+    @property
+    def is_inside(self) -> bool | None:
+        """Whether the median lies between the reference's quartiles; None where there is nothing to compare."""
+        if self.median is None or self.reference is None:
+            return None
+        return self.reference[0] <= self.median <= self.reference[2]
+
+
+@dataclass(frozen=True)
+class StyleReport:
+    """What was measured of one style.
+
+    Attributes:
+        style: its name.
+        pieces: number of pieces.
+        figures: by name.
+        told_apart: balanced accuracy, cross-validated, of a random forest that tells the pieces from the reference;
+            0.5 is chance; None where there are too few.
+    """
+
+    style: str
+    pieces: int
+    figures: Mapping[str, Figure]
+    told_apart: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def compare_style(
+    style: str, pieces: Sequence[Piece], reference: Sequence[Piece] = (), seed: int = 0
+) -> StyleReport:
+    """Measure the pieces of a style, beside ``reference`` where there is any.
+
+    Args:
+        style: name for the report.
+        pieces: what was written.
+        reference: human music, or another program's.
+        seed: of the bootstrap and the forest.
+    """
+    rng = np.random.default_rng(seed)
+    ours, theirs = [band_figures(p) for p in pieces], [band_figures(p) for p in reference]
+    figures = {name: summary([r[name] for r in ours], [r[name] for r in theirs], rng) for name in ours[0]}
+    apart = None
+    if min(len(pieces), len(reference)) >= LEAST_TO_TELL:
+        apart = told_apart(features(pieces), features(reference), seed)
+    return StyleReport(style, len(pieces), figures, apart)
+
+
+def summary(values: Sequence[float], reference: Sequence[float], rng: np.random.Generator) -> Figure:
+    """Return the median with its interval, beside the quartiles of the reference. NaN is left out."""
+    known = np.array([v for v in values if not math.isnan(v)])
+    other = [v for v in reference if not math.isnan(v)]
+    quartiles = [float(q) for q in np.quantile(other, (0.25, 0.5, 0.75))] if other else None
+    yardstick = (quartiles[0], quartiles[1], quartiles[2]) if quartiles else None
+    if not len(known):
+        return Figure(None, None, None, 0, yardstick)
+    draws = np.median(rng.choice(known, (RESAMPLES, len(known))), axis=1)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Figure(float(np.median(known)), float(low), float(high), len(known), yardstick)
+
+
+def features(pieces: Sequence[Piece]) -> NDArray[np.float64]:
+    """(pieces, D) all figures and statistics of each piece; what is not defined is -1."""
+    rows = [[*band_figures(p).values(), *statistics(p).values()] for p in pieces]
+    return np.nan_to_num(np.array(rows, dtype=np.float64), nan=-1.0)
+
+
+def told_apart(ours: NDArray[np.float64], theirs: NDArray[np.float64], seed: int = 0) -> float:
+    """Balanced accuracy with which a random forest tells two sets of rows apart, in stratified cross-validation.
+
+    Raises:
+        PluginError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.model_selection import StratifiedKFold, cross_val_score
+    except ImportError:
+        raise PluginError("telling apart needs scikit-learn; pip install 'melodygen[eval]'") from None
+    rows = np.concatenate([ours, theirs])
+    labels = np.repeat([1, 0], [len(ours), len(theirs)])
+    forest = RandomForestClassifier(300, class_weight="balanced", random_state=seed, min_samples_leaf=2)
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    return float(cross_val_score(forest, rows, labels, cv=folds, scoring="balanced_accuracy").mean())
+
+
+def read_reference(
+    folder: Path, bars: int, style: str | None = None
+) -> tuple[dict[str, list[Piece]], dict[str, str]]:
+    """Read a folder of music as windows of ``bars`` bars: the first of each file, and one more for each 64 bars.
+
+    Args:
+        folder: music files; their styles are the manifest's or the sub-folders'.
+        bars: length of a window.
+        style: name for all files.
+
+    Returns:
+        Windows by style, and the reason by path of each file that could not be used.
+
+    Raises:
+        CorpusError: there is no music, or none that can be used.
+    """
+    found: dict[str, list[Piece]] = {}
+    failed: dict[str, str] = {}
+    for file in find_files(folder, style):
+        if file.kind == "drums":
+            continue
+        try:
+            found.setdefault(file.style, []).extend(_windows(file, bars))
+        except MelodygenError as error:
+            failed[file.name] = str(error)
+    found = {name: pieces for name, pieces in found.items() if pieces}
+    if not found:
+        raise CorpusError(
+            f"{folder}: none of {len(failed)} files can be used; the first: {next(iter(failed.values()), '')}"
+        )
+    return found, failed
+
+
+def _windows(file: SourceFile, bars: int) -> list[Piece]:
+    _, piece, _ = load_piece(file)
+    starts = range(0, max(1, len(piece.bars) - bars + 1), max(bars, 64))
+    return [Piece(piece.bars[at : at + bars], piece.qpm, piece.key) for at in starts]
+
+
+def table_rows(reports: Sequence[StyleReport], name: str) -> list[str]:
+    """Cells of one figure by style: the median, and the reference's median after a slash where there is one."""
+    cells = []
+    for report in reports:
+        figure = report.figures[name]
+        ours = "–" if figure.median is None else f"{figure.median:.2f}"
+        mark = "" if figure.is_inside is not False else "*"
+        cells.append(ours + mark if figure.reference is None else f"{ours}{mark} / {figure.reference[1]:.2f}")
+    return cells
