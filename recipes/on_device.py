@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -47,7 +48,7 @@ VALUES = np.array(VOCABULARY.values)
 def pack_shards(folder: Path, out: Path) -> None:
     """Write what cannot be computed again: tokens, lengths, meters, chords and the pieces' records."""
     shards = load_shards(folder)
-    record = {"vocabulary_id": VOCABULARY.vocabulary_id, "pieces": [_row(p) for p in shards.pieces]}
+    record: dict[str, Any] = {"vocabulary_id": VOCABULARY.vocabulary_id, "pieces": [_row(p) for p in shards.pieces]}
     order = np.asarray(shards.arrays["starts"])
     lengths = np.asarray(shards.arrays["lengths"])
     if not (np.diff(order.reshape(-1)) == lengths.reshape(-1)[:-1]).all():
@@ -186,7 +187,7 @@ class Run:
             "context": asked.length,
         }
         self.net = Transformer(VOCABULARY.size, **self.spec).to(self.device)
-        self.forward: nn.Module = torch.compile(self.net) if asked.compile else self.net
+        self.forward: Callable[[Tensor], Tensor] = torch.compile(self.net) if asked.compile else self.net
         rates = {"learning_rate": asked.rate, "embedding_learning_rate": asked.embedding_rate}
         self.recipe = replace(
             GeneratorRecipe(), steps=0, rows=asked.rows, length=asked.length, bf16=True, **rates
