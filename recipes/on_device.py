@@ -48,7 +48,10 @@ VALUES = np.array(VOCABULARY.values)
 def pack_shards(folder: Path, out: Path) -> None:
     """Write what cannot be computed again: tokens, lengths, meters, chords and the pieces' records."""
     shards = load_shards(folder)
-    record: dict[str, Any] = {"vocabulary_id": VOCABULARY.vocabulary_id, "pieces": [_row(p) for p in shards.pieces]}
+    record: dict[str, Any] = {
+        "vocabulary_id": VOCABULARY.vocabulary_id,
+        "pieces": [_row(p) for p in shards.pieces],
+    }
     order = np.asarray(shards.arrays["starts"])
     lengths = np.asarray(shards.arrays["lengths"])
     if not (np.diff(order.reshape(-1)) == lengths.reshape(-1)[:-1]).all():
