@@ -1,4 +1,4 @@
-"""Convert the published checkpoints of musicnn into models/musicnn-*, without TensorFlow.
+"""Convert the published checkpoints of musicnn into models/musicnn, without TensorFlow.
 
     pip download --no-deps musicnn==0.1.0 && python recipes/convert_musicnn.py musicnn-0.1.0-py3-none-any.whl
 
@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from melodygen.classification.tagger import tagger_nets
 from melodygen.nets.checkpoint import save_checkpoint
-from melodygen.nets.musicnn import Musicnn
 
+NAME = "musicnn"
 TABLE_MAGIC = 0xDB4775248B80FB57
 FLOAT = 1
 EPSILON = 1e-3
@@ -170,14 +171,16 @@ def labels_of(source: str, dataset: str) -> list[str]:
     raise ValueError(f"configuration.py has no {dataset}_LABELS")
 
 
-def card_of(name: str, dataset: str, licence: str, num_parameters: int) -> str:
-    return f"""# {name}
+def card_of(licence: str, num_parameters: int) -> str:
+    trained = "\n".join(f"  - `{dataset.lower()}`: {source}" for dataset, source in SOURCES.items())
+    return f"""# {NAME}
 
-musicnn ({dataset}), a tagger of recordings by Jordi Pons and Xavier Serra, converted from the package `musicnn`
-0.1.0 by `recipes/convert_musicnn.py` without change but for rounding to float16.
+musicnn, taggers of recordings by Jordi Pons and Xavier Serra, converted from the package `musicnn` 0.1.0 by
+`recipes/convert_musicnn.py` without change but for rounding to float16. `melodygen classify` hears recordings with it.
 
-- {num_parameters:,} parameters; 50 tags; an embedding of 200 numbers (the layer called `penultimate` there).
-- Trained by its authors on {SOURCES[dataset]}.
+- Two nets of {num_parameters:,} parameters with 50 tags each and an embedding of 200 numbers (the layer called
+  `penultimate` there), trained by their authors on
+{trained}
 - Input: three seconds (187 frames) of log-mel at 16 kHz, 96 bands (`melodygen.audio.musicnn_mel`).
 - Paper: Pons & Serra, *musicnn: Pre-trained convolutional neural networks for music audio tagging*, 2019,
   arXiv:1909.06654.
@@ -191,22 +194,23 @@ probability that is calibrated on your music. What it is good for, measured: [do
 """
 
 
-def convert(wheel: Path, dataset: str, out: Path) -> None:
-    name = f"musicnn-{dataset.lower()}"
+def convert(wheel: Path, out: Path) -> None:
+    nets, tags, hashes = tagger_nets(), {}, {}
     with zipfile.ZipFile(wheel) as archive:
-        index = archive.read(f"musicnn/{dataset}_musicnn/.index")
-        data = archive.read(f"musicnn/{dataset}_musicnn/.data-00000-of-00001")
         source = archive.read("musicnn/configuration.py").decode()
         licence = archive.read("musicnn-0.1.0.dist-info/LICENSE.md").decode()
-    labels = labels_of(source, dataset)
-    net = Musicnn(len(labels))
-    net.load_state_dict(state_of(read_bundle(index, data)))
+        for dataset in SOURCES:
+            index = archive.read(f"musicnn/{dataset}_musicnn/.index")
+            data = archive.read(f"musicnn/{dataset}_musicnn/.data-00000-of-00001")
+            nets[dataset.lower()].load_state_dict(state_of(read_bundle(index, data)))
+            tags[dataset.lower()] = labels_of(source, dataset)
+            hashes[dataset.lower()] = hashlib.sha256(data).hexdigest()
     config = {
-        "kind": "tagger",
-        "name": name,
-        "summary": f"tags recordings (musicnn by Pons & Serra, trained on {dataset}; ISC)",
+        "kind": "classifier",
+        "name": NAME,
+        "summary": "tags recordings (musicnn by Pons & Serra, ISC licence)",
         "net": {"type": "musicnn"},
-        "labels": labels,
+        "tags": tags,
         "licence": "ISC",
         "licence_text": licence.strip(),
         "provenance": {
@@ -214,13 +218,13 @@ def convert(wheel: Path, dataset: str, out: Path) -> None:
             "repository": "https://github.com/jordipons/musicnn",
             "paper": "arXiv:1909.06654",
             "wheel_sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
-            "data_sha256": hashlib.sha256(data).hexdigest(),
+            "data_sha256": hashes,
             "made_by": "recipes/convert_musicnn.py",
         },
     }
-    parameters = sum(p.numel() for p in net.parameters())
-    save_checkpoint(out / name, net, config, card_of(name, dataset, licence, parameters))
-    print(f"{out / name}: {parameters} parameters, {len(labels)} tags")
+    parameters = sum(p.numel() for p in nets["msd"].parameters())
+    save_checkpoint(out / NAME, nets, config, card_of(licence, parameters))
+    print(f"{out / NAME}: two nets of {parameters} parameters")
 
 
 def main() -> None:
@@ -228,11 +232,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("wheel", type=Path)
-    parser.add_argument("--dataset", choices=sorted(SOURCES), action="append", help="default: MSD")
     parser.add_argument("--out", type=Path, default=Path("models"))
     given = parser.parse_args()
-    for dataset in given.dataset or ["MSD"]:
-        convert(given.wheel, dataset, given.out)
+    convert(given.wheel, given.out)
 
 
 if __name__ == "__main__":

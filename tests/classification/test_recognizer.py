@@ -516,8 +516,7 @@ def test_the_one_that_fits_is_taken(tmp_path: Path) -> None:
     write_midi(tmp_path / "a.mid", tune())
     wav(tmp_path / "a.wav", sound(3.0))
     assert here.classify(tmp_path / "a.mid").classifier.startswith("style-cnn-")
-    expected = "style-cnn-recordings" if (models_dir() / "style-cnn-recordings").is_dir() else "style-cnn"
-    assert here.classify(tmp_path / "a.wav", PLAIN).classifier.rpartition("-")[0] == expected
+    assert here.classify(tmp_path / "a.wav", PLAIN).classifier.startswith("musicnn-")
 
 
 def test_reading_stops_where_asked(tmp_path: Path) -> None:

@@ -199,6 +199,43 @@ class Recording:
                 f"{LOUDEST:g}; at most {MAX_BAD_SHARE:.0%} can be passed over: export it again"
             )
 
+    @property
+    def can_seek(self) -> bool:
+        """Whether ``span`` can go to any place: the length is known and the decoder seeks."""
+        return self._file is not None and self.expected_frames is not None and bool(self._file.seekable())
+
+    def span(self, start_seconds: float, seconds: float, sample_rate: int) -> Features:
+        """Mono sound at ``sample_rate`` from any place of a recording that can seek; what is read counts in ``signal``.
+
+        Raises AudioError where the file cannot be read, or ends, before the span does.
+        """
+        import soundfile as sf
+
+        first = max(0, round(start_seconds * self.sample_rate))
+        count = round(seconds * self.sample_rate)
+        try:
+            self._file.seek(first)
+            block = self._file.read(count, dtype="float32", always_2d=True)
+        except (sf.LibsndfileError, RuntimeError, ValueError, OSError) as error:
+            raise AudioError(f"{self.path.name} cannot be decoded: {_reason(error)}") from error
+        if len(block) < count:
+            raise AudioError(
+                f"{self.path.name} ends early, at {(first + len(block)) / self.sample_rate:.1f} s"
+            )
+        mono = self._clean(block) @ np.full(block.shape[1], 1.0 / block.shape[1], dtype=np.float32)
+        resampler = BlockResampler(self.sample_rate, sample_rate)
+        return np.concatenate((resampler.push(mono), resampler.flush()))
+
+    def rewind(self) -> None:
+        """To the first sample, with nothing counted yet. The file is opened anew: a decoder that lost its way in a
+        broken file may not find back."""
+        import soundfile as sf
+
+        self._file.close()
+        self._handle.seek(0)
+        self._file = sf.SoundFile(self._handle.fileno(), closefd=False)
+        self.signal = Signal()
+
     def _clean(self, block: Features) -> Features:
         num_bad = 0
         if block.size and not (block.max() < LOUDEST and block.min() > -LOUDEST):  # NaN is neither

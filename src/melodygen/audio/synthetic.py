@@ -84,8 +84,55 @@ def _machine(rng: Rng, size: int, rate: int) -> Sound:
     return coloured(rng, size, float(rng.uniform(0, 6))) * pulse ** float(rng.uniform(1, 6))
 
 
+def _telephone(rng: Rng, size: int, rate: int) -> Sound:
+    """Ringing, busy and dialling tones: one or two frequencies, on and off."""
+    t = np.arange(size) / rate
+    pairs = (
+        (440, 480),
+        (480, 620),
+        (350, 440),
+        (425, 425),
+        (400, 450),
+        (770, 1336),
+        (852, 1209),
+        (941, 1477),
+        (1000, 1000),
+    )
+    low, high = pairs[int(rng.integers(len(pairs)))]
+    on, off = float(rng.uniform(0.08, 2.0)), float(rng.uniform(0.05, 3.0))
+    gate = np.mod(t + rng.uniform(0, on), on + off) < on
+    tone = np.sin(2 * np.pi * low * t) + np.sin(2 * np.pi * high * t)
+    return np.asarray(tone * gate + 0.01 * rng.uniform(0, 1) * rng.standard_normal(size))
+
+
+def _siren(rng: Rng, size: int, rate: int) -> Sound:
+    """A pitch that swings or jumps between two frequencies, plain or buzzing."""
+    t = np.arange(size) / rate
+    low = float(rng.uniform(300, 1500))
+    high = low * float(rng.uniform(1.15, 2.5))
+    swing = 0.5 + 0.5 * np.sin(2 * np.pi * float(rng.uniform(0.1, 6)) * t)
+    swing = np.round(swing) if rng.random() < 0.5 else swing
+    sound = np.sin(2 * np.pi * np.cumsum(low + (high - low) * swing) / rate)
+    return np.asarray(np.sign(sound) * 0.5 if rng.random() < 0.4 else sound)
+
+
+def _birds(rng: Rng, size: int, rate: int) -> Sound:
+    """Short chirps over a soft noise."""
+    sound = 0.02 * coloured(rng, size, 3.0)
+    top = min(7_000.0, 0.42 * rate)
+    at = 0
+    while at < size:
+        length = min(size - at, round(float(rng.uniform(0.03, 0.25)) * rate))
+        start, end = rng.uniform(0.3 * top, top, 2)
+        phase = np.cumsum(np.linspace(start, end, length)) * 2 * np.pi / rate
+        sound[at : at + length] += np.sin(phase) * np.hanning(length) * float(rng.uniform(0.2, 1))
+        at += length + round(float(rng.exponential(0.2)) * rate)
+    return sound
+
+
 NOISES: dict[str, Callable[[Rng, int, int], Sound]] = {
     "noise": _noise, "band": _band, "wind": _wind, "hum": _hum, "tone": _tone, "clicks": _clicks, "machine": _machine,
+    "telephone": _telephone, "siren": _siren, "birds": _birds,
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from melodygen.errors import MelodygenError
 from melodygen.nets.checkpoint import CONFIG, DEFAULT_CLASSIFIER
 from melodygen.resources import models_dir
 
-RECORDINGS_CLASSIFIER = "style-cnn-recordings"
+RECORDINGS_CLASSIFIER = "musicnn"
 FILES_A_WORKER = 6
 """The process that is there is done with fewer sooner than one that must start first."""
 AHEAD = 3

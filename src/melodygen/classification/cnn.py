@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from melodygen.audio.buffer import Audio
 from melodygen.audio.features import Features, FrontEndConfig, features
+from melodygen.contracts import StyleClassifier
 from melodygen.errors import CheckpointError
 from melodygen.nets.checkpoint import DEFAULT_CLASSIFIER, load_weights, read_config, resolve, weights_sha256
 from melodygen.nets.cnn import StyleCnn
@@ -160,6 +161,12 @@ def _parts(folder: Path, config: dict[str, Any]) -> tuple[StyleCnn, list[str], F
 __all__ = ["CnnClassifier"]
 
 
-def load_classifier(spec: str = "") -> CnnClassifier:
-    """A classifier by the name or the folder of a checkpoint; empty for the shipped one."""
-    return CnnClassifier.from_folder(resolve(spec, DEFAULT_CLASSIFIER))
+def load_classifier(spec: str = "") -> StyleClassifier:
+    """A classifier by the name or the folder of a checkpoint; empty for the shipped one. Its ``net`` says whether it is
+    a style CNN or a tagger."""
+    folder = resolve(spec, DEFAULT_CLASSIFIER)
+    if read_config(folder, "classifier").get("net", {}).get("type") == "musicnn":
+        from melodygen.classification.tagger import Tagger
+
+        return Tagger.from_folder(folder)
+    return CnnClassifier.from_folder(folder)

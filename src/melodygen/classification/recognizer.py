@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from melodygen.analysis.rhythm import Rhythm, read_rhythm
 from melodygen.audio.buffer import Audio
 from melodygen.audio.decode import Recording, Signal, open_recording, read_mono
+from melodygen.audio.excerpts import SILENCE_RMS
 from melodygen.audio.features import Features, mono_features, to_mono_at
+from melodygen.classification.recording import read_excerpts, result_of, tag_audio
 from melodygen.classification.result import Segment, TrackResult
 from melodygen.classification.scoring import (
     MIN_MUSIC,
-    SILENCE_RMS,
     Scorer,
     WindowScores,
     is_silent,
@@ -30,6 +31,7 @@ from melodygen.classification.scoring import (
     window_classifier,
 )
 from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft, score_rhythm, stretch
+from melodygen.classification.tagger import Tagger
 from melodygen.contracts import Renderer, StyleClassifier, WindowClassifier
 from melodygen.errors import AudioError
 from melodygen.music.score import Score
@@ -92,17 +94,21 @@ class TrackClassifier:
         self, audio: Audio, options: RecognitionOptions = RecognitionOptions(), name: str = ""
     ) -> TrackResult:
         """Sound in memory, as a recording."""
+        if isinstance(self.for_recordings, Tagger):
+            return tag_audio(name, audio, self.for_recordings, options.rhythm)
         scorer = Scorer(self.for_recordings)
         mono = to_mono_at(audio, scorer.sample_rate)
         track = _Track(name, "recording", [mono], _signal_of(audio), duration_seconds=audio.duration_seconds)
         return _classify(track, scorer, options)
 
     def windows(self, path: Path) -> tuple[WindowClassifier, Features]:
-        """The classifier that fits a file, and the windows (W, F, T) of it, of ten minutes at most. Raises
-        AudioError for silence, ClassifierError for a classifier that does not work by windows."""
+        """The classifier that fits a file, and the windows (W, F, T) of it, of ten minutes at most; where recordings
+        are left to a tagger, the one for renders. Raises AudioError for silence, ClassifierError for a classifier that
+        does not work by windows."""
         _refuse_folder(path)
         is_score = is_symbolic(path)
-        classifier = window_classifier(self.for_renders if is_score else self.for_recordings)
+        by_renders = is_score or isinstance(self.for_recordings, Tagger)
+        classifier = window_classifier(self.for_renders if by_renders else self.for_recordings)
         mono = self._mono(path, is_score, classifier.front_end.sample_rate)
         if is_silent(mono):
             raise AudioError(f"{path.name}: silence")
@@ -145,6 +151,11 @@ class TrackClassifier:
     def _classify_file(self, path: Path, options: RecognitionOptions) -> TrackResult:
         with open_recording(path) as recording:
             is_render = "melodygen" in recording.tags.get("software", "")
+            if isinstance(self.for_recordings, Tagger) and not is_render:
+                tagger = self.for_recordings
+                excerpts, segments, notes = read_excerpts(recording, tagger, options.rhythm, options.segments)
+                notes = (*notes, *_remarks(recording, excerpts.seconds))
+                return result_of(str(path), tagger, excerpts, options.rhythm, notes, segments)
             scorer = Scorer(self.for_renders if is_render else self.for_recordings)
             expected = recording.expected_frames
             track = _Track(
@@ -237,7 +248,7 @@ def _classify(track: _Track, scorer: Scorer, options: RecognitionOptions) -> Tra
     seconds, notes = track.duration_seconds, track.notes
     if track.recording is not None:
         seconds = track.signal.num_frames / track.recording.sample_rate
-        notes = (*notes, *_remarks(track.recording))
+        notes = (*notes, *_remarks(track.recording, seconds))
     assert seconds is not None
     if seconds < MIN_SECONDS:
         _refuse_short(track, seconds)
@@ -283,12 +294,12 @@ def _refuse_short(track: _Track, seconds: float) -> NoReturn:
     )
 
 
-def _remarks(recording: Recording) -> tuple[str, ...]:
+def _remarks(recording: Recording, seconds: float) -> tuple[str, ...]:
+    """What is odd about a recording that lasts so long."""
     signal, found = recording.signal, []
     expected = recording.expected_frames
-    if expected is not None and signal.num_frames < COMPLETE_SHARE * expected:
-        rate = recording.sample_rate
-        found.append(f"ends early: {signal.num_frames / rate:.1f} of {expected / rate:.1f} s")
+    if expected is not None and seconds * recording.sample_rate < COMPLETE_SHARE * expected:
+        found.append(f"ends early: {seconds:.1f} of {expected / recording.sample_rate:.1f} s")
     if signal.num_bad:
         found.append(f"{signal.num_bad} samples that are no numbers were passed over")
     if signal.num_samples and signal.num_clipped > CLIPPED_SHARE * signal.num_samples:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from melodygen.analysis.rhythm import Rhythm
+from melodygen.classification.taxonomy import Mood
 from melodygen.music.key import key_name
 
 
@@ -27,6 +31,9 @@ class TrackResult:
     ``music``      probability that it is music; None where the classifier has no such head.
     ``not_music``  why it is said to be no music (``silence``, ``noise``, ``speech or noise``); empty where it is.
     ``notes``      one-line remarks: ends early, clipped, NaN passed over.
+    ``unsure``     whether the likeliest style is less likely than a verdict must be.
+    ``tags``       probability of each tag, likeliest first; recordings alone have them, as ``mood`` and ``embedding``.
+    ``embedding``  (200,) float32 of the tagger, for what compares recordings; it is not part of the JSON.
     """
 
     path: str
@@ -39,6 +46,10 @@ class TrackResult:
     not_music: str = ""
     notes: tuple[str, ...] = ()
     segments: tuple[Segment, ...] = ()
+    unsure: bool = False
+    tags: tuple[tuple[str, float], ...] = ()
+    mood: Mood | None = None
+    embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
         """For JSON; ``top`` bounds the styles."""
@@ -56,6 +67,12 @@ class TrackResult:
             "classifier": self.classifier,
             "notes": list(self.notes),
         }
+        if self.styles:
+            record["unsure"] = self.unsure
+        if self.tags:
+            record["tags"] = {tag: round(p, 4) for tag, p in self.tags}
+        if self.mood is not None:
+            record["mood"] = {"valence": self.mood.valence, "arousal": self.mood.arousal}
         if self.segments:
             record["segments"] = [
                 {

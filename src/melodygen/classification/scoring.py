@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.audio.buffer import Audio
+from melodygen.audio.excerpts import SILENCE_RMS
 from melodygen.audio.features import Features, FrontEndConfig, mono_features, window_starts
+from melodygen.classification.tagger import Tagger
+from melodygen.classification.taxonomy import logit
 from melodygen.contracts import StyleClassifier, WindowClassifier
 from melodygen.errors import ClassifierError
 
 Floats = NDArray[np.float64]
-SILENCE_RMS = 10 ** (-65 / 20)
-"""Of full scale, DC taken off: below the noise of any medium that holds music."""
-MIN_MUSIC = 0.5
-"""Probability of music below which a recording is called speech or noise."""
 LEAST_PROBABILITY = 1e-9
 MAX_LOGIT = 50.0
 
@@ -71,13 +70,24 @@ class Scorer:
     @property
     def sample_rate(self) -> int:
         """The rate that sound is brought to, Hz."""
+        if isinstance(self.classifier, Tagger):
+            return self.classifier.sample_rate
         return self.front_end.sample_rate
+
+    @property
+    def window_samples(self) -> int:
+        """What a stream is heard by at once."""
+        return round(self.front_end.window_seconds * self.sample_rate)
 
     def logits(self, mono: Features) -> tuple[Floats, Floats | None]:
         """Mono sound at ``sample_rate`` -> (W, labels) logits of styles, and (W,) of music or None."""
         if self._windows is not None:
             embedded, found = self._windows.outputs(mono_features(mono, self.front_end))
             return found, self._windows.music_logits(embedded)
+        if isinstance(self.classifier, Tagger):
+            tags = self.classifier.tag(mono)
+            said = np.log(np.maximum(tags.styles.probabilities, LEAST_PROBABILITY))[None, :]
+            return said, None if tags.music is None else np.array([logit(tags.music)])
         scores = self.classifier.classify([Audio(mono, self.sample_rate)])[0].probabilities
         return np.log(np.maximum(scores, LEAST_PROBABILITY))[None, :], None
 

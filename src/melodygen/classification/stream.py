@@ -156,7 +156,7 @@ class _Estimator:
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         self._smooth: NDArray[np.float64] | None = None
-        self.sample_rate, self.window_samples = scorer.sample_rate, scorer.front_end.num_samples
+        self.sample_rate, self.window_samples = scorer.sample_rate, scorer.window_samples
 
     def estimate(self, window: Features, now: float) -> Segment:
         """``now``: where the window ends, in seconds."""

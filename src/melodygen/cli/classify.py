@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from melodygen.services.classify import ClassifyRequest
 
 NAME_WIDTH = 40
+NUM_TAGS = 8
 
 
 def classify(
@@ -23,6 +24,9 @@ def classify(
         list[Path] | None, typer.Argument(help="Audio, MIDI or score files, or folders of them.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many styles to name.")] = 3,
+    tags: Annotated[
+        bool, typer.Option("--tags", help="Also show tags and mood of recordings, in a line of their own.")
+    ] = False,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Include sub-folders, at any depth.")
     ] = False,
@@ -66,9 +70,9 @@ def classify(
 ) -> None:
     """Tell the style, tempo, key and meter of existing tracks: recordings, MIDI and scores.
 
-    Recordings are heard by style-cnn-recordings, MIDI and melodygen's own renders by style-cnn; --classifier overrules.
-    What is silence, speech or noise is said to be no music. A file that cannot be heard is named with the reason,
-    the rest goes on, and the exit code is 1.
+    Recordings are classified by musicnn, MIDI and melodygen's own renders by style-cnn; --classifier chooses another.
+    The verdict is "unsure" where no style is likely enough. Silence, speech and noise are reported as no music. A file
+    that cannot be read is named with the reason, the rest goes on, and the exit code is 1.
     """
     from melodygen.classification.recognizer import RecognitionOptions
     from melodygen.errors import UsageError
@@ -78,7 +82,9 @@ def classify(
     if sum((bool(paths), watch is not None, stdin)) != 1:
         raise UsageError("give files or folders, or --watch FOLDER, or --stdin: one of them")
     options = RecognitionOptions(rhythm=rhythm, segments=segments, whole=segments)
-    asked = ClassifyRequest(tuple(paths), recursive, classifier, options, workers, plot, csv, top, force)
+    asked = ClassifyRequest(
+        tuple(paths), recursive, classifier, options, workers, plot, csv, top, force, tags
+    )
     if stdin:
         _stdin(rate, channels, encoding, asked, json_)
     elif watch is not None:
@@ -99,7 +105,7 @@ def _batch(asked: ClassifyRequest, json_: bool, quiet: bool) -> None:
 
         def on_track(outcome: Outcome, done: int) -> None:
             if not json_:
-                _print_track(outcome, asked.top, width)
+                _print_track(outcome, asked, width)
             progress(f"classifying {done}/{count}", done / count)
 
         result = run(prepared, on_track)
@@ -141,19 +147,21 @@ def _watch(folder: Path, asked: ClassifyRequest, json_: bool) -> None:
         if json_:
             print(json.dumps(outcome.to_dict(asked.top)), flush=True)
         else:
-            _print_track(outcome, asked.top, NAME_WIDTH)
+            _print_track(outcome, asked, NAME_WIDTH)
 
 
-def _print_track(result: TrackResult | TrackError, top: int, width: int) -> None:
+def _print_track(result: TrackResult | TrackError, asked: ClassifyRequest, width: int) -> None:
     from melodygen.classification.result import TrackError
 
     if isinstance(result, TrackError):
         print(_plain(f"melodygen: {result.path}: {result.reason}"), file=sys.stderr)
         return
-    print(_plain(line_of(result, top, width)))
+    print(_plain(line_of(result, asked.top, width)))
+    if asked.tags and result.tags:
+        print(f"    {tags_line(result)}")
     for segment in result.segments:
         span = f"{_clock(segment.start_seconds):>8} - {_clock(segment.end_seconds):<8}"
-        print(_plain(f"    {span} {_styles(segment, top)}"))
+        print(_plain(f"    {span} {_styles(segment, asked.top)}"))
     sys.stdout.flush()
 
 
@@ -169,6 +177,7 @@ def line_of(result: TrackResult, top: int, width: int) -> str:
         verdict = f"not music: {result.not_music}{doubt}"
     else:
         verdict = " · ".join(f"{label} {p:.0%}" for label, p in result.styles[:top])
+        verdict = f"unsure: {verdict}" if result.unsure else verdict
     parts = [f"{name:<{width}}  {verdict}"]
     if rhythm.qpm is not None:
         parts.append(f"{rhythm.qpm:.0f} qpm")
@@ -179,6 +188,14 @@ def line_of(result: TrackResult, top: int, width: int) -> str:
     parts.append(_clock(result.seconds))
     parts.append(result.classifier.rpartition("-")[0] or result.classifier)
     return "  ".join(parts) + (f"  ({'; '.join(result.notes)})" if result.notes else "")
+
+
+def tags_line(result: TrackResult) -> str:
+    """The likeliest tags of a recording and its mood."""
+    listed = " · ".join(f"{tag} {p:.0%}" for tag, p in result.tags[:NUM_TAGS])
+    if result.mood is None:
+        return listed
+    return f"{listed}  valence {result.mood.valence:+.1f}, arousal {result.mood.arousal:+.1f}"
 
 
 def _styles(segment: Segment, top: int) -> str:
@@ -203,7 +220,7 @@ def _summary(found: Sequence[TrackResult | TrackError], seconds: float) -> str:
     from melodygen.classification.result import TrackResult
 
     tracks = [f for f in found if isinstance(f, TrackResult)]
-    styles = Counter("not music" if f.not_music else f.styles[0][0] for f in tracks)
+    styles = Counter("not music" if f.not_music else "unsure" if f.unsure else f.styles[0][0] for f in tracks)
     counts = ", ".join(f"{count} {label}" for label, count in styles.most_common())
     total = sum(f.seconds for f in tracks)
     failed = len(found) - len(tracks)

@@ -19,6 +19,8 @@ from melodygen.io.folder import music_files, stamp_of
 from melodygen.services.output import refuse_existing
 
 Outcome = TrackResult | TrackError
+NUM_TAGS = 8
+"""Of a track in a table."""
 SETTLE_SECONDS = 1.0
 """A file that has not grown for so long is complete."""
 
@@ -31,6 +33,7 @@ class ClassifyRequest:
     ``workers``     processes; None is one a core, where there are enough files.
     ``plot``        a folder for a picture of each track.
     ``csv``, ``top``  a table with a line a track and so many styles.
+    ``tags``        whether tags and mood are shown where results are read, not only in JSON and tables.
     """
 
     paths: tuple[Path, ...]
@@ -42,6 +45,7 @@ class ClassifyRequest:
     csv: Path | None = None
     top: int = 3
     force: bool = False
+    tags: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,11 +177,17 @@ def picture_paths(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:
 
 def draw(result: TrackResult, recognizer: TrackClassifier, target: Path, force: bool) -> TrackResult:
     """Write the picture of a track; where that cannot be, the result says why."""
+    from melodygen.classification.tagger import Tagger
     from melodygen.plots.style_evidence import plot_result
+    from melodygen.plots.tags_over_time import plot_tags
 
+    tagger = recognizer.for_recordings
     try:
-        classifier, mono = recognizer.signal_of(result)
-        plot_result(target, result, mono, classifier, force)
+        if isinstance(tagger, Tagger) and result.kind == "recording":
+            plot_tags(target, result, tagger, force)
+        else:
+            classifier, mono = recognizer.signal_of(result)
+            plot_result(target, result, mono, classifier, force)
     except MelodygenError as error:
         return replace(result, notes=(*result.notes, f"no picture: {error}"))
     return result
@@ -187,7 +197,18 @@ def write_csv(target: Path, found: Sequence[Outcome], top: int, force: bool) -> 
     """A line a track, whole or not at all."""
     fields = ["path", "kind", "seconds"]
     fields += [f"{what}{n}" for n in range(1, top + 1) for what in ("style", "probability")]
-    fields += ["not_music", "music_probability", "qpm", "meter", "key", "classifier", "notes", "error"]
+    fields += [
+        "unsure",
+        "not_music",
+        "music_probability",
+        "qpm",
+        "meter",
+        "key",
+        "valence",
+        "arousal",
+        "tags",
+    ]
+    fields += ["classifier", "notes", "error"]
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target, force) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, fields, extrasaction="ignore")
@@ -197,6 +218,8 @@ def write_csv(target: Path, found: Sequence[Outcome], top: int, force: bool) -> 
             for n, (label, p) in enumerate(record.get("styles", {}).items(), 1):
                 record |= {f"style{n}": label, f"probability{n}": p}
             record["notes"] = "; ".join(record.get("notes", ()))
+            record |= record.get("mood", {})
+            record["tags"] = "; ".join(list(record.get("tags", ()))[:NUM_TAGS])
             writer.writerow(record)
 
 
