@@ -69,7 +69,7 @@ def rendered(corpus: Path, split: str, rng: Rng, pieces: int, takes: int) -> Ite
     renderer = SamplerRenderer()
     with (corpus / "manifest.csv").open(newline="", encoding="utf-8") as stream:
         rows = [r for r in csv.DictReader(stream) if r["split"] == split]
-    rng.shuffle(rows)  # type: ignore[arg-type]
+    rng.shuffle(rows)
     counts: dict[str, int] = {}
     for row in rows:
         style = row["style"] if row["kind"] == "piece" else "drums"
@@ -129,7 +129,7 @@ def not_music(
                 make_speech(voices[int(rng.integers(len(voices)))], rng, seconds, SAMPLE_RATE)
                 for _ in range(7)
             ]
-            sound, kind = np.sum(many, axis=0, dtype=np.float32), "crowd"
+            sound, kind = np.asarray(sum(many), dtype=np.float32), "crowd"
         else:
             sound, kind = make_speech(voice, rng, seconds, SAMPLE_RATE, vary=number % 3 > 0), "speech"
         yield kind, narrowed(sound[:WINDOW_SAMPLES], rng)

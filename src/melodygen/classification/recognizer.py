@@ -20,10 +20,9 @@ from melodygen.audio.buffer import Audio
 from melodygen.audio.decode import Recording, Signal, open_recording, read_mono
 from melodygen.audio.excerpts import SILENCE_RMS
 from melodygen.audio.features import Features, mono_features, to_mono_at
-from melodygen.classification.recording import read_excerpts, result_of, tag_audio
+from melodygen.classification.recording import MIN_MUSIC, read_excerpts, result_of, tag_audio
 from melodygen.classification.result import Segment, TrackResult
 from melodygen.classification.scoring import (
-    MIN_MUSIC,
     Scorer,
     WindowScores,
     is_silent,

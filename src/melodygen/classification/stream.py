@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from melodygen.audio.buffer import uncancelled
 from melodygen.audio.decode import LOUDEST, BlockResampler
 from melodygen.audio.features import Features
+from melodygen.classification.recording import MIN_MUSIC
 from melodygen.classification.result import Segment
-from melodygen.classification.scoring import MIN_MUSIC, Scorer, is_silent, music_probability
+from melodygen.classification.scoring import Scorer, is_silent, music_probability
 from melodygen.contracts import StyleClassifier
 from melodygen.errors import AudioError, UsageError
 
