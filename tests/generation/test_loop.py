@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,10 @@ from fakeband import Beeper, Judge, Writer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from melodygen.contracts import Draft
 from melodygen.errors import ClassifierError, MelodygenError, UsageError
 from melodygen.generation import loop as pipeline
-from melodygen.generation.loop import Composition, candidate_seeds, compose, find_flaw, piece_seeds
+from melodygen.generation.loop import Composition, candidate_seeds, compose, find_flaw, find_gap, piece_seeds
 from melodygen.music.score import Score, Track
 from melodygen.parsing import (
     parse_chords,
@@ -19,7 +21,7 @@ from melodygen.parsing import (
     parse_meter,
     parse_tracks,
 )
-from melodygen.request import Request, check_request
+from melodygen.request import Request, check_request, loop_options
 
 JAZZ = Request("jazz", bars=4, qpm=120.0, meter=(4, 4), tracks=("melody",))
 
@@ -243,3 +245,50 @@ def test_what_users_write_is_read() -> None:
 def test_what_cannot_be_read_is_a_usage_error(read, text: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UsageError):
         read(text)
+
+
+def test_a_role_that_is_missing_or_rests_for_more_than_a_phrase_is_a_flaw() -> None:
+    def part(role: str, bars: Sequence[int], length: int = 480) -> Track:
+        return Track([(bar * 1920, length, 60, 90) for bar in bars], role=role)
+
+    request = Request("jazz", 12, tracks=("melody", "bass"))
+    tune = part("melody", range(12))
+    assert find_gap(Score((tune, part("bass", range(12)))), request) == ""
+    assert find_gap(Score((tune,)), request) == "the bass is missing"
+    assert (
+        find_gap(Score((tune, Track(role="drums"))), replace(request, tracks=("drums",)))
+        == "the drums are missing"
+    )
+    assert find_gap(Score((tune, part("bass", [0, 5, 10]))), request) == "", "four bars of rest are a phrase"
+    assert find_gap(Score((tune, part("bass", [0, 6, 10]))), request) == "5 bars without bass"
+    assert find_gap(Score((tune, part("bass", range(7)))), request) == "5 bars without bass"
+    assert find_gap(Score((tune, part("bass", [0], 12 * 1920))), request) == "", "a note that is held sounds"
+    given_bass = replace(request, given=Score((tune,)), given_roles=("bass",))
+    assert find_gap(Score((tune,)), given_bass) == "", "only what was to be written counts"
+    filled = replace(request, given=Score((tune, part("bass", range(6)))), fill=(0, 6))
+    assert find_gap(Score((tune, part("bass", range(6)))), filled) == ""
+
+
+def test_a_piece_with_a_gap_is_chosen_only_where_no_other_is_without() -> None:
+    class Gaps(Writer):
+        def generate(self, request: Request, seeds: Sequence[int], progress: object = None) -> list[Draft]:
+            drafts = super().generate(request, seeds, progress)  # type: ignore[arg-type]
+            melody = [replace(d, score=replace(d.score, tracks=d.score.tracks[:1])) for d in drafts]
+            return [*melody[:-1], drafts[-1]] if len(drafts) > 1 else melody
+
+    request = replace(JAZZ, tracks=("melody", "bass"))
+    piece = compose(request, Gaps(), Beeper(), Judge(), seed=3, candidates=4, min_style=0.0, max_rounds=1)
+    assert piece.chosen.seed == piece.candidates[3].seed and piece.accepted
+    assert [bool(c.flaw) for c in piece.candidates] == [True, True, True, False]
+    alone = compose(request, Gaps(), Beeper(), Judge(), seed=3, candidates=1, min_style=0.0, max_rounds=1)
+    assert alone.chosen.flaw == "the bass is missing" and not alone.accepted
+
+
+def test_the_seed_of_a_candidate_gives_that_candidate() -> None:
+    several = compose(JAZZ, Writer(), Beeper(), Judge(), seed=5, candidates=4, max_rounds=1)
+    for candidate in several.candidates:
+        alone = compose(JAZZ, Writer(), Beeper(), Judge(), seed=candidate.seed, candidates=1, max_rounds=1)
+        assert alone.chosen.seed == candidate.seed
+        assert alone.chosen.style_probability == pytest.approx(candidate.style_probability)
+    assert loop_options({"candidates": 1}).max_rounds == 1 and loop_options({"candidates": 2}).max_rounds == 3
+    assert loop_options({"candidates": 1, "max_rounds": 5, "seed": None}).max_rounds == 5
