@@ -37,6 +37,8 @@ CLIPPED = 0.9999
 MAX_BAD_SHARE = 0.01
 """Largest share of broken samples that a file may have."""
 FFMPEG_RATE = 44_100
+SALVAGE_FRAMES = 1152
+"""Step in which the last sound before a broken place is read."""
 CANCELLED = "the channels cancel each other; the louder one was heard"
 
 
@@ -259,12 +261,24 @@ class Recording:
             except (sf.LibsndfileError, RuntimeError, ValueError, OSError) as error:
                 if self._file.format == "MP3" and self._mended(self.signal.num_frames):
                     continue
+                yield from self._last_frames()
                 if not self.signal.num_frames:
                     raise AudioError(f"{self.path.name} cannot be decoded: {_reason(error)}") from error
                 return  # keep what was read; the caller reports that the file ends early
             if not len(block):
                 return
             yield block
+
+    def _last_frames(self) -> Iterator[Features]:
+        """What can still be had before the place where decoding broke off, in small steps."""
+        import soundfile as sf
+
+        try:
+            self._file.seek(self.signal.num_frames)
+            while len(block := self._file.read(SALVAGE_FRAMES, dtype="float32", always_2d=True)):
+                yield block
+        except (sf.LibsndfileError, RuntimeError, ValueError, OSError):
+            return
 
     def _mended(self, num_frames: int) -> bool:
         """Go on behind ``num_frames`` with the frames of an MP3 alone; once, and only where there are any."""
