@@ -156,7 +156,8 @@ def _read_midi(file: SourceFile) -> Outcome:
         message[0] & 0xF0 == 0x90 and message[2] > 0 for t in document.events.tracks for _, message in t
     )
     again = parse_midi(document.to_bytes(), file.name)
-    if again.tracks != document.events.tracks:
+    bridges = any("a wait of" in warning for warning in document.warnings)
+    if again.tracks != document.events.tracks and not bridges:
         return Outcome(file.name, "midi", "lost", "written and read again, its events differ", ours)
     if ours != document.score.num_notes:
         return Outcome(
@@ -199,7 +200,7 @@ def _read_audio(file: SourceFile) -> Outcome:
         if recording.signal.num_bad:
             warnings.append("samples that are no numbers")
     theirs = -1
-    with quiet_decoder(), contextlib.suppress(sf.LibsndfileError, RuntimeError, ValueError):
+    with quiet_decoder(), contextlib.suppress(sf.LibsndfileError, RuntimeError, ValueError, MemoryError):
         theirs = len(sf.read(str(file.path), dtype="float32", always_2d=True)[0])
     return _judged(file, "audio", warnings, ours, theirs)
 

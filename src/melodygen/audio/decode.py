@@ -270,13 +270,17 @@ class Recording:
             yield block
 
     def _last_frames(self) -> Iterator[Features]:
-        """What can still be had before the place where decoding broke off, in small steps."""
+        """What can still be had before the place where decoding broke off: read anew, in small steps."""
         import soundfile as sf
 
+        position, done = 0, self.signal.num_frames
         try:
-            self._file.seek(self.signal.num_frames)
-            while len(block := self._file.read(SALVAGE_FRAMES, dtype="float32", always_2d=True)):
-                yield block
+            fresh = open_sound(self.path)
+            with fresh.held, fresh.file as file, quiet_decoder(file.format == "MP3"):
+                while len(block := file.read(SALVAGE_FRAMES, dtype="float32", always_2d=True)):
+                    position += len(block)
+                    if position > done:
+                        yield block[max(0, len(block) - (position - done)) :]
         except (sf.LibsndfileError, RuntimeError, ValueError, OSError):
             return
 

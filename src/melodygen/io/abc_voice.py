@@ -318,6 +318,7 @@ class Voice:
             self.bars.append(self.bar)
             self.bar = BarOf()
         self.at, self.signs = Fraction(0), {}
+        self.last, self.last_duration = [], Fraction(0)  # a broken rhythm does not reach over a bar line
 
     def close(self) -> None:
         if self.at > 0 or self.bar.notes:

@@ -27,6 +27,8 @@ HEADER_SEARCH_BYTES = 4096
 END_OF_TRACK = b"\xff\x2f\x00"
 DEFAULT_DIVISION = 480
 MAX_WARNINGS = 12
+MAX_DELTA = 0x0FFFFFFF
+"""The longest wait between two events that the format allows: four bytes of seven bits."""
 _SYSTEM_DATA_BYTES = {0xF1: 1, 0xF2: 2, 0xF3: 1}
 _VALUE_NAMES = {
     0x8: "release velocity",
@@ -198,6 +200,9 @@ def _parse_events(body: bytes, number: int, warnings: _Warnings) -> tuple[list[E
                 byte = body[at]
                 at += 1
                 delta = delta << 7 | byte & 0x7F
+            if delta > MAX_DELTA:
+                warnings.add("delta", f"a wait of {delta} ticks in track {number} is clipped to {MAX_DELTA}")
+                delta = MAX_DELTA
             tick += delta
             byte = body[at]
             if byte & 0x80:
@@ -294,6 +299,9 @@ def serialise_midi(midi: MidiEvents) -> bytes:
         for tick, message in events:
             if message == END_OF_TRACK:
                 continue
+            while tick - last > MAX_DELTA:  # an empty text bridges what one wait cannot say
+                body += _variable_length(MAX_DELTA) + meta_event(0x01, b"")
+                last += MAX_DELTA
             body += _variable_length(tick - last)
             body += message
             last = tick

@@ -94,14 +94,19 @@ def _unpacked(data: bytes, name: str) -> bytes:
         raise MidiReadError(f"{name}: the archive is broken: {error}") from error
 
 
-def read_musicxml(data: bytes, name: str, title: str) -> Score:
-    """The Score of a file; ``title`` where it has none. Raises MidiReadError or ScoreError with the reason."""
+def read_musicxml(data: bytes, name: str, title: str, warnings: list[str] | None = None) -> Score:
+    """The Score of a file; ``title`` where it has none. What was left out or guessed is added to ``warnings``.
+
+    Raises MidiReadError or ScoreError with the reason.
+    """
     root = musicxml_root(data, name)
     listed = {part.get("id", ""): part for part in root.iter("score-part")}
     parts = []
     for identity, measures in _measures_of(root):
         parts.append(_PartReader(identity, listed.get(identity)).read(measures))
     parts = [part for part in parts if part.measures]
+    if warnings is not None:
+        warnings += _remarks(parts)
     if not parts:
         raise ScoreError("no part with a measure")
     marks, lengths = _together(parts)
@@ -122,6 +127,17 @@ def read_musicxml(data: bytes, name: str, title: str) -> Score:
         TICKS,
         "".join(c for c in named if c.isprintable()).strip() or title,
     )
+
+
+def _remarks(parts: Sequence[_PartReader]) -> list[str]:
+    """What of the notes was left out or guessed, in words."""
+    unread, graces, guessed = (sum(part.counts[i] for part in parts) for i in range(3))
+    said = [f"{unread} notes without a pitch or length that can be read are left out"] if unread else []
+    if graces:
+        said.append(f"{graces} grace and cue notes, which have no time of their own, are left out")
+    if guessed:
+        said.append(f"{guessed} notes have no duration; they last as long as their note value")
+    return said
 
 
 def _measures_of(root: Element) -> list[tuple[str, list[Element]]]:
@@ -156,6 +172,12 @@ class _PartReader:
         self.divisions = Fraction(1)
         self.transpositions: dict[str, int] = {}
         self.velocity = DEFAULT_VELOCITY
+        self.num_unread = self.num_graces = self.num_guessed = 0
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Notes that could not be read, grace and cue notes, notes whose length was guessed."""
+        return self.num_unread, self.num_graces, self.num_guessed
 
     def read(self, measures: Sequence[Element]) -> _PartReader:
         for element in measures:
@@ -195,14 +217,24 @@ class _PartReader:
 
     def _note(self, element: Element, measure: _Measure) -> None:
         if element.find("grace") is not None:
+            self.num_graces += 1
             return
         duration = self._duration(element)
+        if duration <= 0 and (written := _written_length(element)) > 0:
+            duration = written
+            self.num_guessed += 1
         onset = self.last if element.find("chord") is not None else self.at
         if element.find("chord") is None:
             self.last = self.at
             self.at += duration
-        pitch = None if element.find("cue") is not None else self._pitch(element)
+        if element.find("rest") is not None:
+            return
+        if element.find("cue") is not None:
+            self.num_graces += 1
+            return
+        pitch = self._pitch(element)
         if pitch is None or duration <= 0 or not 0 <= pitch <= 127:
+            self.num_unread += 1
             return
         ties = {tie.get("type") for path in ("tie", "notations/tied") for tie in element.findall(path)}
         voice = (element.findtext("voice") or "").strip()
@@ -428,6 +460,12 @@ def _add_tempo(measure: _Measure, at: Fraction, qpm: float) -> None:
 
 def _ticks(quarters: Fraction) -> int:
     return round(quarters * TICKS)
+
+
+def _written_length(element: Element) -> Fraction:
+    """Quarters of a note's value and dots; 0 where it has none."""
+    length = Fraction(_BEAT_UNITS.get((element.findtext("type") or "").strip(), 0.0))
+    return length * (2 - Fraction(1, 2 ** min(4, len(element.findall("dot")))))
 
 
 def _number(text: str | None, signed: bool = False) -> Fraction:

@@ -17,8 +17,9 @@ MAX_FILE_BYTES = 32 * 2**20
 TICKS = 480
 
 
-def read_notation(path: str | Path, number: int | None = None) -> Score:
+def read_notation(path: str | Path, number: int | None = None, remarks: list[str] | None = None) -> Score:
     """Read one piece; ``number`` is the tune's (X:) in a book of ABC tunes, which ``book.abc#2`` says too.
+    What was left out or guessed is added to ``remarks``.
 
     Raises MidiReadError with the reason; for a book without a number it lists the tunes.
     """
@@ -40,7 +41,7 @@ def read_notation(path: str | Path, number: int | None = None) -> Score:
             return _read_kern(data, path)
         from melodygen.io.musicxml_reader import read_musicxml
 
-        return read_musicxml(data, path.name, path.stem)
+        return read_musicxml(data, path.name, path.stem, remarks)
     except MidiReadError:
         raise
     except (MelodygenError, RecursionError, OverflowError) as error:

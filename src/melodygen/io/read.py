@@ -16,7 +16,7 @@ def read_score(path: str | Path, warnings: list[str] | None = None) -> Score:
     Raises MidiReadError with the reason.
     """
     path = Path(path)
-    return read_notation(path) if is_notation(path) else read_midi(path, warnings=warnings)
+    return read_notation(path, remarks=warnings) if is_notation(path) else read_midi(path, warnings=warnings)
 
 
 def is_notation(path: Path) -> bool:
