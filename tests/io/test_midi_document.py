@@ -30,7 +30,7 @@ def case(name: str) -> MidiDocument:
     [
         ("human", 32, 10.4928, ""),
         ("no_offs", 32, 16.0, "32 notes have no end in the file"),
-        ("missing_off", 32, 8.25, "notes have no end in the file"),
+        ("missing_off", 32, 8.25, "have no end in the file"),
         ("cc_255", 32, 7.9792, "controller value 255 is clipped to 127"),
         ("vel_200", 32, 7.9792, "velocity 200 is clipped to 127 (and 31 more)"),
         ("prog_208", 32, 7.9792, "program 208 is clipped to 127"),

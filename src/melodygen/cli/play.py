@@ -33,7 +33,7 @@ def play(
     The file's own events go out on the file's own channels.
     """
     from melodygen.cli.live_session import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
-    from melodygen.errors import UsageError
+    from melodygen.errors import MidiReadError
     from melodygen.io.midi_document import read_midi_document
     from melodygen.io.read import is_notation, read_score
     from melodygen.live.clock import InternalClock
@@ -56,7 +56,7 @@ def play(
         for warning in () if quiet else document.warnings:
             print(f"melodygen: {midi.name}: {warning}", file=sys.stderr)
     if not score.num_notes:
-        raise UsageError(f"{midi}: there is no note to play")
+        raise MidiReadError(f"{midi}: there is no note in the file")
     position, looped = _places(processor.bars, start, loop)
     meter = score.time_signatures[0]
     with open_outputs(port or [], VIRTUAL_NAME if virtual else None, {}) as (output, ports):

@@ -81,9 +81,12 @@ def pair_notes(midi: MidiEvents, warnings: list[str]) -> tuple[FileNotes, ...]:
             raise ScoreError(f"more than {MAX_NOTES} notes")
         found += _grouped(rows, number, programs)
     if unended:
-        warnings.append(
-            f"{unended} notes have no end in the file; they end at the next note of their pitch or with their track"
+        what = (
+            f"{unended} notes have no end in the file; they end"
+            if unended > 1
+            else "a note has no end; it ends"
         )
+        warnings.append(f"{what} at the next note of the same pitch or with the track")
     return tuple(found)
 
 

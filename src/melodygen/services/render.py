@@ -10,7 +10,7 @@ from melodygen import __version__
 from melodygen.analysis.roles import assign_roles
 from melodygen.audio.buffer import Audio
 from melodygen.audio.files import write_audio
-from melodygen.errors import UsageError
+from melodygen.errors import MidiReadError, UsageError
 from melodygen.generation.loop import ProgressCallback
 from melodygen.io.midi_document import read_midi_document
 from melodygen.io.provenance import MADE_BY
@@ -84,7 +84,7 @@ def render_file(asked: RenderRequest, progress: ProgressCallback) -> RenderResul
     warnings: list[str] = []
     score, is_ours = _read(midi, warnings)
     if not score.num_notes:
-        raise UsageError(f"{midi}: there is no note in the file")
+        raise MidiReadError(f"{midi}: there is no note in the file")
     balance = asked.balance or ("role" if is_ours else "file")
     score = assign_roles(score, split=False) if balance == "role" else without_roles(score)
     prepare_folder(target.parent, round((score.duration_seconds + 10) * 44_100 * 2 * 3))

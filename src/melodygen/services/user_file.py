@@ -8,7 +8,7 @@ from pathlib import Path
 
 from melodygen.analysis.roles import assign_roles
 from melodygen.data.scan import mend_meters
-from melodygen.errors import UsageError
+from melodygen.errors import MidiReadError
 from melodygen.generation.merge import describe_changes
 from melodygen.io.midi_document import MidiDocument, read_midi_document, write_midi_document
 from melodygen.io.read import is_notation, read_score
@@ -75,7 +75,7 @@ def with_new_notes(given: Score, draft: Score, request: Request) -> Score:
 def read_user_file(path: str | Path) -> UserFile:
     """Read a piece to write around; its tracks stay as they are and get roles, by name where they are named so.
 
-    Raises MidiReadError; UsageError for a file without notes.
+    Raises MidiReadError, for a file without notes too.
     """
     path = Path(path)
     document, warnings = None, list[str]()
@@ -88,7 +88,7 @@ def read_user_file(path: str | Path) -> UserFile:
 
 
 def read_prompt(path: str | Path) -> Score:
-    """Read a piece to go on from. Raises MidiReadError; UsageError for a file without notes."""
+    """Read a piece to go on from. Raises MidiReadError, for a file without notes too."""
     return assign_roles(_with_notes(read_score(path), Path(path)))
 
 
@@ -113,7 +113,7 @@ def num_bars(score: Score) -> int:
 
 def _with_notes(score: Score, path: Path) -> Score:
     if not score.num_notes:
-        raise UsageError(f"{path}: there is no note in the file")
+        raise MidiReadError(f"{path}: there is no note in the file")
     return replace(score, tracks=tuple(t for t in score.tracks if len(t)))
 
 
