@@ -77,3 +77,19 @@ class PortError(MelodygenError):
 
 class LibraryError(MelodygenError):
     """A library that is missing, empty, locked or of another model, or a question it cannot answer."""
+
+
+def reason_of(error: Exception, name: str = "") -> str:
+    """Why a file could not be used, in one line without the file's name: for reports that name it themselves.
+
+    Every kind of failure becomes a line, because nothing that one file holds may stop the others.
+    """
+    if isinstance(error, MelodygenError):
+        reason = str(error)
+    elif isinstance(error, MemoryError):
+        reason = "out of memory"
+    elif isinstance(error, OSError):
+        reason = error.strerror or str(error)
+    else:
+        reason = f"cannot be read ({type(error).__name__}: {error})"
+    return " ".join(reason.split()).removeprefix(f"{name}: ").removeprefix(f"{name} ")

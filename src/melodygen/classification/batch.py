@@ -20,7 +20,7 @@ from melodygen import registry
 from melodygen.classification.recognizer import RecognitionOptions, TrackClassifier
 from melodygen.classification.result import TrackError, TrackResult
 from melodygen.contracts import StyleClassifier
-from melodygen.errors import MelodygenError
+from melodygen.errors import reason_of
 from melodygen.nets.checkpoint import CONFIG, DEFAULT_CLASSIFIER
 from melodygen.resources import models_dir
 
@@ -58,16 +58,8 @@ def classify_file(
     """Every failure becomes a line: nothing that a file holds may stop a batch."""
     try:
         return recognizer.classify(path, options)
-    except MelodygenError as error:
-        reason = str(error)
-    except MemoryError:
-        reason = "out of memory"
-    except OSError as error:
-        reason = error.strerror or str(error)
     except Exception as error:
-        reason = f"cannot be heard ({type(error).__name__}: {error})"
-    reason = " ".join(reason.split()).removeprefix(f"{path.name}: ").removeprefix(f"{path.name} ")
-    return TrackError(str(path), reason)
+        return TrackError(str(path), reason_of(error, path.name))
 
 
 def classify_files(

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.atomic import atomic_path
-from melodygen.data.scan import SourceFile, file_sha256, fingerprint_of, load_columns, read_folder, reason_of
+from melodygen.data.scan import SourceFile, file_sha256, fingerprint_of, load_columns, read_folder
 from melodygen.data.shards import PieceInfo, encode_columns
-from melodygen.errors import MelodygenError
+from melodygen.errors import MelodygenError, reason_of
 from melodygen.music.key import key_name
 from melodygen.music.score import ROLES
 from melodygen.tokens.vocabulary import METERS
@@ -71,7 +71,7 @@ def summarise_file(file: SourceFile) -> FileSummary:
                 file, f"too dense: half of its bars need more than {MAX_TOKENS_A_BAR} tokens", sha256
             )
     except MelodygenError as error:
-        return FileSummary(file, reason_of(error, file), sha256)
+        return FileSummary(file, reason_of(error, file.path.name), sha256)
     except Exception as error:  # one strange file must not end the run
         return FileSummary(file, f"cannot be understood ({type(error).__name__}: {error})", sha256)
     notes: Counter[str] = Counter()

@@ -22,7 +22,7 @@ import numpy as np
 from melodygen.analysis.chords import chord_changes
 from melodygen.analysis.roles import assign_roles, is_blocks
 from melodygen.data.shards import PieceInfo
-from melodygen.errors import CorpusError, MelodygenError
+from melodygen.errors import CorpusError, MelodygenError, reason_of
 from melodygen.io.abc import decode_abc, tunes_of
 from melodygen.io.csv_table import read_table
 from melodygen.io.folder import music_files
@@ -268,12 +268,8 @@ def read_piece(file: SourceFile) -> Reading:
     try:
         _, piece, info = load_piece(file)
     except MelodygenError as error:
-        return Reading(file, None, None, reason_of(error, file))
+        return Reading(file, None, None, reason_of(error, file.path.name))
     return Reading(file, piece, info)
-
-
-def reason_of(error: MelodygenError, file: SourceFile) -> str:
-    return str(error).removeprefix(f"{file.path.name}: ")
 
 
 def rejected(file: SourceFile, reason: str) -> Reading:

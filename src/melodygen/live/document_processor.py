@@ -51,10 +51,7 @@ class DocumentProcessor(NoteSource):
     def process(self, transport: Transport, block: Block) -> list[MidiEvent]:
         """The events of a block; see ``Processor.process``."""
         self._head.out = []
-        edges = [(0, transport), *block.changes]
-        for index, (first, now) in enumerate(edges):
-            stop = edges[index + 1][0] if index + 1 < len(edges) else block.num_samples
-            self._head.segment(now, first, stop)
+        self._head.play_block(transport, block)
         return self._head.out
 
     def stretch_at(

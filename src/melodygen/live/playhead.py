@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.live.sounding import SoundingNotes, note_off
-from melodygen.live.transport import NOTE_ON, SAMPLE_TOLERANCE, MidiEvent, Transport
+from melodygen.live.transport import NOTE_ON, SAMPLE_TOLERANCE, Block, MidiEvent, Transport
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -99,6 +99,12 @@ class Playhead:
     def is_playing(self) -> bool:
         """Whether the transport played in the last segment."""
         return self._done is not None
+
+    def play_block(self, transport: Transport, block: Block) -> None:
+        """Play a block, changes of the transport inside it included."""
+        edges = [(0, transport), *block.changes]
+        for index, (first, now) in enumerate(edges):
+            self.segment(now, first, edges[index + 1][0] if index + 1 < len(edges) else block.num_samples)
 
     def segment(self, transport: Transport, first: int, stop: int) -> None:
         """Play samples ``first`` to ``stop`` of the block, inside which only the loop may change the

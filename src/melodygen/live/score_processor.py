@@ -58,10 +58,7 @@ class ScoreProcessor(NoteSource):
         if transport.is_playing and not self._programs_sent:
             self._programs_sent = True
             self._head.out += [MidiEvent(0, (PROGRAM_CHANGE | c, p)) for c, p in self._programs.items()]
-        edges = [(0, transport), *block.changes]
-        for index, (first, now) in enumerate(edges):
-            stop = edges[index + 1][0] if index + 1 < len(edges) else block.num_samples
-            self._head.segment(now, first, stop)
+        self._head.play_block(transport, block)
         return self._head.out
 
     def stretch_at(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from melodygen.classification.batch import default_workers
-from melodygen.errors import LibraryError, MelodygenError
+from melodygen.errors import LibraryError, reason_of
 from melodygen.library import intake as taking
 from melodygen.library.store import LibraryStore
 from melodygen.library.track import Description, Failed
@@ -99,15 +99,8 @@ def _describe(describer: Describer, item: taking.Pending) -> Description | str:
     path = Path(item.path)
     try:
         return describer.describe(path)
-    except MelodygenError as error:
-        reason = str(error)
-    except MemoryError:
-        reason = "out of memory"
-    except OSError as error:
-        reason = error.strerror or str(error)
     except Exception as error:
-        reason = f"cannot be described ({type(error).__name__}: {error})"
-    return " ".join(reason.split()).removeprefix(f"{path.name}: ").removeprefix(f"{path.name} ")
+        return reason_of(error, path.name)
 
 
 __all__ = ["add_files"]
