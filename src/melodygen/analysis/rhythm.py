@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.fft import rfft
 from scipy.signal import resample_poly
 
+from melodygen.analysis.compiled import compile_once
 from melodygen.audio.features import Features, resampling_ratio
 from melodygen.music.key import estimate_key
 
@@ -43,6 +44,14 @@ class Rhythm:
     key: tuple[int, str] | None = None
 
 
+def _compile() -> None:
+    """Call what librosa compiles, on two seconds of clicks."""
+    import librosa
+
+    clicks = np.tile(np.eye(1, 20, dtype=np.float32)[0], 5)
+    librosa.beat.beat_track(onset_envelope=clicks, sr=TEMPO_RATE, hop_length=HOP)
+
+
 def read_rhythm(mono: Features, sample_rate: int) -> Rhythm:
     """Return tempo, meter and key of mono samples; a minute of them is enough.
 
@@ -53,6 +62,8 @@ def read_rhythm(mono: Features, sample_rate: int) -> Rhythm:
     if len(mono) < MIN_SECONDS * sample_rate or float(np.abs(mono).max(initial=0.0)) < 1e-5:
         return Rhythm()
     import librosa
+
+    compile_once(_compile)
 
     key = key_of_sound(mono, sample_rate)
     with warnings.catch_warnings():
