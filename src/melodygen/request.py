@@ -211,6 +211,7 @@ class Request:
     ``temperature``, ``top_p``  None: what suits the style in this model.
     ``raw``      only what the model predicts: without the bias to chords, repetition and ending.
     ``swing``, ``humanize``  how what is written is played; what is given stays as it is.
+    ``flat``     parts that were written with one loudness keep it; else they are given one as people play.
     ``goes_on``  more will follow: the last bar does not end the piece.
     ``key_fifths``  sharps of the key's signature, flats below 0, where the key was named so: Gb is -6, F# is 6.
     """
@@ -311,6 +312,10 @@ class Request:
             while_playing=True,
             applies="now",
         ),
+    )
+    flat: bool = field(
+        default=False,
+        metadata=_control("bool", "No dynamics: parts that were written with one loudness keep it"),
     )
     goes_on: bool = False
     key_fifths: int | None = None

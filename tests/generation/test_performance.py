@@ -12,7 +12,7 @@ from melodygen.generation.performance import perform
 from melodygen.music.score import Score, Tempo, TimeSignature, Track, note_array
 from melodygen.request import Request
 
-PLAIN = Request("jazz", bars=2)
+PLAIN = Request("jazz", bars=2, flat=True)
 
 
 def score() -> Score:

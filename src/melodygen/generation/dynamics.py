@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 FEATURES = (
-    "bar line", "middle of the bar", "beat", "off-beat", "arch of four bars", "arch of eight bars", "height in the part",
-    "height among neighbours", "step up", "peak", "length", "time since the last onset",
+    "bar line", "middle of the bar", "beat", "off-beat", "arch of four bars", "arch of eight bars",
+    "height in the part", "height among neighbours", "step up", "peak", "length", "time since the last onset",
 )  # fmt: skip
 NEIGHBOURS = 4
 """Notes before and after with which a note's height is compared."""
 NEAR = 1 / 24
 """Quarters within which an onset is on a place of the meter."""
-DRIFT_SHARE = 0.6
+DRIFT_SHARE = 0.45
 """Of the measured residual: the rest is what the fit missed, not what was meant."""
 LOWEST, HIGHEST = 24, 120
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.generation.dynamics import shape
 from melodygen.music.score import Score, note_array
 from melodygen.request import Request
 
@@ -41,15 +42,17 @@ def deviations(count: int, strength: float, rng: np.random.Generator) -> tuple[F
 
 
 def perform(score: Score, request: Request, seed: int) -> Score:
-    """The score with the swing and the humanizing of the request. The same seed gives the same performance.
+    """The score with dynamics, and the swing and humanizing of the request. The same seed gives the same performance.
 
     Notes that were given stay as they are.
     """
+    given = request.given.tracks if request.given is not None else ()
+    kept = {row.tobytes() for track in given for row in track.notes}
+    if not (request.flat or request.raw):
+        score = _with_dynamics(score, kept, seed)
     if request.swing == 0.5 and request.humanize == 0.0:
         return score
     rng = np.random.default_rng([seed, score.num_notes])
-    given = request.given.tracks if request.given is not None else ()
-    kept = {row.tobytes() for track in given for row in track.notes}
     bars = score.bar_ticks()
     last = bars[-1]
     if request.fill is not None:
@@ -60,6 +63,19 @@ def perform(score: Score, request: Request, seed: int) -> Score:
         notes = track.notes.copy()
         notes[mask] = _performed(notes[mask], request, score.ticks_per_quarter, last, rng)
         tracks.append(replace(track, notes=note_array(notes)))
+    return replace(score, tracks=tuple(tracks))
+
+
+def _with_dynamics(score: Score, kept: set[bytes], seed: int) -> Score:
+    """The score with dynamics in parts that were written with one velocity and hold nothing that was given."""
+    bars = score.bar_ticks()
+    tracks = []
+    for index, track in enumerate(score.tracks):
+        if not track.is_drum and not any(row.tobytes() in kept for row in track.notes):
+            rng = np.random.default_rng([seed, 23, index])
+            shaped = shape(track.notes, track.role, score.ticks_per_quarter, bars, rng)
+            track = replace(track, notes=note_array(shaped))  # noqa: PLW2901
+        tracks.append(track)
     return replace(score, tracks=tuple(tracks))
 
 
