@@ -323,7 +323,7 @@ class _PartReader:
     ) -> list[tuple[int, int, int, int]]:
         """(onset_tick, duration_ticks, pitch, velocity), as played, tied notes joined."""
         rows: list[list[int]] = []
-        open_ties: dict[tuple[int, str], int] = {}
+        open_ties: dict[tuple[int, str], list[int]] = {}  # the same pitch may stand twice in a chord
         start = shift
         for index in order:
             notes = self.measures[index].notes if index < len(self.measures) else ()
@@ -331,16 +331,16 @@ class _PartReader:
                 onset, end = _ticks(start + note.at), _ticks(start + note.at + note.duration)
                 if end <= onset:
                     continue
-                before = open_ties.pop(
-                    (note.pitch, note.voice), None
-                )  # not all programs say where a tie stops
-                if before is not None and rows[before][0] + rows[before][1] == onset:
+                held = open_ties.get((note.pitch, note.voice), [])  # not all programs say where a tie stops
+                before = next((row for row in held if rows[row][0] + rows[row][1] == onset), None)
+                if before is not None:
+                    held.remove(before)
                     rows[before][1] += end - onset
                 else:
                     rows.append([onset, end - onset, note.pitch, note.velocity])
                     before = len(rows) - 1
                 if note.tied:
-                    open_ties[note.pitch, note.voice] = before
+                    open_ties.setdefault((note.pitch, note.voice), []).append(before)
             start += lengths[index]
         return [(r[0], r[1], r[2], r[3]) for r in rows]
 
