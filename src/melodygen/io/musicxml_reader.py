@@ -10,6 +10,7 @@ Source: MusicXML 4.0, https://www.w3.org/2021/06/musicxml40/. Time is in quarter
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -172,6 +173,7 @@ class _PartReader:
         self.divisions = Fraction(1)
         self.transpositions: dict[str, int] = {}
         self.velocity = DEFAULT_VELOCITY
+        self.ending_open = False
         self.num_unread = self.num_graces = self.num_guessed = 0
 
     @property
@@ -206,6 +208,11 @@ class _PartReader:
                     measure.chords.append((at, label))
             elif child.tag == "barline":
                 _barline(child, measure.marks)
+                self.ending_open = self.ending_open or bool(measure.marks.ending)
+                if measure.marks.ending_stops:
+                    if not self.ending_open and measure.marks.times > 1:  # nobody said where it starts
+                        measure.marks.ending = frozenset({1})
+                    self.ending_open = False
             measure.length = max(measure.length, self.at)
         return measure
 
@@ -431,9 +438,7 @@ def _barline(element: Element, marks: Marks) -> None:
         marks.times = min(max(2, _integer(repeat.get("times")) or 2), 100)
     ending = element.find("ending")
     if ending is not None and ending.get("type") == "start":
-        numbers = [
-            int(n) for n in (ending.get("number") or "").replace(" ", ",").split(",") if n.strip().isdigit()
-        ]
+        numbers = [int(n[:3]) for n in re.findall(r"\d+", ending.get("number") or "")]
         marks.ending = frozenset(numbers)
     elif ending is not None:
         marks.ending_stops = True

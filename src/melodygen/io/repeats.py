@@ -31,11 +31,11 @@ def playing_order(bars: Sequence[Marks]) -> list[int]:
     """Indices of the bars as they are played. After a jump repeats are not taken again, and the last ending is."""
     played: list[int] = []
     taken: set[int] = set()
-    start, number, i, back, jumped = 0, 1, 0, False, False
+    start, number, i, back, jumped, in_ending = 0, 1, 0, False, False, False
     while i < len(bars) and len(played) < MAX_PLAYED_BARS:
         bar = bars[i]
         if bar.starts and not back:
-            start, number = i, 1
+            start, number, in_ending = i, 1, False
         back = False
         if bar.ending:
             following = _next_ending(bars, i)
@@ -45,6 +45,7 @@ def playing_order(bars: Sequence[Marks]) -> list[int]:
             if skip:
                 i = len(bars) if following is None else following
                 continue
+            in_ending = True
         played.append(i)
         if jumped and bar.fine:
             break
@@ -54,14 +55,14 @@ def playing_order(bars: Sequence[Marks]) -> list[int]:
                 i = target
                 continue
         if not jumped and bar.times > 1 and number < _passes(bars, start, i):
-            number, i, back = number + 1, start, True
+            number, i, back, in_ending = number + 1, start, True, False
             continue
-        if bar.times > 1 or ((bar.ends_section or bar.ending_stops) and number > 1):
-            start, number = i + 1, 1
+        if bar.times > 1 or (in_ending and number > 1 and (bar.ends_section or bar.ending_stops)):
+            start, number, in_ending = i + 1, 1, False
         if bar.jump and i not in taken and not jumped:
             taken.add(i)
             target = next((j for j, other in enumerate(bars) if other.segno and other.segno == bar.jump), 0)
-            i, jumped, start, number = target, True, target, 1
+            i, jumped, start, number, in_ending = target, True, target, 1, False
             continue
         i += 1
     return played
