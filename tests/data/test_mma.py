@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from melodygen.data.mma import MmaViewMaker, read_grooves
-from melodygen.data.stems import Bar
+from melodygen.data.stems import StemBar
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES
 
 MAJ, MIN7 = CHORD_QUALITY_NAMES.index("maj"), CHORD_QUALITY_NAMES.index("min7")
@@ -81,14 +81,14 @@ def test_chords_fall_on_beats_and_what_is_played_on_bars(
     """Two bars that begin at quarter 10 of the piece, C and half way Am7, which holds."""
     quarters = meter[0] * 4.0 / meter[1]
     bars = [
-        Bar(10.0, meter, ((10.0, 0, MAJ), (10.0 + quarters / 2, 9, MIN7))),
-        Bar(10.0 + quarters, meter, ()),
+        StemBar(10.0, meter, ((10.0, 0, MAJ), (10.0 + quarters / 2, 9, MIN7))),
+        StemBar(10.0 + quarters, meter, ()),
     ]
     if meter == (2, 4):
-        bars[1] = Bar(12.0, meter, ((12.0, 9, MIN7),))
+        bars[1] = StemBar(12.0, meter, ((12.0, 9, MIN7),))
     maker = MmaViewMaker({}, stub(tmp_path, len(bass)), library(tmp_path))
     voices = maker._play(next(g for g in maker._grooves if g.name == groove), bars)
-    assert (tmp_path / "asked").read_text().splitlines() == [f"Groove {groove}", *asked]
+    assert (tmp_path / "asked").read_text().splitlines() == [f"MmaGroove {groove}", *asked]
     by_stem = {v.stem: v for v in voices}
     assert set(by_stem) == {"bass", "harmony", "drums"}
     np.testing.assert_allclose(by_stem["bass"].rows[:, 0], bass)
@@ -99,4 +99,4 @@ def test_chords_fall_on_beats_and_what_is_played_on_bars(
 
 def test_a_program_that_fails_leaves_the_piece_to_the_arranger_of_our_own(tmp_path: Path) -> None:
     maker = MmaViewMaker({}, tmp_path / "nothing", library(tmp_path))
-    assert maker._play(maker._grooves[0], [Bar(0.0, (4, 4), ((0.0, 0, MAJ),))]) == []
+    assert maker._play(maker._grooves[0], [StemBar(0.0, (4, 4), ((0.0, 0, MAJ),))]) == []

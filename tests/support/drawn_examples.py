@@ -12,7 +12,7 @@ from pieces import tune
 from melodygen.data.dataset import PLAIN, ExampleSampler
 from melodygen.data.scan import SourceFile
 from melodygen.data.shards import PieceInfo, Shards, build_shards
-from melodygen.data.stems import Bar, Source, Voice, rows_of
+from melodygen.data.stems import Source, StemBar, StemVoice, rows_of
 from melodygen.data.views import AS_IS, TRAINING, UNKNOWN_INSTRUMENTS, View, ViewMaker
 from melodygen.data.views import PLAIN as PLAIN_VIEW
 from melodygen.music.score import Score
@@ -46,10 +46,10 @@ def _shards() -> Shards:
 def source(style: str, score: Score, meter: tuple[int, int], blocks: bool, chords: bool) -> Source:
     size = meter[0] * 4.0 / meter[1]
     stems = {"melody": "melody", "chords": "harmony", "bass": "bass", "drums": "drums"}
-    voices = tuple(Voice(stems[t.role], 4 * i, rows_of(t, 480)) for i, t in enumerate(score.tracks))
+    voices = tuple(StemVoice(stems[t.role], 4 * i, rows_of(t, 480)) for i, t in enumerate(score.tracks))
     names = ("maj", "min7", "min7", "7")
     bars = tuple(
-        Bar(
+        StemBar(
             i * size,
             meter,
             ((i * size, (0, 9, 2, 7)[i % 4], CHORD_QUALITY_NAMES.index(names[i % 4])),) * chords,

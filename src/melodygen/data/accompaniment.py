@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.data.comping import CompingPlayer, voice_chord
-from melodygen.data.stems import Bar, Rows, Voice
+from melodygen.data.stems import Rows, StemBar, StemVoice
 from melodygen.music.harmony import CHORD_QUALITIES
 from melodygen.music.key import estimate_key
 from melodygen.styles.style import Style
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES, DURATIONS, VELOCITIES
 
 
-def guess_chords(voices: list[Voice], bars: list[Bar]) -> list[Bar]:
+def guess_chords(voices: list[StemVoice], bars: list[StemBar]) -> list[StemBar]:
     """Primary triads under a tune: for each bar the one of its key that holds most of its notes."""
     weights = np.zeros((len(bars), 12))
     starts = np.array([b.start for b in bars])
@@ -58,7 +58,7 @@ def guess_chords(voices: list[Voice], bars: list[Bar]) -> list[Bar]:
     return result
 
 
-def _changes(bars: Sequence[Bar]) -> list[tuple[float, float, int, int]]:
+def _changes(bars: Sequence[StemBar]) -> list[tuple[float, float, int, int]]:
     """(start, end, root, quality) of each chord in turn, silence left out."""
     flat = [c for b in bars for c in b.chords]
     end = bars[-1].start + bars[-1].quarters
@@ -74,7 +74,7 @@ def _rows(notes: Sequence[tuple[float, float, float, float]]) -> Rows:
     return np.array(notes, dtype=np.float64).reshape(-1, 4)
 
 
-def comping(style: Style, bars: list[Bar], rng: np.random.Generator) -> Rows:
+def comping(style: Style, bars: list[StemBar], rng: np.random.Generator) -> Rows:
     """Chords as rhythm, broken chords, strums or held."""
     draw = rng.random()
     if draw < style.accompaniment.broken:
@@ -97,7 +97,7 @@ def _voicing(root: int, quality: int, previous: tuple[int, ...] | None) -> tuple
     return voice_chord(root, quality, previous, False)
 
 
-def _broken(bars: list[Bar], rng: np.random.Generator) -> Rows:
+def _broken(bars: list[StemBar], rng: np.random.Generator) -> Rows:
     step = float(rng.choice((0.25, 0.5, 0.5, 1 / 3)))
     order = [(0, 1, 2, 1), (0, 2, 1, 2), (0, 1, 2, 3), (2, 1, 0, 1)][int(rng.integers(4))]
     hold = float(rng.choice((step, 2 * step)))
@@ -111,7 +111,7 @@ def _broken(bars: list[Bar], rng: np.random.Generator) -> Rows:
     return _rows(notes)
 
 
-def _pad(bars: list[Bar], rng: np.random.Generator) -> Rows:
+def _pad(bars: list[StemBar], rng: np.random.Generator) -> Rows:
     lift = 12 if rng.random() < 0.4 else 0
     notes = []
     previous = None
@@ -121,7 +121,7 @@ def _pad(bars: list[Bar], rng: np.random.Generator) -> Rows:
     return _rows(notes)
 
 
-def extra(style: Style, bars: list[Bar], voices: list[Voice], rng: np.random.Generator) -> Rows:
+def extra(style: Style, bars: list[StemBar], voices: list[StemVoice], rng: np.random.Generator) -> Rows:
     """Horns under the tune, riffs, the tune or any voice doubled, or a pad: as often as the style has each."""
     draw, how = rng.random(), style.accompaniment
     melody = [v for v in voices if v.stem == "melody"]
@@ -176,7 +176,7 @@ class _BassChord:
     next_root: int
 
 
-def bass_line(style: Style, bars: list[Bar], rng: np.random.Generator) -> Rows:
+def bass_line(style: Style, bars: list[StemBar], rng: np.random.Generator) -> Rows:
     """A bass from chord symbols: walking, two-beat, eighths or held, as the style has it."""
     pattern = str(rng.choice(style.accompaniment.bass))
     base = int(rng.integers(26, 34))
@@ -274,7 +274,7 @@ class _DrumBar:
     kicks: tuple[float, ...]
 
 
-def drum_pattern(style: Style, bars: list[Bar], rng: np.random.Generator) -> Rows:
+def drum_pattern(style: Style, bars: list[StemBar], rng: np.random.Generator) -> Rows:
     """A beat as hobby sequencers write it: swing, shuffle, rock, pop, bossa, dance, waltz, jig or hand drums."""
     meter = bars[0].meter
     three = meter[0] == 3 and meter[1] in (2, 4, 8)

@@ -20,7 +20,7 @@ import numpy as np
 
 from melodygen.data.accompaniment import guess_chords
 from melodygen.data.orchestration import HELD_OUT_PROGRAMS
-from melodygen.data.stems import Bar, Rows, Source, Voice, rows_of
+from melodygen.data.stems import Rows, Source, StemBar, StemVoice, rows_of
 from melodygen.data.views import ViewMaker, ViewStyle
 from melodygen.errors import MidiReadError
 from melodygen.io.midi import read_midi
@@ -48,7 +48,7 @@ TIMEOUT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
-class Groove:
+class MmaGroove:
     """``beats`` of MMA make a bar of ``meter``."""
 
     name: str
@@ -57,7 +57,7 @@ class Groove:
     beats: int
 
 
-def read_grooves(library: Path) -> list[Groove]:
+def read_grooves(library: Path) -> list[MmaGroove]:
     """Of every library file that says its meter, but for introductions, endings and fills."""
     grooves = []
     for path in sorted(library.rglob("*.mma")):
@@ -71,7 +71,7 @@ def read_grooves(library: Path) -> list[Groove]:
         meter = (int(signature[1]), 8) if signature is not None and compound else (count, 4)
         for line in re.finditer(r"^\s*defgroove\s+(\S+)", text, re.IGNORECASE | re.MULTILINE):
             if not re.search(r"intro|end|fill|count", line[1], re.IGNORECASE):
-                grooves.append(Groove(line[1], f"{path.parent.name}/{path.name}".lower(), meter, count))
+                grooves.append(MmaGroove(line[1], f"{path.parent.name}/{path.name}".lower(), meter, count))
     return grooves
 
 
@@ -89,17 +89,17 @@ class MmaViewMaker(ViewMaker):
         super().__init__(takes)
         self._command = command
         self._grooves = read_grooves(library)
-        self._suited: dict[str, list[Groove]] = {}
+        self._suited: dict[str, list[MmaGroove]] = {}
 
     def _arranged(
         self,
         style: Style,
         source: Source,
-        voices: list[Voice],
-        bars: list[Bar],
+        voices: list[StemVoice],
+        bars: list[StemBar],
         rng: np.random.Generator,
         how: ViewStyle,
-    ) -> list[Voice]:
+    ) -> list[StemVoice]:
         groove = self._drawn(style, bars, rng)
         backing = []
         if groove is not None:
@@ -121,8 +121,8 @@ class MmaViewMaker(ViewMaker):
         return kept + backing
 
     def _instrumented(
-        self, style: Style, voices: list[Voice], rng: np.random.Generator, how: ViewStyle
-    ) -> list[Voice]:
+        self, style: Style, voices: list[StemVoice], rng: np.random.Generator, how: ViewStyle
+    ) -> list[StemVoice]:
         played = super()._instrumented(style, voices, rng, how)
         if [p.stem for p in played] != [v.stem for v in voices] or rng.random() > OWN_PROGRAMS_SHARE:
             return played  # a console has left voices out
@@ -133,14 +133,14 @@ class MmaViewMaker(ViewMaker):
             for p, v in zip(played, voices, strict=True)
         ]
 
-    def _suiting(self, style: Style) -> list[Groove]:
+    def _suiting(self, style: Style) -> list[MmaGroove]:
         pattern = style.arrangement.mma_files
         if style.name not in self._suited:
             found = [g for g in self._grooves if re.search(pattern, g.file)] if pattern else []
             self._suited[style.name] = found
         return self._suited[style.name]
 
-    def _drawn(self, style: Style, bars: list[Bar], rng: np.random.Generator) -> Groove | None:
+    def _drawn(self, style: Style, bars: list[StemBar], rng: np.random.Generator) -> MmaGroove | None:
         meters = {b.meter for b in bars}
         if len(meters) != 1:
             return None
@@ -154,13 +154,13 @@ class MmaViewMaker(ViewMaker):
         fitting = [g for g in fitting if g.file == file]
         return fitting[int(rng.integers(len(fitting)))]
 
-    def _play(self, groove: Groove, bars: list[Bar]) -> list[Voice]:
+    def _play(self, groove: MmaGroove, bars: list[StemBar]) -> list[StemVoice]:
         """What MMA makes of the chords: voices in quarters of the piece. Empty where it makes nothing."""
         quarters = bars[0].quarters
         group = 2 if bars[0].meter == (2, 4) else 1
         beat = quarters * group / groove.beats
         """Quarters of the piece that a beat of MMA lasts."""
-        lines = [f"Groove {groove.name}"]
+        lines = [f"MmaGroove {groove.name}"]
         held = "z"
         for first in range(0, len(bars), group):
             beats = ["/"] * groove.beats
@@ -186,11 +186,11 @@ class MmaViewMaker(ViewMaker):
 
 
 @dataclass(frozen=True, eq=False)
-class Backing(Voice):
+class Backing(StemVoice):
     """A voice of a groove."""
 
 
-def _voices(path: Path, start: float, beat: float, end: float) -> list[Voice]:
+def _voices(path: Path, start: float, beat: float, end: float) -> list[StemVoice]:
     """The tracks of MMA's file, the fullest chord track as harmony, the others beside it."""
     score = read_midi(path)
     found: list[tuple[str, int, Rows]] = []
@@ -208,7 +208,7 @@ def _voices(path: Path, start: float, beat: float, end: float) -> list[Voice]:
         )
         if len(rows):
             found.append((name, track.program, rows))
-    voices: list[Voice] = []
+    voices: list[StemVoice] = []
     drums = [rows for name, _, rows in found if name == "drums"]
     if drums:
         voices.append(Backing("drums", 0, np.concatenate(drums)))

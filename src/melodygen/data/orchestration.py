@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from melodygen.data.stems import Voice
+from melodygen.data.stems import StemVoice
 from melodygen.styles.style import Style
 
 HELD_OUT_PROGRAMS = frozenset((2, 10, 36, 39, 41, 51, 54, 69, 75, 91, 107))
@@ -32,7 +32,7 @@ _ANY = {
 _KEYBOARDS = (0, 0, 0, 0, 1, 3, 4, 6, 16, 19, 24, 25, 46, 48)
 
 
-def as_written(voices: list[Voice], rng: np.random.Generator) -> list[Voice]:
+def as_written(voices: list[StemVoice], rng: np.random.Generator) -> list[StemVoice]:
     """On their own programs, but for those kept for measuring."""
     return [v if v.stem == "drums" else replace(v, program=_heard(v.program, v.stem, rng)) for v in voices]
 
@@ -56,11 +56,11 @@ def typical_programs(style: Style) -> dict[str, tuple[int, ...]]:
 
 def instrumented(
     style: Style,
-    voices: list[Voice],
+    voices: list[StemVoice],
     rng: np.random.Generator,
     plans: tuple[float, float, float],
     held_out_programs: bool = False,
-) -> list[Voice]:
+) -> list[StemVoice]:
     """Programs by one plan for the whole view: ``plans`` are the shares of typical, native, one keyboard; else any."""
     how = style.orchestration
     if held_out_programs:
@@ -107,7 +107,7 @@ def instrumented(
     return result
 
 
-def _chip(voices: list[Voice], rng: np.random.Generator) -> list[Voice]:
+def _chip(voices: list[StemVoice], rng: np.random.Generator) -> list[StemVoice]:
     """As a console of the 1980s plays: two or three single lines of square and saw waves, and noise."""
     lead = int(rng.choice((80, 80, 81, 82, 87)))
     seats = {"melody": 1, "harmony": 1, "bass": 1, "drums": 1, "extra": int(rng.integers(0, 2))}

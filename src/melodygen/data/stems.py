@@ -27,7 +27,7 @@ Rows = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Voice:
+class StemVoice:
     """One voice of a piece: its stem (one of ``STEMS``), General MIDI program and notes."""
 
     stem: str
@@ -36,7 +36,7 @@ class Voice:
 
 
 @dataclass(frozen=True)
-class Bar:
+class StemBar:
     """``chords``: (quarter from the piece's start, root or -1, quality index)."""
 
     start: float
@@ -54,8 +54,8 @@ class Source:
     """A piece as views need it. ``blocks``: its harmony stem only realises chord symbols."""
 
     file: SourceFile
-    voices: tuple[Voice, ...]
-    bars: tuple[Bar, ...]
+    voices: tuple[StemVoice, ...]
+    bars: tuple[StemBar, ...]
     qpm: float
     blocks: bool
 
@@ -93,13 +93,13 @@ def read_source(file: SourceFile) -> Source | None:
             if track.is_drum
             else {"chords": "harmony", "other": "harmony"}.get(track.role, track.role)
         )
-        voices.append(Voice(stem, track.program, rows_of(track, per_quarter)))
+        voices.append(StemVoice(stem, track.program, rows_of(track, per_quarter)))
     chords: list[list[tuple[float, int, int]]] = [[] for _ in range(table.num_bars)]
     starts = [tick / per_quarter for tick in score.bar_ticks()]
     for bar, position, root, quality in chord_changes(table).tolist():
         chords[bar].append((starts[bar] + position / POSITIONS_PER_QUARTER, root, quality))
     bars = [
-        Bar(at, METERS[meter], tuple(line))
+        StemBar(at, METERS[meter], tuple(line))
         for at, meter, line in zip(starts, table.meters.tolist(), chords, strict=False)
     ]
     return Source(file, tuple(voices), tuple(bars), min(280.0, max(36.0, dominant_qpm(score))), blocks)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from melodygen.data.accompaniment import bass_line, comping, drum_pattern, extra, folded, guess_chords
 from melodygen.data.orchestration import as_written, instrumented
-from melodygen.data.stems import Bar, Rows, Source, Voice
+from melodygen.data.stems import Rows, Source, StemBar, StemVoice
 from melodygen.music.score import Score, Tempo, Track, note_array
 from melodygen.registry import list_styles
 from melodygen.styles.style import Style, style_named
@@ -89,7 +89,7 @@ class ViewMaker:
         if not bars:
             return None
         bars = _with_held_chord(source, bars)
-        voices = [Voice(v.stem, v.program, _cut(v.rows, start, length)) for v in source.voices]
+        voices = [StemVoice(v.stem, v.program, _cut(v.rows, start, length)) for v in source.voices]
         voices = [v for v in voices if len(v.rows)]
         if sum(len(v.rows) for v in voices if v.stem != "drums") < 5:
             return None
@@ -126,8 +126,8 @@ class ViewMaker:
         return View(Score(tuple(tracks), (Tempo(0, qpm),), ticks_per_quarter=TICKS), tuple(stems))
 
     def _instrumented(
-        self, style: Style, voices: list[Voice], rng: np.random.Generator, how: ViewStyle
-    ) -> list[Voice]:
+        self, style: Style, voices: list[StemVoice], rng: np.random.Generator, how: ViewStyle
+    ) -> list[StemVoice]:
         plans = (how.typical, how.native, how.keyboard)
         return instrumented(style, voices, rng, plans, how.held_out_programs)
 
@@ -135,11 +135,11 @@ class ViewMaker:
         self,
         style: Style,
         source: Source,
-        voices: list[Voice],
-        bars: list[Bar],
+        voices: list[StemVoice],
+        bars: list[StemBar],
         rng: np.random.Generator,
         how: ViewStyle,
-    ) -> list[Voice]:
+    ) -> list[StemVoice]:
         """Write what is missing: comping, bass, drums, a pad or horns."""
         present, often = {v.stem for v in voices}, style.arrangement
         harmony = bars if any(b.chords for b in bars) else guess_chords(voices, bars)
@@ -147,35 +147,35 @@ class ViewMaker:
         if source.blocks and rng.random() < 0.85:
             made = comping(style, harmony, rng)
             if len(made):
-                voices = [v for v in voices if v.stem != "harmony"] + [Voice("harmony", 0, made)]
+                voices = [v for v in voices if v.stem != "harmony"] + [StemVoice("harmony", 0, made)]
                 comped = True
         elif "harmony" not in present and rng.random() < often.add_bass * how.complete:
             made = comping(style, harmony, rng)
             if len(made):
-                voices.append(Voice("harmony", 0, made))
+                voices.append(StemVoice("harmony", 0, made))
                 comped = True
         if "bass" not in present and rng.random() < often.add_bass * how.complete:
             made = bass_line(style, harmony, rng)
             if len(made):
-                voices.append(Voice("bass", 32, made))
+                voices.append(StemVoice("bass", 32, made))
         elif comped and often.replace_bass > 0 and rng.random() < often.replace_bass:
             made = bass_line(style, harmony, rng)
-            voices = [v for v in voices if v.stem != "bass"] + [Voice("bass", 32, made)]
+            voices = [v for v in voices if v.stem != "bass"] + [StemVoice("bass", 32, made)]
         for seat in (48, 49):
             if rng.random() < often.add_extra * how.complete:
                 made = extra(style, harmony, voices, rng)
                 if len(made):
-                    voices.append(Voice("extra", seat, made))
+                    voices.append(StemVoice("extra", seat, made))
         own = "drums" in present
         if (not own and rng.random() < often.add_drums * how.complete) or (own and rng.random() < 0.2):
             drums = self._drums(style, bars, rng)
             if len(drums):
                 voices = [v for v in voices if v.stem != "drums"] + [
-                    Voice("drums", int(rng.choice((0, 0, 0, 8, 16, 32))), drums)
+                    StemVoice("drums", int(rng.choice((0, 0, 0, 8, 16, 32))), drums)
                 ]
         return voices
 
-    def _drums(self, style: Style, bars: list[Bar], rng: np.random.Generator) -> Rows:
+    def _drums(self, style: Style, bars: list[StemBar], rng: np.random.Generator) -> Rows:
         four = all(b.meter == (4, 4) for b in bars)
         sources = [s for s in style.arrangement.drum_takes if self.takes.get(s)]
         if not four or not sources or rng.random() < style.arrangement.programmed_drums:
@@ -209,7 +209,7 @@ def _cut(rows: Rows, start: float, length: float) -> Rows:
     return kept
 
 
-def _with_held_chord(source: Source, bars: list[Bar]) -> list[Bar]:
+def _with_held_chord(source: Source, bars: list[StemBar]) -> list[StemBar]:
     """The chord in force at the first bar is written there."""
     if any(abs(c[0] - bars[0].start) < 1e-6 for c in bars[0].chords):
         return bars
@@ -236,7 +236,7 @@ def _swung(rows: Rows, swing: float) -> Rows:
     return moved
 
 
-def _track(voice: Voice, rows: Rows) -> Track | None:
+def _track(voice: StemVoice, rows: Rows) -> Track | None:
     onset = np.maximum(np.rint(rows[:, 0] * TICKS), 0).astype(np.int64)
     duration = np.maximum(np.rint(rows[:, 1] * TICKS), 1).astype(np.int64)
     pitch = np.clip(np.rint(rows[:, 2]), 0, 127).astype(np.int64)

@@ -36,7 +36,7 @@ NAMES = (
 Table = NDArray[np.float64]
 
 
-class Lstm(nn.Module):
+class FrameLstm(nn.Module):
     """(B, T, F) -> (B, classes)."""
 
     def __init__(self, bands: int, classes: int, width: int = 64) -> None:
@@ -141,7 +141,7 @@ def _lstm(
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = Lstm(data[0].shape[2], num_labels)
+        net = FrameLstm(data[0].shape[2], num_labels)
         optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.02)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=LSTM_STEPS)
         for _ in range(LSTM_STEPS):

@@ -21,7 +21,7 @@ from melodygen.atomic import atomic_path
 from melodygen.errors import ScoreError
 from melodygen.io.musicxml_harmony import harmony_element
 from melodygen.music.beats import UNITS_PER_QUARTER
-from melodygen.music.engraving import Bar, Event, Played, WrittenNote, engrave
+from melodygen.music.engraving import Event, PlayedNote, WrittenBar, WrittenNote, engrave
 from melodygen.music.score import KeySignature, Score, TimeSignature, Track
 from melodygen.music.spelling import spell, step_and_alteration
 from melodygen.music.staff import Clef, choose_clef, drum_place, needs_two_staves
@@ -130,7 +130,7 @@ class _Part:
         self.score, self.track, self.identity, self.layout = score, track, identity, layout
         self.with_symbols = with_symbols
         two = needs_two_staves(track)
-        sides: list[list[Played]] = [[], []]
+        sides: list[list[PlayedNote]] = [[], []]
         for note in self._played():
             sides[1 if two and note.pitch < SPLIT_PITCH else 0].append(note)
         self.clefs = [choose_clef([n.pitch for n in side], track.program, track.is_drum) for side in sides]
@@ -138,11 +138,11 @@ class _Part:
             self.clefs = [Clef("G", 2), Clef("F", 4)]
         meters = [(m.numerator, m.denominator) for m in layout.meters]
         voices = 1 if track.role in ("melody", "bass") else 2
-        self.staves: list[list[Bar]] = [
+        self.staves: list[list[WrittenBar]] = [
             engrave(side, layout.lengths, meters, track.is_drum, voices) for side in sides[: 2 if two else 1]
         ]
 
-    def _played(self) -> Iterable[Played]:
+    def _played(self) -> Iterable[PlayedNote]:
         """Notes in units from the start of the piece, through bars whose length had to be rounded."""
         ticks, scale = self.layout.ticks, UNITS_PER_QUARTER / self.score.ticks_per_quarter
         starts = [0]
@@ -154,7 +154,7 @@ class _Part:
             return starts[bar] + (tick - ticks[bar]) * scale
 
         for note in self.track:
-            yield Played(at(note.onset_tick), at(note.offset_tick), note.pitch, note.velocity)
+            yield PlayedNote(at(note.onset_tick), at(note.offset_tick), note.pitch, note.velocity)
 
     def element(self) -> Element:
         part = Element("part", id=self.identity)
@@ -332,7 +332,7 @@ class _Accidentals:
     """Spelling of pitches in a bar, and which signs have to be printed: what the signature or an earlier note of the
     bar says is not said again. Both voices of a staff share the signs, in the order of time."""
 
-    def __init__(self, key: KeySignature | None, staff: Sequence[Bar], bar: int, voice: int) -> None:
+    def __init__(self, key: KeySignature | None, staff: Sequence[WrittenBar], bar: int, voice: int) -> None:
         self.fifths = 0 if key is None else key.fifths or 0
         self.mode = "major" if key is None else key.mode
         self.key = key

@@ -5,7 +5,8 @@ needs it; a note sounds until the next one where most of the time between is fil
 written value hides a beat. A note is never lost or added: what the voices of a staff cannot hold is made shorter.
 
 Conventions: time is in ``UNITS_PER_QUARTER`` units from the start of the bar (48: sixteenths are 12, triplet eighths
-16). ``Bar.voices`` hold events without gaps, first the upper voice. The rules follow Gould, Behind Bars (2011), ch. 6.
+16). ``WrittenBar.voices`` hold events without gaps, the upper voice first. The rules follow Gould, Behind Bars
+(2011), ch. 6.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Bar:
+class WrittenBar:
     """``voices`` in their places, without events where they are silent; all of them silent is a bar of rest."""
 
     length: int
@@ -66,7 +67,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Played:
+class PlayedNote:
     """A note to be written; ``start`` and ``end`` in units from the start of the piece."""
 
     start: float
@@ -79,16 +80,16 @@ class Played:
 class _Chord:
     start: int
     end: int
-    notes: list[Played] = field(default_factory=list)
+    notes: list[PlayedNote] = field(default_factory=list)
 
 
 def engrave(
-    notes: Iterable[Played],
+    notes: Iterable[PlayedNote],
     bar_lengths: Sequence[int],
     meters: Sequence[tuple[int, int]],
     is_drum: bool = False,
     max_voices: int = MAX_VOICES,
-) -> list[Bar]:
+) -> list[WrittenBar]:
     """The bars of one staff. ``notes`` in units from the start of the piece, ``bar_lengths`` in units; of a line for
     one player (``max_voices`` 1) a note ends where the next begins."""
     starts = [0, *accumulate(bar_lengths)]
@@ -113,7 +114,7 @@ def engrave(
         for i, chords in _by_bar(voice, starts).items():
             tuplets = [replace(c, start=c.start - starts[i]) for c in cells[i] if c.is_triplet]
             written[i][place] = _bar(chords, starts[i], beats[i], tuplets)
-    return [Bar(length, tuple(events)) for length, events in zip(bar_lengths, written, strict=True)]
+    return [WrittenBar(length, tuple(events)) for length, events in zip(bar_lengths, written, strict=True)]
 
 
 def _by_bar(voice: Sequence[_Chord], starts: Sequence[int]) -> dict[int, list[_Chord]]:
@@ -124,7 +125,7 @@ def _by_bar(voice: Sequence[_Chord], starts: Sequence[int]) -> dict[int, list[_C
     return bars
 
 
-def _placed(played: Sequence[Played], slots: Sequence[int]) -> list[tuple[int, Played]]:
+def _placed(played: Sequence[PlayedNote], slots: Sequence[int]) -> list[tuple[int, PlayedNote]]:
     """Each note at its slot; a pitch struck twice keeps two slots."""
     taken: dict[int, tuple[int, float]] = {}
     placed = []
@@ -141,14 +142,14 @@ def _placed(played: Sequence[Played], slots: Sequence[int]) -> list[tuple[int, P
     return sorted(placed, key=lambda p: (p[0], p[1].pitch))
 
 
-def _chords_of(placed: Sequence[tuple[int, Played]]) -> dict[int, list[Played]]:
-    groups: dict[int, list[Played]] = {}
+def _chords_of(placed: Sequence[tuple[int, PlayedNote]]) -> dict[int, list[PlayedNote]]:
+    groups: dict[int, list[PlayedNote]] = {}
     for slot, note in placed:
         groups.setdefault(slot, []).append(note)
     return groups
 
 
-def _strokes(placed: Sequence[tuple[int, Played]], edges: Sequence[int]) -> list[_Chord]:
+def _strokes(placed: Sequence[tuple[int, PlayedNote]], edges: Sequence[int]) -> list[_Chord]:
     """Drums: each stroke lasts until the next one or the next beat."""
     groups = _chords_of(placed)
     onsets = [*groups, edges[-1]]
@@ -158,7 +159,7 @@ def _strokes(placed: Sequence[tuple[int, Played]], edges: Sequence[int]) -> list
     ]
 
 
-def _voices(placed: Sequence[tuple[int, Played]], max_voices: int) -> list[list[_Chord]]:
+def _voices(placed: Sequence[tuple[int, PlayedNote]], max_voices: int) -> list[list[_Chord]]:
     """Chords in voices; ``end`` is still as it was played. What overlaps a little gives way to the next chord."""
     voices: list[list[_Chord]] = []
     for slot, notes in _chords_of(placed).items():
@@ -186,7 +187,7 @@ def _gives_way(chord: _Chord, slot: int) -> bool:
     return chord.start < slot and over <= min(UNITS_PER_QUARTER / 2, 0.34 * (chord.end - chord.start))
 
 
-def _by_length(slot: int, notes: Sequence[Played]) -> list[_Chord]:
+def _by_length(slot: int, notes: Sequence[PlayedNote]) -> list[_Chord]:
     """Notes that begin together, in chords of about equal length, the highest note's chord first."""
     found: list[_Chord] = []
     for note in sorted(notes, key=lambda n: (-(n.end - n.start), n.pitch)):
@@ -339,4 +340,4 @@ def _beamed(events: list[Event], beats: Beats) -> tuple[Event, ...]:
     return tuple(done)
 
 
-__all__ = ["Bar", "Event", "Played", "WrittenNote", "engrave"]
+__all__ = ["Event", "PlayedNote", "WrittenBar", "WrittenNote", "engrave"]

@@ -116,7 +116,7 @@ def ticks_to_seconds(score: Score, ticks: NDArray[np.int64]) -> NDArray[np.float
 
 
 @dataclass(frozen=True, eq=False)
-class Played:
+class PlayedNotes:
     """The notes of a track as columns of one length, sorted by onset.
 
     Attributes:
@@ -141,7 +141,7 @@ def track_shape(score: Score, track: Track, sample_rate: int) -> Shape | None:
     return shape_of(track, np.rint(ticks_to_seconds(score, ticks) * sample_rate).astype(np.int64))
 
 
-def played_notes(score: Score, track: Track, sample_rate: int) -> Played:
+def played_notes(score: Score, track: Track, sample_rate: int) -> PlayedNotes:
     """When each note sounds. The sustain pedal puts off the end of what it holds; a note struck while its own pitch
     sounds ends that one; of two struck together the louder is played; a note longer than ``MAX_NOTE_SECONDS`` is
     struck again."""
@@ -173,7 +173,7 @@ def played_notes(score: Score, track: Track, sample_rate: int) -> Played:
         onset, pitch, velocity = onset[row] + part * limit, pitch[row], velocity[row]
         held = np.minimum(held[row] - part * limit, limit)
     order = np.lexsort((pitch, onset))
-    return Played(onset[order], held[order], pitch[order], velocity[order])
+    return PlayedNotes(onset[order], held[order], pitch[order], velocity[order])
 
 
 def sounding_seconds(score: Score) -> float:
@@ -216,7 +216,7 @@ class _Part:
     """A track ready to be mixed: row i of every column is one note; ``stop`` is where a choke falls, or -1.
     ``shape``: what its controllers say."""
 
-    notes: Played
+    notes: PlayedNotes
     voices: list[Voice]
     gains: NDArray[np.float64]
     stop: NDArray[np.int64]
@@ -251,7 +251,7 @@ def _part(bank: VoiceBank, score: Score, track: Track, sample_rate: int) -> _Par
 
 
 def _bent_voices(
-    bank: VoiceBank, layers: Sequence[Hashable], notes: Played, bend: Steps, release: int
+    bank: VoiceBank, layers: Sequence[Hashable], notes: PlayedNotes, bend: Steps, release: int
 ) -> list[Voice]:
     """A voice for each note of a track with pitch bends; notes under one steady bend share theirs."""
     steady: dict[tuple[Hashable, float], int] = {}

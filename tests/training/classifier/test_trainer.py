@@ -12,7 +12,7 @@ from melodygen.audio.features import Features, FrontEndConfig, log_levels
 from melodygen.data.accompaniment import bass_line, drum_pattern
 from melodygen.data.orchestration import HELD_OUT_PROGRAMS
 from melodygen.data.scan import SourceFile
-from melodygen.data.stems import Bar, Source, read_source
+from melodygen.data.stems import Source, StemBar, read_source
 from melodygen.data.views import AS_IS, TRAINING, UNKNOWN_INSTRUMENTS, ViewMaker
 from melodygen.errors import CorpusError
 from melodygen.io.midi import write_midi
@@ -106,7 +106,7 @@ def test_unknown_instruments_are_all_held_out(tmp_path: Path) -> None:
 def test_bass_plays_the_root_where_the_chord_changes(style: str) -> None:
     names = ("maj7", "min7", "7", "hdim7")
     bars = [
-        Bar(4.0 * i, (4, 4), ((4.0 * i, (7 * i) % 12, CHORD_QUALITY_NAMES.index(names[i % 4])),))
+        StemBar(4.0 * i, (4, 4), ((4.0 * i, (7 * i) % 12, CHORD_QUALITY_NAMES.index(names[i % 4])),))
         for i in range(8)
     ]
     for seed in range(10):
@@ -122,7 +122,7 @@ def test_bass_plays_the_root_where_the_chord_changes(style: str) -> None:
 @pytest.mark.parametrize("meter", [(4, 4), (3, 4), (6, 8), (2, 4), (5, 4), (7, 8)], ids=str)
 def test_programmed_drums_stay_in_their_bars(meter: tuple[int, int]) -> None:
     size = meter[0] * 4 / meter[1]
-    bars = [Bar(i * size, meter, ()) for i in range(4)]
+    bars = [StemBar(i * size, meter, ()) for i in range(4)]
     for style in ("jazz", "rock", "folk", "hymn"):
         rows = drum_pattern(built_in_styles()[style], bars, np.random.default_rng(1))
         assert len(rows) >= (1 if style == "hymn" else 4)

@@ -35,8 +35,8 @@ from melodygen.registry import list_styles
 from melodygen.rendering.default import load_renderer
 from melodygen.training.classifier.trainer import (
     ClassifierRecipe,
+    ClassifierTrainingState,
     Mixer,
-    TrainingState,
     fit_temperature,
     logits_of,
     plain_mix,
@@ -145,7 +145,7 @@ def fit(
 ) -> nn.Module:
     """Train a net on rendered or recorded views; the averaged net."""
 
-    def each(progress: TrainingState, average: nn.Module) -> None:
+    def each(progress: ClassifierTrainingState, average: nn.Module) -> None:
         left = progress.seconds / progress.step * (recipe.steps - progress.step)
         watcher.step(progress.step, recipe.steps, progress.loss, 0.0, left)
 

@@ -79,7 +79,7 @@ FULL = Augmentation()
 
 
 @dataclass(frozen=True)
-class TrainingState:
+class ClassifierTrainingState:
     """Where training is: the step, its loss, seconds since the beginning."""
 
     step: int
@@ -238,7 +238,7 @@ def train(
     net: nn.Module,
     mixer: Mixer,
     recipe: ClassifierRecipe,
-    each: Callable[[TrainingState, nn.Module], None] | None = None,
+    each: Callable[[ClassifierTrainingState, nn.Module], None] | None = None,
 ) -> nn.Module:
     """The averaged net after ``recipe.steps``. ``each(progress, averaged)`` is called after every step."""
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -288,7 +288,7 @@ def train(
                 else:
                     kept.copy_(now)
         if each is not None:
-            each(TrainingState(step + 1, float(loss.detach()), time.monotonic() - begun), average)
+            each(ClassifierTrainingState(step + 1, float(loss.detach()), time.monotonic() - begun), average)
     return average
 
 

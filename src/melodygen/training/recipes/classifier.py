@@ -26,7 +26,13 @@ from melodygen.rendering.default import load_renderer
 from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.training.classifier.exemplars import keep_exemplars
 from melodygen.training.classifier.music_head import fit_music_head, speech_over_music
-from melodygen.training.classifier.trainer import Mixer, TrainingState, fit_temperature, logits_of, train
+from melodygen.training.classifier.trainer import (
+    ClassifierTrainingState,
+    Mixer,
+    fit_temperature,
+    logits_of,
+    train,
+)
 from melodygen.training.classifier.view_rendering import (
     ViewSource,
     WindowSet,
@@ -184,7 +190,7 @@ def _train_stage(net: nn.Module, mixer: Mixer, stage: StageRecipe, say: Say) -> 
     """The averaged net, and the mean loss of its last hundred steps."""
     losses: list[float] = []
 
-    def each(state: TrainingState, averaged: nn.Module) -> None:
+    def each(state: ClassifierTrainingState, averaged: nn.Module) -> None:
         losses.append(state.loss)
         if state.step % 50 == 0 or state.step == stage.training.steps:
             mean = float(np.mean(losses[-50:]))
