@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +57,12 @@ def test_a_wrong_command_would_be_found() -> None:
     assert unknown(["generate", "--styel", "jazz"]) == "--styel"
     assert unknown(["compose"]) == "compose"
     assert sum(len(commands(page)) for page in PAGES) > 50
+
+
+@pytest.mark.timeout(300)
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocstrings", reason="the docs extra is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=290)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "encode_header" in (tmp_path / "api" / "tokens" / "index.html").read_text(encoding="utf-8")
