@@ -197,3 +197,10 @@ def test_another_embedders_library_is_refused(tmp_path: Path) -> None:
         store.set_embedder("one", 8)
         with pytest.raises(LibraryError, match="re-embed"):
             store.sound("another")
+
+
+def test_each_row_knows_its_span() -> None:
+    from melodygen.library.store import Rows
+
+    rows = Rows(np.zeros((9, 1)), np.array([0, 4, 6]), np.array([3, 1, 3]), np.array([5, 6, 7]))
+    assert rows.span_of_rows().tolist() == [0, 0, 0, 3, 1, 3, 2, 2, 2]

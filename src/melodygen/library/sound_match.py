@@ -33,7 +33,7 @@ THRESHOLD = 4.5
 found there (at most 4.27), and damaged copies of 30 that are there were (at least 4.95)."""
 _FINE = (-0.018, -0.012, -0.006, 0.006, 0.012, 0.018)
 CANDIDATES = 60
-MAX_PATCHES = 24
+MAX_PATCHES = 8
 """Of the question, evenly spread: more cost time and find nothing more."""
 FLOOR = 0.35
 """Likeness of frames that one would meet by chance; what lies above it counts towards a stretch."""
@@ -58,16 +58,15 @@ def candidates(question: Floats, patches: Rows, count: int = CANDIDATES) -> list
     asked = [patches_of(at_tempo(question, ratio), step)[:MAX_PATCHES] for ratio in SEARCH_RATIOS]
     size = min(len(rows) for rows in asked)
     questions = np.concatenate([rows[:size] for rows in asked])
-    best = np.full((len(questions), len(patches.first)), -1.0, dtype=np.float32)
-    owner = np.repeat(np.arange(len(patches.first)), patches.count)
-    rows = np.concatenate([np.arange(f, f + c) for f, c in zip(patches.first, patches.count, strict=True)])
-    for start in range(0, len(rows), CHUNK_ROWS):
-        here = rows[start : start + CHUNK_ROWS]
-        found = questions @ np.asarray(patches.matrix[here], dtype=np.float32).T
+    owner = patches.span_of_rows()
+    best = np.full((len(questions), len(patches.first) + 1), -1.0, dtype=np.float32)
+    for start in range(0, len(patches.matrix), CHUNK_ROWS):
+        found = questions @ np.asarray(patches.matrix[start : start + CHUNK_ROWS], dtype=np.float32).T
         whose = owner[start : start + CHUNK_ROWS]
         edges = np.flatnonzero(np.concatenate(([True], whose[1:] != whose[:-1])))
         there = whose[edges]
         best[:, there] = np.maximum(best[:, there], np.maximum.reduceat(found, edges, axis=1))
+    best = best[:, :-1]
     by_ratio = best.reshape(len(SEARCH_RATIOS), size, -1)
     nearest = min(_NEAREST, size)
     near = np.sort(by_ratio, axis=1)[:, -nearest:].mean(axis=1).max(axis=0)

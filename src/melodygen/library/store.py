@@ -43,14 +43,12 @@ class Rows:
     count: Ints
     track: Ints
 
-    def owner(self) -> Ints:
-        """(N,): the track of each row; -1 where none owns it."""
-        owner = np.full(len(self.matrix), -1, dtype=np.int64)
-        for first, count, track in zip(
-            self.first.tolist(), self.count.tolist(), self.track.tolist(), strict=True
-        ):
-            owner[first : first + count] = track
-        return owner
+    def span_of_rows(self) -> Ints:
+        """(N,): which span each row belongs to; the number of spans for rows that count no more."""
+        number = len(self.first)
+        before = np.diff(self.first, prepend=0) - np.concatenate(([0], self.count[:-1]))
+        lengths = np.column_stack((before, self.count)).ravel()
+        return np.repeat(np.column_stack((np.full(number, number), np.arange(number))).ravel(), lengths)
 
 
 class LibraryStore:

@@ -1,0 +1,519 @@
+"""What the library finds, how fast, and beside what others use.
+
+    python benchmarks/library.py copies  --music FOLDER [--queries 30] [--references 120]
+    python benchmarks/library.py phrases --midi FOLDER [--tunes 5000] [--queries 50]
+    python benchmarks/library.py similar --music FOLDER
+    python benchmarks/library.py recommend [--plays FILE.npz]
+    python benchmarks/library.py scale   --midi FOLDER [--tracks 100000]
+    python benchmarks/library.py add     --music FOLDER [--kills 20]
+
+``--music`` is a folder with ``labels.csv`` (path, label, artist); ``--midi`` a folder of MIDI files at any depth. Tables
+go to stdout. CPU seconds are of this process: what a load on the machine cannot falsify. ``copies`` runs chromaprint's
+``fpcalc`` beside where it is installed; ``recommend`` runs ``implicit`` where it is installed. ``--plays`` holds arrays u,
+i (who played what), hu, hi (plays held out) and G (a vector an item); without it, listeners are simulated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+
+from melodygen.library.chroma import chroma_of_score, chroma_of_sound, packed, patches_of, unpacked
+from melodygen.library.lines import Phrase, lines_of
+from melodygen.library.phrase import find_phrase
+from melodygen.library.recommend import Choice, OthersModel, recommend
+from melodygen.library.sound_match import THRESHOLD, candidates, match_sound
+from melodygen.library.store import Rows
+
+RATE = 8_000
+
+
+def cpu() -> float:
+    return time.process_time()
+
+
+def as_rows(parts: list[np.ndarray]) -> Rows:
+    count = np.array([len(p) for p in parts])
+    return Rows(np.concatenate(parts), np.cumsum(count) - count, count, np.arange(len(parts)))
+
+
+def read(path: Path) -> np.ndarray:
+    import librosa
+
+    samples, rate = sf.read(path, dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)
+    return mono if rate == RATE else librosa.resample(mono, orig_sr=rate, target_sr=RATE)
+
+
+def changes(y: np.ndarray, rng: np.random.Generator, folder: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """The recording as it may be met again."""
+    import librosa
+
+    shift = lambda n: librosa.effects.pitch_shift(y, sr=RATE, n_steps=n)  # noqa: E731
+    stretch = lambda z, r: librosa.effects.time_stretch(z, rate=r)  # noqa: E731
+    yield "same", y
+    for n in (1, -1, 3, -5):
+        yield f"{n:+} semitones", shift(n)
+    yield "10 % faster", stretch(y, 1.1)
+    yield "10 % slower", stretch(y, 0.9)
+    yield "+2 semitones, 8 % faster", stretch(shift(2), 1.08)
+    yield "speed +6 % (key too)", librosa.resample(y, orig_sr=RATE, target_sr=RATE / 1.06)
+    target = folder / "query.mp3"
+    up = librosa.resample(y, orig_sr=RATE, target_sr=44_100)
+    with sf.SoundFile(
+        target,
+        "w",
+        44_100,
+        1,
+        "MPEG_LAYER_III",
+        format="MP3",
+        bitrate_mode="CONSTANT",
+        compression_level=0.87,
+    ) as f:
+        f.write(up)
+    yield f"mp3, {target.stat().st_size * 8 / (len(up) / 44.1):.0f} kbit/s", read(target)
+    noise = rng.standard_normal(len(y)).astype(np.float32)
+    yield "noise at 10 dB", y + noise * np.sqrt((y**2).mean() / 10 / (noise**2).mean())
+    spectrum = np.fft.rfft(y)
+    hertz = np.fft.rfftfreq(len(y), 1 / RATE)
+    yield (
+        "equaliser",
+        np.fft.irfft(spectrum * 10 ** (9 * np.tanh((hertz - 800) / 600) / 20), len(y)).astype(np.float32),
+    )
+    start = int(rng.integers(0, len(y) - 5 * RATE + 1))
+    yield "5 s excerpt", y[start : start + 5 * RATE]
+
+
+def copies(arguments: argparse.Namespace) -> None:
+    root = arguments.music
+    with (root / "labels.csv").open() as stream:
+        paths = [row["path"] for row in csv.DictReader(stream)]
+    rng = np.random.default_rng(5)
+    order = rng.permutation(len(paths))
+    references = [paths[i] for i in order[: arguments.references]]
+    strangers = [paths[i] for i in order[arguments.references :]]
+    chroma = {i: unpacked(packed(chroma_of_sound(read(root / p)))) for i, p in enumerate(references)}
+    rows = as_rows([patches_of(c).astype(np.float16) for c in chroma.values()])
+    prints = {i: chromaprint(root / p) for i, p in enumerate(references)} if shutil.which("fpcalc") else {}
+
+    def ask(y: np.ndarray) -> list[Any]:
+        asked = chroma_of_sound(y)
+        near = candidates(asked, rows)
+        return match_sound(asked, {i: chroma[i] for i in near}, threshold=0.0)
+
+    right: Counter[str] = Counter()
+    rival: Counter[str] = Counter()
+    told: dict[str, list[float]] = {}
+    spent = 0.0
+    step = max(1, len(references) // arguments.queries)
+    asked = list(range(0, len(references), step))[: arguments.queries]
+    with tempfile.TemporaryDirectory() as folder:
+        for number in asked:
+            for said, y in changes(read(root / references[number]), rng, Path(folder)):
+                name = "mp3, about 64 kbit/s" if said.startswith("mp3") else said
+                begun = cpu()
+                found = ask(y)
+                spent += cpu() - begun
+                right[name] += bool(found) and found[0].track_id == number and found[0].strength >= THRESHOLD
+                told.setdefault(name, []).append(found[0].strength if found else 0.0)
+                if prints:
+                    sf.write(Path(folder) / "query.wav", y, RATE)
+                    other = chromaprint(Path(folder) / "query.wav")
+                    rival[name] += max(prints, key=lambda i: agreement(other, prints[i])) == number
+    each = spent / sum(map(len, told.values()))
+    print(f"references {len(references)}, queries a row {len(asked)}, CPU {each:.2f} s a query")
+    print("| change | right and above the threshold | lowest strength | chromaprint right (nearest) |")
+    for name, strengths in told.items():
+        beside = rival[name] if prints else "-"
+        print(f"| {name} | {right[name]} of {len(asked)} | {min(strengths):.2f} | {beside} |")
+    worst = sorted(((ask(read(root / p))[0].strength, p) for p in strangers), reverse=True)
+    alarms = sum(strength >= THRESHOLD for strength, _ in worst)
+    print(
+        f"false alarms: {alarms} of {len(strangers)} recordings that are not there; strongest {worst[0][0]:.2f}"
+    )
+
+
+def chromaprint(path: Path) -> np.ndarray:
+    done = subprocess.run(
+        ["fpcalc", "-raw", "-plain", str(path)], capture_output=True, text=True, check=False
+    )
+    text = done.stdout.strip()
+    return np.array([int(v) for v in text.split(",")], dtype=np.uint32) if text else np.zeros(0, np.uint32)
+
+
+def agreement(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of equal bits at the best offset: what AcoustID's comparison does."""
+    best = 0.0
+    short, long = sorted((one, other), key=len)
+    need = max(1, min(len(short), 20))
+    for offset in range(-len(short) + need, len(long) - need + 1):
+        a, b = short[max(0, -offset) :], long[max(0, offset) :]
+        size = min(len(a), len(b))
+        if size >= need:
+            bits = np.unpackbits((a[:size] ^ b[:size]).view(np.uint8)).sum()
+            best = max(best, 1 - bits / (32 * size))
+    return best
+
+
+def phrases(arguments: argparse.Namespace) -> None:
+    from melodygen.io.midi import read_midi
+
+    rng = np.random.default_rng(1)
+    files = sorted(p for p in arguments.midi.rglob("*.mid") if "drums" not in p.parts)
+    tunes = []
+    for i in rng.permutation(len(files)):
+        try:
+            notes, steps = lines_of(read_midi(files[i]))
+        except Exception:
+            continue
+        if len(notes):
+            tunes.append((notes, steps))
+        if len(tunes) == arguments.tunes:
+            break
+    rows = as_rows([steps for _, steps in tunes])
+    print(f"{len(tunes)} tunes, {len(rows.matrix)} notes in lines; {arguments.queries} queries a row")
+    print("| notes | errors | MRR, played (30 ms jitter) | first | MRR, names alone | CPU s |")
+    for size in (6, 10, 16):
+        for errors in (0, 1, 3):
+            ranks: dict[bool, list[float]] = {True: [], False: []}
+            begun = cpu()
+            for _ in range(arguments.queries):
+                number, pitches, onsets = draw_phrase(tunes, size, errors, rng)
+                for timed in (True, False):
+                    hits = find_phrase(Phrase(pitches, onsets if timed else None), rows, 50)
+                    at = [k for k, hit in enumerate(hits) if hit.track_id == number]
+                    ranks[timed].append(1 / (1 + at[0]) if at else 0.0)
+            spent = (cpu() - begun) / (2 * arguments.queries)
+            first = np.mean(np.array(ranks[True]) == 1)
+            played, named = np.mean(ranks[True]), np.mean(ranks[False])
+            print(
+                f"| {size} | {errors} | {played:.3f} | {first:.0%} | {named:.3f} | {spent:.2f} |", flush=True
+            )
+
+
+def draw_phrase(
+    tunes: list[Any], size: int, errors: int, rng: np.random.Generator
+) -> tuple[int, tuple[int, ...], tuple[float, ...]]:
+    """A stretch of any line of any tune, in another key and tempo, played with jitter and errors."""
+    while True:
+        number = int(rng.integers(len(tunes)))
+        notes = tunes[number][0]
+        line = notes[notes["line"] == notes["line"][rng.integers(len(notes))]]
+        if len(line) < size:
+            continue
+        at = int(rng.integers(len(line) - size + 1))
+        part = line[at : at + size]
+        if len(np.unique(part["pitch"])) >= 3:
+            break
+    pitches = (part["pitch"].astype(int) + int(rng.integers(-5, 6))).tolist()
+    onsets = (part["second"] * rng.uniform(0.7, 1.4) + rng.normal(0, 0.03, size)).tolist()
+    onsets = np.maximum.accumulate(onsets).tolist()
+    for _ in range(errors):
+        kind, i = int(rng.integers(3)), int(rng.integers(1, len(pitches) - 1))
+        if kind == 0:
+            pitches[i] += int(rng.choice([-3, -2, -1, 1, 2, 3]))
+        elif kind == 1 and len(pitches) > 5:
+            del pitches[i], onsets[i]
+        else:
+            pitches.insert(i, pitches[i] + int(rng.choice([-2, -1, 1, 2])))
+            onsets.insert(i, (onsets[i - 1] + onsets[i]) / 2)
+    return number, tuple(int(p) for p in pitches), tuple(onsets)
+
+
+def similar(arguments: argparse.Namespace) -> None:
+    """Of the ten nearest by other artists, the share of the same label; of the ten nearest, by the same artist."""
+    from melodygen.library.embedding import SIZES, WEIGHTS, fused
+    from melodygen.services.describing import Describer
+
+    with (arguments.music / "labels.csv").open() as stream:
+        table = list(csv.DictReader(stream))
+    describer, parts, kept = Describer.load(), [], []
+    for row in table:
+        try:
+            parts.append(describer.describe(arguments.music / row["path"]).parts)
+            kept.append(row)
+        except Exception as error:
+            print(f"{row['path']}: {error}", file=sys.stderr)
+    labels, artists = (np.array([row[name] for row in kept]) for name in ("label", "artist"))
+    counts = Counter(artists.tolist())
+    print(f"{len(kept)} recordings\n| parts | style agreement@10 | mean over styles | same artist@10 |")
+    sets: list[dict[str, float]] = [{name: 1.0} for name in SIZES if name != "notes"]
+    sets += [
+        dict(WEIGHTS),
+        *({k: v for k, v in WEIGHTS.items() if k != left} for left in SIZES if left != "notes"),
+    ]
+    for weights in sets:
+        vectors = np.stack([fused(p, weights) for p in parts])
+        vectors = vectors - vectors.mean(axis=0)
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        likeness = vectors @ vectors.T
+        np.fill_diagonal(likeness, -9)
+        others = np.where(artists[:, None] == artists[None, :], -9, likeness)
+        style = (labels[np.argsort(-others, axis=1)[:, :10]] == labels[:, None]).mean(axis=1)
+        near = np.argsort(-likeness, axis=1)[:, :10]
+        many = np.array([min(10, counts[a] - 1) for a in artists.tolist()])
+        same = ((artists[near] == artists[:, None]).sum(axis=1) / np.maximum(many, 1))[many > 0]
+        mean = np.mean([style[labels == label].mean() for label in sorted(set(labels))])
+        name = " + ".join(f"{n} {w:g}" for n, w in weights.items())
+        print(f"| {name} | {style.mean():.3f} | {mean:.3f} | {same.mean():.3f} |")
+
+
+def simulated_plays(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """2,000 items in 40 groups on vectors with noise; 600 listeners of one to three groups, popular items first."""
+    groups = rng.integers(0, 40, 2_000)
+    vectors = rng.standard_normal((40, 32))[groups] + 1.2 * rng.standard_normal((2_000, 32))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    popularity = 1 / (1 + rng.permutation(2_000)) ** 0.6
+    plays, held = [], []
+    for listener in range(600):
+        liked = rng.choice(40, int(rng.integers(1, 4)), replace=False)
+        weight = popularity * np.where(np.isin(groups, liked), 1.0, 0.01)
+        items = rng.choice(2_000, int(rng.integers(15, 40)), replace=False, p=weight / weight.sum())
+        held += [(listener, i) for i in items[:5]]
+        plays += [(listener, i) for i in items[5:]]
+    u, i = np.array(plays).T
+    hu, hi = np.array(held).T
+    return {"u": u, "i": i, "hu": hu, "hi": hi, "G": vectors.astype(np.float32)}
+
+
+def recommend_table(arguments: argparse.Namespace) -> None:
+    data = dict(np.load(arguments.plays)) if arguments.plays else simulated_plays(np.random.default_rng(2))
+    vectors = data["G"].astype(np.float32)
+    held: dict[int, set[int]] = {}
+    for who, what in zip(data["hu"].tolist(), data["hi"].tolist(), strict=True):
+        held.setdefault(who, set()).add(what)
+    history = {who: data["i"][data["u"] == who] for who in held}
+    print(f"{len(held)} listeners, {len(data['u'])} plays, {len(vectors)} items\n| method | recall@20 |")
+
+    def report(name: str, listed: Callable[[int], list[int]]) -> None:
+        recall = np.mean([len(set(listed(who)) & wanted) / len(wanted) for who, wanted in held.items()])
+        print(f"| {name} | {recall:.3f} |", flush=True)
+
+    common = np.argsort(-np.bincount(data["i"], minlength=len(vectors)), kind="stable")
+    report("popularity", lambda who: common[~np.isin(common, history[who])][:20].tolist())
+    others = OthersModel(data["u"], data["i"], np.ones(len(data["u"])), len(vectors))
+    for blend in (0.0, 1.0, Choice().blend):
+        choice = Choice(blend=blend, diversity=0.0)
+
+        def ours(who: int, choice: Choice = choice) -> list[int]:
+            allowed = np.ones(len(vectors), dtype=bool)
+            allowed[history[who]] = False
+            weights = {int(i): 1.0 for i in history[who]}
+            return [
+                p.item for p in recommend(vectors, weights, others, top=20, allowed=allowed, choice=choice)
+            ]
+
+        report(
+            {0.0: "ours, content alone", 1.0: "ours, others alone"}.get(blend, f"ours, blend {blend:g}"), ours
+        )
+    try:
+        rivals(data, len(vectors), list(held), report)
+    except ImportError:
+        print("implicit is not installed: its rows are left out")
+
+
+def rivals(data: dict[str, np.ndarray], num_items: int, who: list[int], report: Callable[..., None]) -> None:
+    from implicit.als import AlternatingLeastSquares
+    from implicit.bpr import BayesianPersonalizedRanking
+    from implicit.nearest_neighbours import BM25Recommender
+    from scipy import sparse
+
+    plays = sparse.csr_matrix(
+        (np.ones(len(data["u"])), (data["u"], data["i"])), (int(data["u"].max()) + 1, num_items)
+    )
+    models = {
+        "implicit BM25 (K 100)": BM25Recommender(K=100),
+        **{f"implicit ALS ({f} factors, alpha {a})": AlternatingLeastSquares(f, alpha=a, iterations=15, random_state=1)
+           for f, a in ((16, 5), (32, 5), (64, 20))},
+        "implicit BPR (32 factors)": BayesianPersonalizedRanking(32, iterations=150, random_state=1),
+    }  # fmt: skip
+    for name, model in models.items():
+        model.fit(plays, show_progress=False)
+        ids = dict(zip(who, model.recommend(np.array(who), plays[who], N=20)[0].tolist(), strict=True))
+        report(name, ids.__getitem__)
+
+
+def scale(arguments: argparse.Namespace) -> None:
+    """A library of so many simulated tracks on disk: 20 s references of scores, mixed two by two to be enough."""
+    from melodygen.io.midi import read_midi
+    from melodygen.library.embedding import DIMENSION
+    from melodygen.library.similar import SoundSpace
+    from melodygen.library.store import PATCHES, SOUND, LibraryStore
+
+    rng = np.random.default_rng(4)
+    files = sorted(p for p in arguments.midi.rglob("*.mid") if "drums" not in p.parts)
+    excerpts: list[np.ndarray] = []
+    for i in rng.permutation(len(files))[: arguments.pieces]:
+        try:
+            whole = chroma_of_score(read_midi(files[i]))
+        except Exception:
+            continue
+        excerpts += [whole[a : a + 156] for a in range(0, len(whole) - 155, 156)][:20]
+    print(f"{len(excerpts)} excerpts of 20 s")
+    with tempfile.TemporaryDirectory() as folder, LibraryStore(Path(folder), create=True) as store:
+        store.set_embedder("simulated", DIMENSION)
+        fill(store, excerpts, arguments.tracks, rng)
+        print(
+            f"{store.catalog.num_tracks()} tracks, {store.num_bytes() / arguments.tracks:.0f} bytes a track"
+        )
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        for name, work in {
+            "similar": lambda: similar_once(SoundSpace(store.rows(f"{SOUND}simulated")), rng),
+            "identify": lambda: identify_once(store, store.rows(PATCHES), excerpts, rng),
+        }.items():
+            times = []
+            for _ in range(arguments.queries):
+                began, used = time.monotonic(), cpu()
+                work()
+                times.append((time.monotonic() - began, cpu() - used))
+            wall, used = np.median(np.array(times), axis=0)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(
+                f"| {name} | {wall:.2f} s | CPU {used:.2f} s | peak memory {peak:.0f} MiB (before {before:.0f}) |"
+            )
+        print(f"identified at once: {identify_once.right} of {identify_once.asked}")  # type: ignore[attr-defined]
+
+
+def fill(store: Any, excerpts: list[np.ndarray], count: int, rng: np.random.Generator) -> None:
+    """Straight into the tables, a transaction for all: only what is asked is simulated."""
+    import zlib
+
+    from melodygen.library.catalog import Span
+    from melodygen.library.embedding import DIMENSION
+    from melodygen.library.store import PATCHES, SOUND
+    from melodygen.library.track import Facts, Tags
+
+    with store.catalog.transaction():
+        for start in range(0, count, 2_000):
+            chromas = []
+            for number in range(start, min(start + 2_000, count)):
+                one = excerpts[number % len(excerpts)]
+                if number >= len(excerpts):
+                    one = 0.6 * one + 0.4 * np.roll(
+                        excerpts[int(rng.integers(len(excerpts)))], int(rng.integers(24)), axis=1
+                    )
+                chromas.append(one)
+            rows = [patches_of(c) for c in chromas]
+            at = store.catalog.next_row(PATCHES)
+            store._file(PATCHES).write(at, np.concatenate(rows))
+            vectors = rng.standard_normal((len(chromas), DIMENSION)).astype(np.float32)
+            store._file(f"{SOUND}simulated").write(
+                start, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+            )
+            for k, (chroma, patches) in enumerate(zip(chromas, rows, strict=True)):
+                track = store.catalog.put_track(f"{start + k:032x}", Facts("score", 20.0), Tags())
+                store.catalog.put_span(track, Span(PATCHES, at, len(patches)))
+                store.catalog.put_span(track, Span(f"{SOUND}simulated", start + k, 1))
+                store.catalog.put_blob(track, "chroma", zlib.compress(packed(chroma).tobytes(), 1))
+                at += len(patches)
+
+
+def similar_once(space: Any, rng: np.random.Generator) -> None:
+    space.neighbours(space.vectors([int(rng.choice(space.track_ids))])[0], 20)
+
+
+def identify_once(store: Any, rows: Rows, excerpts: list[np.ndarray], rng: np.random.Generator) -> None:
+    """8 s of one of the references, 3 semitones up and 7 % slower."""
+    from melodygen.library.chroma import at_tempo
+
+    number = int(rng.integers(len(excerpts)))
+    asked = at_tempo(np.roll(excerpts[number][40:104], 6, axis=1), 1.07)
+    near = candidates(asked, rows)
+    found = match_sound(asked, {i: unpacked(c) for i, c in store.chroma(near).items()})
+    identify_once.asked = getattr(identify_once, "asked", 0) + 1  # type: ignore[attr-defined]
+    right = bool(found) and found[0].track_id - 1 == number
+    identify_once.right = getattr(identify_once, "right", 0) + right  # type: ignore[attr-defined]
+
+
+def add(arguments: argparse.Namespace) -> None:
+    """Speed of ``library add``, and what a kill at any moment leaves."""
+    from melodygen.services.library import Library
+
+    rng = np.random.default_rng(6)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable,
+            "-m",
+            "melodygen",
+            "library",
+            "add",
+            str(arguments.music),
+            "--library",
+            folder,
+            "-q",
+        ]
+        began, killed, used = time.monotonic(), 0, 0.0
+        for _ in range(arguments.kills):
+            process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+            time.sleep(float(rng.uniform(8, 20)))
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                killed += 1
+            process.wait()
+            with Library(folder, create=True) as library:
+                check(library)
+        begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - begun.ru_utime
+        with Library(folder) as library:
+            check(library)
+            count, size = len(library), library.store.num_bytes()
+        print(
+            f"{count} tracks, {size / max(count, 1):.0f} bytes a track; killed {killed} times of {arguments.kills}"
+        )
+        print(f"wall {time.monotonic() - began:.0f} s in all, CPU of the last run {used:.0f} s")
+
+
+def check(library: Any) -> None:
+    """Every track has its rows and blobs once, and every file its track."""
+    from melodygen.library.store import PATCHES
+
+    tracks = library.store.tracks()
+    sound = library.store.sound() if library.store.embedder_id else None
+    assert sound is None or sorted(sound.track.tolist()) == sorted(tracks)
+    patches = library.store.rows(PATCHES).track.tolist()
+    assert len(set(patches)) == len(patches) and set(patches) <= set(tracks)
+    assert all(track.paths for track in tracks.values())
+    hashes = [track.content_hash for track in tracks.values()]
+    assert len(set(hashes)) == len(hashes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("copies", "phrases", "similar", "recommend", "scale", "add"))
+    parser.add_argument("--music", type=Path)
+    parser.add_argument("--midi", type=Path)
+    parser.add_argument("--plays", type=Path)
+    parser.add_argument("--references", type=int, default=120)
+    parser.add_argument("--queries", type=int, default=30)
+    parser.add_argument("--tunes", type=int, default=5_000)
+    parser.add_argument("--tracks", type=int, default=100_000)
+    parser.add_argument("--pieces", type=int, default=2_000)
+    parser.add_argument("--kills", type=int, default=20)
+    arguments = parser.parse_args()
+    work = {
+        "copies": copies, "phrases": phrases, "similar": similar, "recommend": recommend_table, "scale": scale,
+        "add": add,
+    }  # fmt: skip
+    work[arguments.what](arguments)
+
+
+if __name__ == "__main__":
+    main()
