@@ -7,10 +7,11 @@
     python benchmarks/library.py scale   --midi FOLDER [--tracks 100000]
     python benchmarks/library.py add     --music FOLDER [--kills 20]
 
-``--music`` is a folder with ``labels.csv`` (path, label, artist); ``--midi`` a folder of MIDI files at any depth. Tables
-go to stdout. CPU seconds are of this process: what a load on the machine cannot falsify. ``copies`` runs chromaprint's
-``fpcalc`` beside where it is installed; ``recommend`` runs ``implicit`` where it is installed. ``--plays`` holds arrays u,
-i (who played what), hu, hi (plays held out) and G (a vector an item); without it, listeners are simulated.
+``--music`` is a folder with ``labels.csv`` (path, label, artist); ``--midi`` a folder of MIDI files at any depth.
+Tables go to stdout. CPU seconds are of this process: what a load on the machine cannot falsify. ``copies`` runs
+chromaprint's ``fpcalc`` beside where it is installed; ``recommend`` runs ``implicit`` where it is installed.
+``--plays`` holds arrays u, i (who played what), hu, hi (plays held out) and G (a vector an item); without it, listeners
+are simulated.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ _STYLE = "the style's"
 
 @with_controls(LOOP_CONTROLS.values(), panel=_LOOP, defaults={"seed": "random"})
 @with_controls(
-    CONTROLS.values(),
+    [replace(c, optional=True) if c.name == "style" else c for c in CONTROLS.values()],
     panel=_ASK,
     shorts={"style": "-s"},
     defaults={
@@ -28,6 +29,19 @@ _STYLE = "the style's"
     },
 )  # fmt: skip
 def generate(
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            "--like", help="A track whose style, tempo, meter and key are taken.", rich_help_panel=_ASK
+        ),
+    ] = None,
+    max_copy_bars: Annotated[
+        float | None,
+        typer.Option(help="Turn down what shares more bars with the library.", rich_help_panel=_LOOP),
+    ] = None,
+    library: Annotated[
+        Path | None, typer.Option(help="Which library. Default: yours.", rich_help_panel=_LOOP)
+    ] = None,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Fail if no candidate reaches --min-style.", rich_help_panel=_LOOP),
@@ -102,11 +116,19 @@ def generate(
     # classifier's sums: with one, the same seed chooses the same candidate anywhere. Sampling has threads of its own.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from melodygen.cli.progress import stage_progress
+    from melodygen.errors import UsageError
     from melodygen.request import loop_options
     from melodygen.services.generate import GenerateRequest, prepare, run
+    from melodygen.services.like import CopyLimit
     from melodygen.services.models import ModelNames
     from melodygen.services.saving import OutputOptions
 
+    if like is not None:
+        from melodygen.services.like import controls_like
+
+        controls |= {k: v for k, v in controls_like(like).items() if controls.get(k) is None}
+    elif controls["style"] is None:
+        raise UsageError("what to write is missing: give --style NAME, or --like FILE")
     loop = {name: controls.pop(name) for name in LOOP_CONTROLS}
     asked = GenerateRequest(
         controls,
@@ -115,6 +137,7 @@ def generate(
         OutputOptions(out, formats, plot, force, keep, stems, split, bit_depth),
         count,
         strict,
+        None if max_copy_bars is None else CopyLimit(max_copy_bars, library),
     )
     prepared = prepare(asked)
     for warning in prepared.warnings:

@@ -158,6 +158,7 @@ def compose(
     clock: Callable[[], float] = time.monotonic,
     should_stop: Callable[[], bool] | None = None,
     on_candidate: Callable[[CandidateRecord, Score], None] | None = None,
+    veto: Callable[[Score], str] | None = None,
 ) -> Composition:
     """Write rounds of candidates until one reaches ``min_style`` or ``max_rounds`` are over, and choose one.
 
@@ -179,6 +180,8 @@ def compose(
         clock: the time in seconds, for ``Composition.seconds``.
         should_stop: asked between the steps; if it is true, the best candidate so far is returned.
         on_candidate: called with each candidate after it is classified.
+        veto: tells why a candidate is turned down, by its score; an empty string if it is not. What is turned
+            down is chosen only where every candidate has a flaw.
 
     Raises:
         UsageError: the request or the loop is impossible.
@@ -194,7 +197,13 @@ def compose(
             f"{nearest(request.style, classifier.labels)}"
         )
     rounds = _Rounds(
-        request, generator, renderer, classifier, progress or _no_progress, should_stop or _never
+        request,
+        generator,
+        renderer,
+        classifier,
+        progress or _no_progress,
+        should_stop or _never,
+        veto or _no_flaw,
     )
     started = clock()
     written: list[Candidate] = []
@@ -318,6 +327,7 @@ class _Rounds:
     classifier: StyleClassifier
     progress: ProgressCallback
     should_stop: Callable[[], bool]
+    veto: Callable[[Score], str]
 
     def write(self, seeds: Sequence[int], number: int) -> list[Candidate]:
         """Return the candidates of one round; an empty list if stopped before they were classified."""
@@ -350,7 +360,7 @@ class _Rounds:
             round=number,
             style_probability=0.0 if scores is None else scores[self.request.style],
             log_prob_per_token=draft.log_prob_per_token,
-            flaw=fatal or find_gap(draft.score, self.request),
+            flaw=fatal or find_gap(draft.score, self.request) or self.veto(draft.score),
             quality=quality(draft.score),
             playable=not fatal,
         )
@@ -374,6 +384,10 @@ def _classify(recordings: Sequence[Audio | None], classifier: StyleClassifier) -
 
 def _no_progress(stage: str, done: float) -> None:
     """Report to nobody."""
+
+
+def _no_flaw(score: Score) -> str:
+    return ""
 
 
 def _never() -> bool:

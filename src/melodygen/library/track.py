@@ -39,7 +39,7 @@ class Facts:
 
     ``kind``      ``recording``, ``render`` (of melodygen) or ``score``.
     ``styles``    every label with its probability, likeliest first.
-    ``valence``   0.0 (dark) to 1.0 (bright), ``arousal`` 0.0 (calm) to 1.0 (stirred): rough estimates.
+    ``valence``   -1.0 (dark) to 1.0 (bright), ``arousal`` -1.0 (calm) to 1.0 (stirred): rough estimates.
     ``key``       (tonic 0-11, ``major`` or ``minor``).
     """
 
@@ -63,9 +63,9 @@ class Facts:
         """``happy``, ``tense``, ``calm`` or ``sad``: the quadrant of valence and arousal; empty where unknown."""
         if self.valence is None or self.arousal is None:
             return ""
-        if self.arousal >= 0.5:
-            return "happy" if self.valence >= 0.5 else "tense"
-        return "calm" if self.valence >= 0.5 else "sad"
+        if self.arousal >= 0:
+            return "happy" if self.valence >= 0 else "tense"
+        return "calm" if self.valence >= 0 else "sad"
 
 
 MOODS = ("happy", "tense", "calm", "sad")

@@ -16,6 +16,7 @@ from melodygen.music.score import Score
 from melodygen.music.units import bar_quarters
 from melodygen.parsing import check_range
 from melodygen.request import LOOP_CONTROLS, LoopOptions, Request, check_loop, loop_options
+from melodygen.services.like import CopyLimit
 from melodygen.services.models import (
     LoadedModels,
     ModelNames,
@@ -52,6 +53,7 @@ class GenerateRequest:
                   None is "not given". ``prompt`` and ``given`` may be paths.
     ``count``     number of different pieces, 1 to 1000.
     ``strict``    fail where no candidate reaches ``loop.min_style``.
+    ``copies``    turn down candidates that share too much with a library; None looks into none.
     """
 
     controls: Mapping[str, Any]
@@ -60,6 +62,7 @@ class GenerateRequest:
     output: OutputOptions = field(default_factory=OutputOptions)
     count: int = 1
     strict: bool = False
+    copies: CopyLimit | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,13 +135,16 @@ def run(
     progress("loading", 0.0)
     models = models or load_models(asked.models, prepared.generator)
     check_renderer(models.renderer, asked.output)
+    veto = None if asked.copies is None else asked.copies.veto()
     progress("loading", 1.0)
     for seed, paths in zip(prepared.seeds, prepared.paths, strict=True):
         piece = compose(
             prepared.request, models.generator, models.renderer, models.classifier,
             seed=seed, candidates=loop.candidates, min_style=loop.min_style, max_rounds=loop.max_rounds,
-            progress=progress, should_stop=should_stop,
+            progress=progress, should_stop=should_stop, veto=veto,
         ).picked(loop.pick)  # fmt: skip
+        if asked.copies is not None:
+            asked.copies.check(piece.score)
         if asked.strict and not piece.accepted:
             raise StyleNotReachedError(
                 f"none of {len(piece.candidates)} candidates reached {loop.min_style:g} for "
@@ -147,6 +153,8 @@ def run(
             )
         progress("saving", 0.0)
         command = command_of(asked.controls, loop, asked.models, seed)
+        if asked.copies is not None:
+            command += f" --max-copy-bars {asked.copies.max_bars:g}"
         of_tracks = save(piece, models.renderer, command, paths, asked.output, prepared.under)
         kept = _save_kept(piece, models.renderer, prepared, paths, seed)
         progress("saving", 1.0)

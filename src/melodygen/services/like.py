@@ -1,0 +1,91 @@
+"""A piece that is to be like a track, in style, tempo, meter and key, and one that must not share too much with any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from melodygen.errors import LibraryError, UsageError
+from melodygen.library.lines import lines_of
+from melodygen.library.score_match import identify_notes, matches_of
+from melodygen.library.store import STEPS
+from melodygen.library.track import Facts
+from melodygen.music.score import Score
+from melodygen.registry import list_styles
+from melodygen.request import CONTROLS
+from melodygen.services.library import Library
+
+NEAREST = 5
+"""Tracks that a candidate is held against note for note."""
+
+
+@dataclass(frozen=True)
+class CopyLimit:
+    """How many bars a piece may share with a track of a library; ``folder`` None is the default library."""
+
+    max_bars: float
+    folder: Path | None = None
+
+    def veto(self) -> Callable[[Score], str]:
+        """Why a score is turned down, if it is. Raises LibraryError for no library, or one without a melodic line."""
+        if self.max_bars < 0:
+            raise UsageError(f"--max-copy-bars {self.max_bars:g}: give 0 or more")
+        with Library(self.folder) as library:
+            rows, notes, tracks = library.store.rows(STEPS), library.store.notes, library.store.tracks()
+            if not len(rows.matrix):
+                raise LibraryError(f"{library.store.folder} holds no melodic line; add MIDI or score files")
+            held = notes(tracks)
+
+        def shared(score: Score) -> str:
+            own, steps = lines_of(score)
+            found = matches_of(identify_notes(own, steps, rows, NEAREST), own, held)
+            longest = max(found, key=lambda match: match.bars or 0.0, default=None)
+            if longest is None or (longest.bars or 0.0) <= self.max_bars:
+                return ""
+            return longest.sentence(tracks[longest.track_id].name)
+
+        return shared
+
+    def check(self, score: Score) -> None:
+        """Raises LibraryError for a score that shares too much: every candidate did."""
+        said = self.veto()(score)
+        if said:
+            raise LibraryError(
+                f"the best candidate {said}, more than the {self.max_bars:g} bars allowed, and so did all others; "
+                "nothing was written: try another --seed, more --candidates, or a higher --max-copy-bars"
+            )
+
+
+def controls_like(path: Path) -> dict[str, Any]:
+    """Describe a recording, MIDI or score file, and take over what can be asked of a generator.
+
+    Raises AudioError or MidiReadError for a file that cannot be read, UsageError for one that is no music.
+    """
+    from melodygen.services.describing import Describer
+
+    return controls_of(Describer.load().describe(path).facts, path.name)
+
+
+def controls_of(facts: Facts, name: str) -> dict[str, Any]:
+    """The likeliest style that is installed, the tempo if a generator can play it, the meter if there is such a choice,
+    and the key. Raises UsageError when no style is known."""
+    installed = list_styles()
+    style = next((label for label, _ in facts.styles if label in installed), None)
+    if style is None:
+        raise UsageError(
+            f"{name} sounds like none of the styles ({', '.join(installed)}); name one with --style"
+        )
+    found: dict[str, Any] = {"style": style}
+    values = {"qpm": facts.qpm, "meter": facts.meter, "key": facts.key}
+    for control, value in values.items():
+        if value is not None:
+            try:
+                found[control] = CONTROLS[control].check(value)
+            except UsageError:
+                continue  # 3/8, or a tempo that no generator was trained at: the style's own is taken
+    return found
+
+
+__all__ = ["CopyLimit", "controls_like", "controls_of"]

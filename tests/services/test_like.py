@@ -1,0 +1,51 @@
+"""A piece like a track, and one that must not share too much with any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.library.test_matching import moved
+from tests.library.test_phrase import TUNES
+
+from melodygen.errors import LibraryError, UsageError
+from melodygen.library.lines import lines_of
+from melodygen.library.store import LibraryStore
+from melodygen.library.track import Description, Facts, Tags
+from melodygen.services.like import CopyLimit, controls_of
+
+
+def test_controls_are_those_a_generator_knows() -> None:
+    facts = Facts("recording", 60.0, (("spoken", 0.6), ("jazz", 0.3)), 132.5, (3, 4), (10, "minor"))
+    found = controls_of(facts, "x.mp3")
+    assert (found["style"], found["qpm"], found["meter"], found["key"]) == (
+        "jazz",
+        132.5,
+        (3, 4),
+        (10, "minor"),
+    )
+    odd = controls_of(Facts("score", 60.0, (("folk", 1.0),), 9_000.0, None, None), "x.mid")
+    assert odd == {"style": "folk"}
+    with pytest.raises(UsageError, match="none of the styles"):
+        controls_of(Facts("recording", 60.0, (("spoken", 1.0),)), "x.mp3")
+
+
+def test_what_shares_too_many_bars_is_turned_down(tmp_path: Path) -> None:
+    with LibraryStore(tmp_path, create=True) as store, store.writing():
+        store.set_embedder("e", 1)
+        for number, tune in enumerate(TUNES[:8]):
+            notes, steps = lines_of(tune)
+            found = Description(
+                Facts("score", 30.0), Tags(title=f"Tune {number}"), np.ones(1, np.float32),
+                np.zeros((0, 78), np.float32), np.zeros((0, 24), np.uint8), notes, steps,
+            )  # fmt: skip
+            store.put(f"/m/{number}.mid", (1, 1), f"{number:032x}", found)
+    copy = moved(TUNES[5], 4, 1.0, 10, 50)
+    veto = CopyLimit(2.0, tmp_path).veto()
+    assert "bars with Tune 5, 4 semitones down" in veto(copy)
+    assert veto(TUNES[20]) == "" and CopyLimit(100.0, tmp_path).veto()(copy) == ""
+    with pytest.raises(LibraryError, match="nothing was written"):
+        CopyLimit(2.0, tmp_path).check(copy)
+    with pytest.raises(UsageError, match="0 or more"):
+        CopyLimit(-1.0, tmp_path).veto()
