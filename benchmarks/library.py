@@ -159,15 +159,12 @@ def chromaprint(path: Path) -> np.ndarray:
 
 def agreement(one: np.ndarray, other: np.ndarray) -> float:
     """Share of equal bits at the best offset: what AcoustID's comparison does."""
+    need = max(1, min(len(one), len(other), 20))
+    differing = np.bitwise_count(one[:, None] ^ other[None, :]).astype(np.int64)
     best = 0.0
-    short, long = sorted((one, other), key=len)
-    need = max(1, min(len(short), 20))
-    for offset in range(-len(short) + need, len(long) - need + 1):
-        a, b = short[max(0, -offset) :], long[max(0, offset) :]
-        size = min(len(a), len(b))
-        if size >= need:
-            bits = np.unpackbits((a[:size] ^ b[:size]).view(np.uint8)).sum()
-            best = max(best, 1 - bits / (32 * size))
+    for offset in range(need - len(one), len(other) - need + 1):
+        diagonal = differing.diagonal(offset)
+        best = max(best, 1 - float(diagonal.mean()) / 32)
     return best
 
 

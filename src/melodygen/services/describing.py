@@ -1,9 +1,9 @@
 """A file as the library keeps it: heard by the tagger and the style CNN, measured, and fingerprinted.
 
 A recording is decoded once, to mono at 16 kHz, twenty minutes of it at most. A score is rendered as a draft, a minute
-from its middle; its fingerprints are made of all its notes. Tags, mood and styles of recordings are the tagger's,
-styles of scores the style CNN's. Both hear windows that are spread evenly over a track: the time that a track takes hardly
-depends on its length.
+from its middle; its fingerprints are made of all its notes. Tags, mood and the styles of recordings are the tagger's,
+the styles of scores the style CNN's. Both hear windows that are spread evenly over a track: the time that a track takes
+hardly depends on its length.
 """
 
 from __future__ import annotations
