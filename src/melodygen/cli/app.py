@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from melodygen import __version__
 from melodygen.cli import (
+    change,
     classify,
     corpus,
     doctor,
@@ -83,6 +84,11 @@ def _melodygen(
 
 
 app.command("generate")(generate.generate)
+app.command("vary")(change.vary)
+app.command("rewrite")(change.rewrite)
+app.command("extend")(change.extend)
+app.command("arrange")(change.arrange)
+app.command("transpose")(change.transpose)
 app.command("classify")(classify.classify)
 app.command("corpus")(corpus.corpus)
 app.add_typer(train.app, name="train")

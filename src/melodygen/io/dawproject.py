@@ -43,7 +43,7 @@ def write_dawproject(
         path: where it is written.
         score: the music.
         stems: sound by the name of its track, laid as audio tracks beside the note tracks.
-        sections: (tick, name) of each section, as cue markers.
+        sections: (tick, name) of each section, as cue markers; none: those of the score.
         comment: text of the metadata (provenance).
         version: of melodygen, written as the application's.
         overwrite: replace an existing file.
@@ -138,8 +138,9 @@ def _audio_lane(lanes: ET.Element, identity: str, number: int, audio: Audio) -> 
 
 
 def _markers(arrangement: ET.Element, score: Score, sections: Sequence[tuple[int, str]]) -> None:
+    own = [(section.tick, section.name) for section in score.sections]
     named = sorted(
-        [*sections, *((chord.tick, chord.label) for chord in score.chords)], key=lambda mark: mark[0]
+        [*(sections or own), *((chord.tick, chord.label) for chord in score.chords)], key=lambda mark: mark[0]
     )
     if not named:
         return

@@ -22,7 +22,8 @@ def read_midi(path: str | Path, data: bytes | None = None, warnings: list[str] |
     """Read a ``.mid``, ``.midi``, ``.kar`` or ``.rmi`` file; ``data`` are its bytes where they are there already.
 
     Tracks keep name, program and controllers; a track named like a role gets it. Chord markers (Harte labels) become
-    ``Score.chords``. What had to be mended is added to ``warnings``. Raises MidiReadError with the reason.
+    ``Score.chords``, all other markers ``Score.sections``.
+    What had to be mended is added to ``warnings``. Raises MidiReadError with the reason.
     """
     document = read_midi_document(path, data)
     if warnings is not None:
@@ -33,8 +34,8 @@ def read_midi(path: str | Path, data: bytes | None = None, warnings: list[str] |
 def write_midi(path: str | Path, score: Score, texts: Sequence[str] = (), overwrite: bool = False) -> None:
     """Write a type 1 MIDI file, whole or not at all.
 
-    ``texts`` become text meta events at tick 0 (provenance). Chords become markers. Where two notes of one pitch
-    overlap in one channel the first is ended where the second begins: MIDI cannot say it otherwise.
+    ``texts`` become text meta events at tick 0 (provenance). Chords and sections become markers. Where two notes of
+    one pitch overlap in one channel the first is ended where the second begins: MIDI cannot say it otherwise.
     """
     import mido
 
@@ -53,6 +54,7 @@ def write_midi(path: str | Path, score: Score, texts: Sequence[str] = (), overwr
         value = min(0xFFFFFF, max(1, qpm_to_microseconds_per_quarter(tempo.qpm)))
         events.append((tempo.tick, 4, mido.MetaMessage("set_tempo", tempo=value)))
     events += [(c.tick, 5, mido.MetaMessage("marker", text=c.label)) for c in score.chords]
+    events += [(s.tick, 5, mido.MetaMessage("marker", text=s.name)) for s in score.sections]
     midi.tracks.append(_midi_track(events))
 
     channels = assign_channels(score)

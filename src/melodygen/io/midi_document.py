@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from melodygen.atomic import atomic_path
 from melodygen.errors import MidiReadError, ScoreError
 from melodygen.io.midi_events import END_OF_TRACK, Event, MidiEvents, meta_event, parse_midi, serialise_midi
-from melodygen.io.midi_view import FileNotes, pair_notes, text_of, view_score
+from melodygen.io.midi_view import FileNotes, is_chord, pair_notes, text_of, view_score
+from melodygen.music.harmony import transpose_label
 from melodygen.music.score import NOTE_DTYPE, Score, Track
 
 DRUM_CHANNEL = 9
-TEXT = b"\xff\x01"
+TEXT, MARKER, KEY_SIGNATURE = b"\xff\x01", b"\xff\x06", b"\xff\x59"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,18 @@ class MidiDocument:
             tracks.append(_new_track(track, channel))
         midi = replace(self.events, tracks=tuple(tracks), kind=1 if len(tracks) > 1 else self.events.kind)
         return document_of(midi, self.name, self.score.title)
+
+    def transposed(self, semitones: int) -> MidiDocument:
+        """The document with every note but drums, its key signatures and its chord markers moved. Raises ScoreError
+        where a note would leave the MIDI range."""
+        drums = {
+            own.channel for own, track in zip(self.notes, self.score.tracks, strict=True) if track.is_drum
+        }
+        tracks = [
+            [(tick, _transposed(message, semitones, drums | {DRUM_CHANNEL})) for tick, message in events]
+            for events in self.events.tracks
+        ]
+        return document_of(replace(self.events, tracks=tuple(tracks)), self.name, self.score.title)
 
     def _channel_for(self, track: Track, used: set[int], score: Score) -> int:
         """A channel nobody uses, else one with the same instrument, else the last."""
@@ -186,6 +199,22 @@ def _edited(events: list[Event], removed: set[int], added: list[tuple[int, int, 
     ordered = sorted([*kept, *added], key=lambda e: (e[0], e[1]))  # stable: what is there keeps its order
     end = max(events[-1][0], ordered[-1][0] if ordered else 0)
     return [*((tick, message) for tick, _, message in ordered), (end, END_OF_TRACK)]
+
+
+def _transposed(message: bytes, semitones: int, drums: set[int]) -> bytes:
+    status = message[0]
+    if 0x80 <= status < 0xB0 and status & 0x0F not in drums:  # note-off, note-on, pressure of a key
+        pitch = message[1] + semitones
+        if not 0 <= pitch <= 127:
+            raise ScoreError(f"the note {message[1]} moved by {semitones} leaves the MIDI range 0-127")
+        return bytes((status, pitch, message[2]))
+    if message[:2] == KEY_SIGNATURE and len(message) > 4:
+        sharps = int.from_bytes(message[3:4], signed=True)
+        moved = (sharps + 7 * semitones + 5) % 12 - 5
+        return bytes((*message[:3], moved & 0xFF, *message[4:]))
+    if message[:2] == MARKER and is_chord(text := text_of(message)):
+        return meta_event(0x06, transpose_label(text, semitones).encode())
+    return message
 
 
 def _new_track(track: Track, channel: int) -> list[Event]:

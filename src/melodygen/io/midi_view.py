@@ -26,6 +26,7 @@ from melodygen.music.score import (
     Chord,
     KeySignature,
     Score,
+    Section,
     Tempo,
     TimeSignature,
     Track,
@@ -253,6 +254,7 @@ def _timeline(midi: MidiEvents, warnings: list[str]) -> Score:
     meters: dict[int, TimeSignature] = {}
     keys: list[KeySignature] = []
     chords: list[Chord] = []
+    sections: list[Section] = []
     for events in midi.others:
         for _, tick, message in events:
             if message[0] != 0xFF or message[1] not in (0x51, 0x58, 0x59, 0x06):
@@ -278,8 +280,10 @@ def _timeline(midi: MidiEvents, warnings: list[str]) -> Score:
                 minor = len(data) > 1 and data[1] == 1
                 tonic = (_SHARPS_TO_TONIC[sharps] + (9 if minor else 0)) % 12
                 keys.append(KeySignature(tick, tonic, "minor" if minor else "major", sharps))
-            elif _is_chord(text := text_of(message)):
+            elif is_chord(text := text_of(message)):
                 chords.append(Chord(tick, text))
+            elif text.strip():
+                sections.append(Section(tick, text))
     per_quarter, rate = midi.division, midi.ticks_per_second
     if rate is not None:
         per_quarter = max(1, round(rate / 2))
@@ -287,11 +291,13 @@ def _timeline(midi: MidiEvents, warnings: list[str]) -> Score:
             warnings.append("tempos are passed over: the time division of the file is in seconds (SMPTE)")
         tempos = {0: Tempo(0, 60.0 * rate / per_quarter)}
     return Score(
-        (), tuple(tempos.values()), tuple(meters.values()), tuple(keys), tuple(chords), ticks_per_quarter=per_quarter
+        (), tuple(tempos.values()), tuple(meters.values()), tuple(keys), tuple(chords), ticks_per_quarter=per_quarter,
+        sections=tuple(sections),
     )  # fmt: skip
 
 
-def _is_chord(text: str) -> bool:
+def is_chord(text: str) -> bool:
+    """Whether a marker is a chord label in Harte syntax, or N."""
     from melodygen.music.harmony import parse_chord
 
     if not (text == "N" or ":" in text):

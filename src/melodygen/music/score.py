@@ -110,6 +110,14 @@ class Chord:
     label: str
 
 
+@dataclass(frozen=True)
+class Section:
+    """A part of the form that begins at ``tick``: ``Verse 1``, ``Section A``."""
+
+    tick: int
+    name: str
+
+
 def note_array(rows: Iterable[tuple[int, int, int, int]] | NDArray[np.void]) -> NDArray[np.void]:
     """Return sorted, checked, read-only notes.
 
@@ -240,11 +248,12 @@ class Score:
     chords: tuple[Chord, ...] = ()
     ticks_per_quarter: int = 480
     title: str = ""
+    sections: tuple[Section, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.ticks_per_quarter <= 32767:
             raise ScoreError(f"ticks_per_quarter {self.ticks_per_quarter} is not 1-32767")
-        for name in ("tracks", "tempos", "time_signatures", "key_signatures", "chords"):
+        for name in ("tracks", "tempos", "time_signatures", "key_signatures", "chords", "sections"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, default in (
             ("tempos", Tempo(0, 120.0)),
@@ -254,7 +263,7 @@ class Score:
             if not events or events[0].tick > 0:
                 events.insert(0, default)
             object.__setattr__(self, name, tuple(events))
-        for name in ("key_signatures", "chords"):
+        for name in ("key_signatures", "chords", "sections"):
             object.__setattr__(self, name, tuple(sorted(getattr(self, name), key=lambda e: e.tick)))
 
     __hash__ = None  # type: ignore[assignment]

@@ -152,5 +152,22 @@ def command_of(controls: Mapping[str, Any], loop: LoopOptions, models: ModelName
     return shlex.join([*words, "--seed", str(seed)])
 
 
+def words_of(command: str) -> dict[str, Any]:
+    """The controls that a command of ``command_of`` asks for, by name: numbers, and text; scores are left out."""
+    flags = {control.flag: control for control in CONTROLS.values()}
+    found: dict[str, Any] = {}
+    words = iter(shlex.split(command))
+    for word in words:
+        control = flags.get(word)
+        if control is None:
+            continue
+        value = "true" if control.kind == "bool" else next(words, "")
+        if control.kind in ("float", "int"):
+            found[control.name] = float(value)
+        elif control.kind != "score":
+            found[control.name] = value
+    return found
+
+
 def _last_part(source: Score | str | os.PathLike[str]) -> str:
     return "FILE.mid" if isinstance(source, Score) else Path(source).name

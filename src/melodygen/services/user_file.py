@@ -11,8 +11,10 @@ from melodygen.data.scan import mend_meters
 from melodygen.errors import MidiReadError
 from melodygen.generation.merge import describe_changes
 from melodygen.io.midi_document import MidiDocument, read_midi_document, write_midi_document
+from melodygen.io.provenance import MADE_BY
 from melodygen.io.read import is_notation, read_score
-from melodygen.music.score import EMPTY_NOTES, Score, note_array
+from melodygen.music.key import key_of
+from melodygen.music.score import EMPTY_NOTES, KeySignature, Score, note_array
 from melodygen.request import Request
 
 
@@ -92,6 +94,12 @@ def read_prompt(path: str | Path) -> Score:
     return assign_roles(_with_notes(read_score(path), Path(path)))
 
 
+def key_of_file(file: UserFile) -> KeySignature | None:
+    """The key of a piece: melodygen's own files name it, in others it is read from notes and signature."""
+    is_ours = file.document is not None and any(t.startswith(MADE_BY) for t in file.document.texts())
+    return file.score.key_signatures[0] if is_ours and file.score.key_signatures else key_of(file.score)
+
+
 def end_of(score: Score) -> tuple[tuple[int, int], float]:
     """(meter, qpm) in force at the end of a piece, a meter that music does not have read as its neighbour."""
     last = max(0, score.end_tick - 1)
@@ -120,6 +128,7 @@ def _with_notes(score: Score, path: Path) -> Score:
 __all__ = [
     "UserFile",
     "end_of",
+    "key_of_file",
     "meter_at_start",
     "num_bars",
     "read_prompt",
