@@ -32,8 +32,15 @@ class Draft:
 class Generator(Protocol):
     """Writes music. The same request, seeds, model and machine type give the same drafts."""
 
-    model_id: str
-    styles: tuple[str, ...]
+    @property
+    def model_id(self) -> str:
+        """Name and hash of the model, for the provenance."""
+        ...
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles it writes, by name."""
+        ...
 
     def generate(
         self,

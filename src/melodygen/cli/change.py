@@ -82,7 +82,9 @@ def vary(
 
 def rewrite(
     file: File,
-    tracks: Tracks = None,
+    tracks: Annotated[
+        str | None, typer.Option(help="Tracks by name or role, as in drums or 'Rhodes,bass'.")
+    ] = None,
     bars: Bars = None,
     style: Style = None,
     seed: Seed = None,
