@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from melodygen.errors import UsageError
 from melodygen.generation.loop import CandidateRecord, compose
 from melodygen.music.score import Score
-from melodygen.request import LOOP_CONTROLS, LoopOptions, check_loop
+from melodygen.request import LOOP_CONTROLS, Request, check_loop, loop_options
 from melodygen.server.score_json import score_to_json
 from melodygen.server.worker import GENERATION, JobContext
 from melodygen.services.models import ModelNames, load_models, random_seed
-from melodygen.services.requests import build_request, command_of, known_style
+from melodygen.services.requests import build_request, check_combination, command_of, known_style
+from melodygen.services.user_file import UserFile, read_user_file
 
 FILES = "_files"
 """In a job's request: paths on this machine by the name of their control. Never shown to users."""
@@ -44,12 +44,15 @@ class GenerationTasks:
         files: dict[str, str] = request.get(FILES, {})
         asked = {name: value for name, value in request.items() if name != FILES}
         controls = {name: value for name, value in asked.items() if name not in LOOP_CONTROLS} | files
-        loop = LoopOptions(**{name: request[name] for name in LOOP_CONTROLS if request.get(name) is not None})
+        loop = loop_options({name: request.get(name) for name in LOOP_CONTROLS})
         check_loop(loop)
         seed = random_seed() if loop.seed is None else loop.seed
         known_style(str(controls["style"]), None, self._models.generator)
-        built = build_request(controls, self._models.generator)
-        written = _CandidateFiles(job)
+        check_combination(controls)
+        under = read_user_file(files["given"]) if files.get("given") else None
+        scores = {} if under is None else {"given": under.score}
+        built = build_request({**controls, **scores}, self._models.generator)
+        written = _CandidateFiles(job, built, under)
         piece = compose(
             built, self._models.generator, self._models.renderer, self._models.classifier,
             seed=seed, candidates=loop.candidates, min_style=loop.min_style, max_rounds=loop.max_rounds,
@@ -67,29 +70,31 @@ class GenerationTasks:
             "model": piece.model_id,
             "classifier": piece.classifier_id,
             "seconds": round(piece.seconds, 3),
+            "warnings": [] if under is None else list(under.announce(built)),
             "command": command_of(controls, loop, self._names, seed),
         }
 
     def render(self, request: dict[str, Any], job: JobContext) -> dict[str, Any]:
         """A MIDI file as sound, in the format that was asked for."""
         from melodygen.audio.files import write_audio
-        from melodygen.io.midi import read_midi
+        from melodygen.services.render import read_balanced
 
-        score = read_midi(Path(request[FILES]["file"]))
-        if not score.num_notes:
-            raise UsageError("the file holds no notes")
+        warnings: list[str] = []
+        score, _ = read_balanced(Path(request[FILES]["file"]), None, warnings)
         job.progress("rendering", 0.0)
         audio = self._models.renderer.render(score)
         name = f"render.{request['format']}"
         write_audio(job.folder / name, audio, overwrite=True)
-        return {"file": name, "seconds": round(audio.duration_seconds, 3), "score": score_to_json(score)}
+        seconds = round(audio.duration_seconds, 3)
+        return {"file": name, "seconds": seconds, "score": score_to_json(score), "warnings": warnings}
 
 
 class _CandidateFiles:
-    """Saves candidates as they come, and numbers them from 1."""
+    """Saves candidates as they come, and numbers them from 1. Those written into a user's file are that file with the
+    new notes."""
 
-    def __init__(self, job: JobContext) -> None:
-        self._job = job
+    def __init__(self, job: JobContext, request: Request, under: UserFile | None) -> None:
+        self._job, self._request, self._under = job, request, under
         self.records: list[dict[str, Any]] = []
         self.numbers: dict[int, int] = {}
 
@@ -104,7 +109,11 @@ class _CandidateFiles:
         }  # fmt: skip
         if score.num_notes:
             found["midi"] = f"candidate-{number}.mid"
-            write_midi(self._job.folder / found["midi"], score, overwrite=True)
+            target = self._job.folder / found["midi"]
+            if self._under is not None:
+                self._under.write(target, score, self._request, (), True)
+            else:
+                write_midi(target, score, overwrite=True)
         self.records.append(found)
         self._job.emit("candidate", {**found, "score": score_to_json(score)})
 

@@ -82,11 +82,7 @@ def render_file(asked: RenderRequest, progress: ProgressCallback) -> RenderResul
     if asked.balance not in (None, *BALANCES):
         raise UsageError(f"--balance {asked.balance}: is not known; known: {', '.join(BALANCES)}")
     warnings: list[str] = []
-    score, is_ours = _read(midi, warnings)
-    if not score.num_notes:
-        raise MidiReadError(f"{midi}: there is no note in the file")
-    balance = asked.balance or ("role" if is_ours else "file")
-    score = assign_roles(score, split=False) if balance == "role" else without_roles(score)
+    score, balance = read_balanced(midi, asked.balance, warnings)
     prepare_folder(target.parent, round((score.duration_seconds + 10) * 44_100 * 2 * 3))
     progress("rendering", 0.0)
     renderer = load_renderer(asked.renderer, asked.soundfont)
@@ -109,6 +105,15 @@ def render_file(asked: RenderRequest, progress: ProgressCallback) -> RenderResul
         str(midi), str(target), audio.duration_seconds, audio.sample_rate, renderer.renderer_id, seconds, balance,
         tuple(warnings), tuple(map(str, stems)),
     )  # fmt: skip
+
+
+def read_balanced(path: Path, balance: str | None, warnings: list[str]) -> tuple[Score, str]:
+    """The score of a file, ready to be rendered, and its balance; see `RenderRequest`. Raises MidiReadError."""
+    score, is_ours = _read(path, warnings)
+    if not score.num_notes:
+        raise MidiReadError(f"{path.name}: there is no note in the file")
+    balance = balance or ("role" if is_ours else "file")
+    return (assign_roles(score, split=False) if balance == "role" else without_roles(score)), balance
 
 
 def _read(path: Path, warnings: list[str]) -> tuple[Score, bool]:
