@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from melodygen.errors import MidiReadError
-from melodygen.io.abc import decode_abc, read_tune, tunes_of
+from melodygen.errors import MidiReadError, ScoreError
+from melodygen.io.abc import Tune, decode_abc, read_tune, tunes_of
 from melodygen.io.notation import read_notation, split_tune
 from melodygen.io.repeats import Marks, playing_order
 from melodygen.music.score import Score
@@ -100,6 +100,20 @@ def test_abc2midi_sees_the_same_notes(tmp_path: Path) -> None:
         seen = sorted((round(n.time / 10) * 10, n.pitch) for t in other.tracks for n in t.notes)
         mine = sorted((n.onset_tick, n.pitch) for t in read_tune(tune).tracks for n in t)
         assert seen == mine, number
+
+
+def test_what_is_left_out_is_said() -> None:
+    remarks: list[str] = []
+    score = read_tune(tunes_of("X:1\nK:C\nC{de}D k€ (EF) !p! u.G ~A|\n")[0], "", remarks)
+    assert pitches(score) == [60, 62, 64, 65, 67, 69]
+    assert len(remarks) == 2 and "'k' '€'" in remarks[0] and remarks[1].startswith("2 grace notes")
+
+
+def test_repeats_of_repeats_do_not_fill_the_memory() -> None:
+    line = "|:" + "C" * 500 + ":" * 60 + "|"
+    tune = Tune(1, "", ("X:1", "L:1/8", "K:C", *[line] * 60))
+    with pytest.raises(ScoreError, match="with all repeats"):
+        read_tune(tune)
 
 
 def test_broken_files_are_named_with_the_reason(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ A book holds several tunes: ``tunes_of`` lists them, and a path is named with it
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 from melodygen.errors import MidiReadError, ScoreError
@@ -77,8 +78,9 @@ def choose_tune(tunes: list[Tune], number: int | None, name: str) -> Tune:
     )
 
 
-def read_tune(tune: Tune, title: str = "") -> Score:
-    """One tune with its repeats played out; ``title`` where it has none.
+def read_tune(tune: Tune, title: str = "", warnings: list[str] | None = None) -> Score:
+    """One tune with its repeats played out; ``title`` where it has none. What was left out is
+    added to ``warnings``.
 
     Raises ScoreError where nothing can be made of it.
     """
@@ -86,6 +88,8 @@ def read_tune(tune: Tune, title: str = "") -> Score:
     sounding = [v for v in voices if any(bar.notes for bar in v.bars)] or voices[:1]
     if not sounding:
         raise ScoreError("no notes after the key (K:)")
+    if warnings is not None:
+        warnings += _remarks(voices)
     first = sounding[0]
     shift = first.pickup()
     tracks, chords = [], []
@@ -103,6 +107,19 @@ def read_tune(tune: Tune, title: str = "") -> Score:
         TICKS,
         tune.title or title,
     )
+
+
+def _remarks(voices: list[Voice]) -> list[str]:
+    """What of the music text was left out, in words."""
+    unread = Counter(sign for voice in voices for sign in voice.unread)
+    graces = sum(voice.num_graces for voice in voices)
+    said = []
+    if unread:
+        shown = " ".join(repr(sign) for sign, _ in unread.most_common(6))
+        said.append(f"{unread.total()} signs that mean nothing in ABC are passed over: {shown}")
+    if graces:
+        said.append(f"{graces} grace notes, which have no time of their own, are left out")
+    return said
 
 
 def _voices(tune: Tune) -> list[Voice]:

@@ -87,7 +87,8 @@ class Voice:
         self.tuplet: tuple[Fraction, int] = (Fraction(1), 0)
         self.last: list[int] = []
         self.last_duration = Fraction(0)
-        self.num_notes = 0
+        self.num_notes = self.num_graces = 0
+        self.unread: list[str] = []
 
     def copy(self, identity: str) -> Voice:
         """A voice that begins with the fields of this one."""
@@ -206,7 +207,11 @@ class Voice:
             self.at, self.signs = Fraction(0), {}
             return at + 1
         match = _SKIPPED.match(text, at)
-        return match.end() if match else at + 1
+        if match is None:
+            self.unread.append(sign)
+            return at + 1
+        self.num_graces += len(_NOTE.findall(match[0])) if sign == "{" else 0
+        return match.end()
 
     def _chord_symbol(self, text: str) -> None:
         if text[:1] in "^_<>@" and text:
@@ -359,6 +364,8 @@ class Voice:
                     open_ties[pitch] = before
             chords += [(round((start + at) * whole), label) for at, label in bar.chords]
             start += bar.length
+            if len(rows) > MAX_NOTES:
+                raise ScoreError(f"more than {MAX_NOTES} notes with all repeats")
         return [(r[0], r[1], r[2], r[3]) for r in rows], chords
 
     def changes(self, shift: Fraction, ticks: int) -> Changes:

@@ -29,6 +29,7 @@ from melodygen.music.staff import pitch_of_place
 
 TICKS = 480
 MAX_XML_BYTES = 128 * 2**20
+MAX_NOTES = 500_000
 DEFAULT_VELOCITY = 80
 _DYNAMICS = {
     "pppp": 10, "ppp": 16, "pp": 33, "p": 49, "mp": 64, "mf": 80, "f": 96, "ff": 112, "fff": 126, "ffff": 127,
@@ -349,6 +350,8 @@ class _PartReader:
                 if note.tied:
                     open_ties.setdefault((note.pitch, note.voice), []).append(before)
             start += lengths[index]
+            if len(rows) > MAX_NOTES:
+                raise ScoreError(f"more than {MAX_NOTES} notes with all repeats")
         return [(r[0], r[1], r[2], r[3]) for r in rows]
 
 

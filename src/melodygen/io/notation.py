@@ -30,9 +30,8 @@ def read_notation(path: str | Path, number: int | None = None, remarks: list[str
         if path.suffix.lower() == ".abc":
             from melodygen.io import abc
 
-            return abc.read_tune(
-                abc.choose_tune(abc.tunes_of(abc.decode_abc(data)), number, path.name), path.stem
-            )
+            tune = abc.choose_tune(abc.tunes_of(abc.decode_abc(data)), number, path.name)
+            return abc.read_tune(tune, path.stem, remarks)
         if number is not None:
             raise MidiReadError(
                 f"{path.name}#{number}: only ABC books hold numbered tunes; leave #{number} out"
