@@ -218,6 +218,15 @@ def test_swing_is_triplets_and_flat_keys_have_flats() -> None:
     assert [e.text for e in root.iter("step")] == list("ABCDEFGA")
 
 
+def test_the_tones_of_a_chord_are_spelled_as_its_symbol_says() -> None:
+    rows = [(i * 480, 480, pitch, 90) for i, pitch in enumerate((64, 68, 71, 74, 60, 68, 72, 77))]
+    chords = (Chord(0, "E:7"), Chord(1920, "F:min"))
+    score = Score((Track(note_array(rows), 73),), key_signatures=(KeySignature(0, 0),), chords=chords)
+    notes = fromstring(musicxml_bytes(score)).findall("part/measure/note/pitch")
+    written = [(n.findtext("step"), n.findtext("alter")) for n in notes]
+    assert written[1] == ("G", "1") and written[5] == ("A", "-1")
+
+
 def test_a_piano_has_two_staves_and_comes_back_as_one_track() -> None:
     rows = [(beat * 480, 480, pitch, 80) for beat in range(8) for pitch in (36, 43, 64, 72)]
     score = Score((Track(note_array(rows), 0, role="chords", name="piano"),))

@@ -13,17 +13,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from melodygen.atomic import atomic_path
 from melodygen.errors import ScoreError
 from melodygen.io.musicxml_harmony import harmony_element
+from melodygen.music.accidentals import BarAccidentals, Speller
 from melodygen.music.beats import UNITS_PER_QUARTER
 from melodygen.music.engraving import Event, PlayedNote, WrittenBar, WrittenNote, engrave
 from melodygen.music.score import KeySignature, Score, TimeSignature, Track
-from melodygen.music.spelling import spell, step_and_alteration
 from melodygen.music.staff import Clef, choose_clef, drum_place, needs_two_staves
 
 SPLIT_PITCH = 60
@@ -86,6 +86,18 @@ class _Layout:
     lengths: tuple[int, ...]
     meters: tuple[TimeSignature, ...]
     keys: tuple[KeySignature | None, ...]
+    starts: tuple[int, ...]
+    scale: float
+    speller: Speller
+
+    def units(self, tick: int) -> float:
+        """Return a tick in units from the start of the piece, through bars whose length had to be rounded."""
+        return _units(tick, self.ticks, self.starts, self.scale)
+
+
+def _units(tick: int, ticks: Sequence[int], starts: Sequence[int], scale: float) -> float:
+    bar = min(bisect_right(ticks, tick) - 1, len(ticks) - 1)
+    return starts[bar] + (tick - ticks[bar]) * scale
 
 
 def _layout(score: Score) -> _Layout:
@@ -97,7 +109,9 @@ def _layout(score: Score) -> _Layout:
     for tick in ticks[:-1]:
         said = [k for k in score.key_signatures if k.tick <= tick]
         keys.append(said[-1] if said else None)
-    return _Layout(tuple(ticks), lengths, meters, tuple(keys))
+    starts = tuple(accumulate(lengths, initial=0))
+    speller = Speller((_units(c.tick, ticks, starts, scale), c.label) for c in score.chords)
+    return _Layout(tuple(ticks), lengths, meters, tuple(keys), starts, scale, speller)
 
 
 def _score_part(part_list: Element, identity: str, track: Track, channel: int) -> None:
@@ -143,16 +157,7 @@ class _Part:
         ]
 
     def _played(self) -> Iterable[PlayedNote]:
-        """Notes in units from the start of the piece, through bars whose length had to be rounded."""
-        ticks, scale = self.layout.ticks, UNITS_PER_QUARTER / self.score.ticks_per_quarter
-        starts = [0]
-        for length in self.layout.lengths:
-            starts.append(starts[-1] + length)
-
-        def at(tick: int) -> float:
-            bar = min(bisect_right(ticks, tick) - 1, len(ticks) - 1)
-            return starts[bar] + (tick - ticks[bar]) * scale
-
+        at = self.layout.units
         for note in self.track:
             yield PlayedNote(at(note.onset_tick), at(note.offset_tick), note.pitch, note.velocity)
 
@@ -233,7 +238,9 @@ class _Part:
         label = str(number + 4 * (staff - 1))
         length = self.layout.lengths[bar]
         events = voice or (Event(0, length, ""),)
-        accidentals = _Accidentals(self.layout.keys[bar], self.staves[staff - 1], bar, number)
+        accidentals = BarAccidentals(
+            self.layout.speller, self.layout.keys[bar], self.staves[staff - 1][bar], number
+        )
         several = sum(map(bool, self.staves[staff - 1][bar].voices)) > 1
         waiting = list(marks)
         for event in events:
@@ -267,7 +274,7 @@ class _Part:
         event: Event,
         note: WrittenNote | None,
         in_chord: bool,
-        accidentals: _Accidentals,
+        accidentals: BarAccidentals,
     ) -> None:
         if in_chord:
             SubElement(element, "chord")
@@ -279,7 +286,7 @@ class _Part:
             _text(unpitched, "display-step", place.step)
             _text(unpitched, "display-octave", place.octave)
         else:
-            step, alteration, octave = accidentals.spelled(note.pitch)
+            step, alteration, octave = accidentals.spelled(note)
             pitch = SubElement(element, "pitch")
             _text(pitch, "step", step)
             if alteration:
@@ -297,7 +304,7 @@ class _Part:
                 SubElement(element, "instrument", id=f"{self.identity}-I{note.pitch + 1}")
 
     def _value(
-        self, element: Element, event: Event, note: WrittenNote | None, accidentals: _Accidentals
+        self, element: Element, event: Event, note: WrittenNote | None, accidentals: BarAccidentals
     ) -> None:
         if event.type:
             _text(element, "type", event.type)
@@ -326,49 +333,6 @@ class _Part:
             SubElement(
                 notations, "tuplet", {"type": kind, "bracket": "yes"} if kind == "start" else {"type": kind}
             )
-
-
-class _Accidentals:
-    """Spelling of pitches in a bar, and which signs have to be printed: what the signature or an earlier note of the
-    bar says is not said again. Both voices of a staff share the signs, in the order of time."""
-
-    def __init__(self, key: KeySignature | None, staff: Sequence[WrittenBar], bar: int, voice: int) -> None:
-        self.fifths = 0 if key is None else key.fifths or 0
-        self.mode = "major" if key is None else key.mode
-        self.key = key
-        events = [(e.onset, v, e) for v, voices in enumerate(staff[bar].voices, 1) for e in voices]
-        self.signs: dict[tuple[int, int], int] = {}
-        state: dict[tuple[str, int], int] = {}
-        for onset, number, event in sorted(events, key=lambda e: (e[0], e[1])):
-            for note in event.notes:
-                step, alteration, octave = self.spelled(note.pitch)
-                place = (step, octave)
-                there = state.get(place, self._signature(step))
-                if note.tied_from and onset == 0:  # the tie carries the sign over the bar line
-                    continue
-                if alteration != there:
-                    state[place] = alteration
-                    if number == voice:
-                        self.signs[onset, note.pitch] = alteration
-                elif place not in state:
-                    state[place] = alteration
-
-    def _signature(self, step: str) -> int:
-        order = "FCGDAEB"
-        if self.fifths >= 0:
-            return 1 if order.index(step) < self.fifths else 0
-        return -1 if order.index(step) >= 7 + self.fifths else 0
-
-    def spelled(self, pitch: int) -> tuple[str, int, int]:
-        """(step, alteration, octave) of a MIDI pitch."""
-        step, alteration = step_and_alteration(
-            spell(pitch % 12, None if self.key is None else self.fifths, self.mode)
-        )
-        return step, alteration, (pitch - alteration) // 12 - 1
-
-    def sign(self, note: WrittenNote, onset: int) -> int | None:
-        """The alteration to print before a note, or None."""
-        return self.signs.get((onset, note.pitch))
 
 
 def _tempo(qpm: float) -> Element:

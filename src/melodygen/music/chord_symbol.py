@@ -119,11 +119,27 @@ class ChordSymbol:
         return not (self.added or self.omitted)
 
     @cached_property
+    def spelling(self) -> dict[int, int]:
+        """Pitch class -> position on the line of fifths of the chord's tones: the third of E:7 is G#, in any key."""
+        degrees = ["1", *_TONES[self.quality], *self.added]
+        places = [self.root + fifths_of_degree(d) for d in degrees if d not in self.omitted]
+        return {pitch_class_of(place): place for place in places}
+
+    @cached_property
     def label(self) -> str:
         """In Harte's syntax: ``F#:7(b9)/A#``."""
         changes = [f"*{degree}" for degree in self.omitted] + list(self.added)
         extra = f"({','.join(changes)})" if changes else ""
         return f"{name_of(self.root)}:{self.quality}{extra}" + (f"/{self.bass}" if self.bass else "")
+
+
+_FIFTHS_OF_DEGREES = {"1": 0, "2": 2, "3": 4, "4": -1, "5": 1, "6": 3, "7": 5, "9": 2, "11": -1, "13": 3}
+
+
+def fifths_of_degree(degree: str) -> int:
+    """Return where a degree stands from the root on the line of fifths: ``3`` -> 4, ``b7`` -> -2."""
+    number = degree.lstrip("#b")
+    return _FIFTHS_OF_DEGREES[number] + 7 * (degree.count("#") - degree.count("b"))
 
 
 def semitones_of(degree: str) -> int:

@@ -35,10 +35,12 @@ _FLAGS = {"eighth": 1, "16th": 2, "32nd": 3, "64th": 4}
 
 @dataclass(frozen=True)
 class WrittenNote:
-    """One note head: MIDI pitch and velocity, and whether a tie reaches it or leaves it."""
+    """One note head: MIDI pitch and velocity, where its note begins in the piece (heads that are tied have one
+    ``start``), and whether a tie reaches it or leaves it."""
 
     pitch: int
     velocity: int
+    start: int = 0
     tied_from: bool = False
     tied_to: bool = False
 
@@ -266,7 +268,7 @@ def _bar(chords: Sequence[_Chord], start: int, beats: Beats, tuplets: Sequence[C
                 tied_from = i > 0 or low > sounding.start
                 tied_to = i + 1 < len(pieces) or high < sounding.end
                 notes = tuple(
-                    WrittenNote(n.pitch, n.velocity, tied_from, tied_to)
+                    WrittenNote(n.pitch, n.velocity, sounding.start, tied_from, tied_to)
                     for n in sorted(sounding.notes, key=lambda n: n.pitch)
                 )
             events.append(replace(piece, notes=notes))
