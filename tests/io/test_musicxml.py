@@ -227,6 +227,16 @@ def test_the_tones_of_a_chord_are_spelled_as_its_symbol_says() -> None:
     assert written[1] == ("G", "1") and written[5] == ("A", "-1")
 
 
+def test_chord_symbols_far_from_the_signature_are_named_for_the_key() -> None:
+    rows = [(i * 960, 960, pitch, 90) for i, pitch in enumerate((66, 66, 66))]
+    chords = (Chord(0, "Gb:min7"), Chord(960, "Gb:7/Bb"), Chord(1920, "N"))
+    notes = Track(note_array(rows), 73)
+    sharp = back(Score((notes,), key_signatures=(KeySignature(0, 4),), chords=chords))
+    assert [c.label for c in sharp.chords] == ["F#:min7", "F#:7/A#", "N"]
+    plain = back(Score((notes,), key_signatures=(KeySignature(0, 0),), chords=chords))
+    assert [c.label for c in plain.chords] == ["Gb:min7", "Gb:7/Bb", "N"]
+
+
 def test_a_piano_has_two_staves_and_comes_back_as_one_track() -> None:
     rows = [(beat * 480, 480, pitch, 80) for beat in range(8) for pitch in (36, 43, 64, 72)]
     score = Score((Track(note_array(rows), 0, role="chords", name="piano"),))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -23,7 +23,8 @@ from melodygen.io.musicxml_harmony import harmony_element
 from melodygen.music.accidentals import BarAccidentals, Speller
 from melodygen.music.beats import UNITS_PER_QUARTER
 from melodygen.music.engraving import Event, PlayedNote, WrittenBar, WrittenNote, engrave
-from melodygen.music.score import KeySignature, Score, TimeSignature, Track
+from melodygen.music.harmony import label_in_key
+from melodygen.music.score import Chord, KeySignature, Score, TimeSignature, Track
 from melodygen.music.staff import Clef, choose_clef, drum_place, needs_two_staves
 
 SPLIT_PITCH = 60
@@ -88,6 +89,7 @@ class _Layout:
     keys: tuple[KeySignature | None, ...]
     starts: tuple[int, ...]
     scale: float
+    chords: tuple[Chord, ...]
     speller: Speller
 
     def units(self, tick: int) -> float:
@@ -110,8 +112,13 @@ def _layout(score: Score) -> _Layout:
         said = [k for k in score.key_signatures if k.tick <= tick]
         keys.append(said[-1] if said else None)
     starts = tuple(accumulate(lengths, initial=0))
-    speller = Speller((_units(c.tick, ticks, starts, scale), c.label) for c in score.chords)
-    return _Layout(tuple(ticks), lengths, meters, tuple(keys), starts, scale, speller)
+    chords = []
+    for chord in score.chords:
+        key = keys[min(bisect_right(ticks, chord.tick) - 1, len(keys) - 1)] if keys else None
+        label = chord.label if key is None else label_in_key(chord.label, key.fifths, key.mode)
+        chords.append(replace(chord, label=label))
+    speller = Speller((_units(c.tick, ticks, starts, scale), c.label) for c in chords)
+    return _Layout(tuple(ticks), lengths, meters, tuple(keys), starts, scale, tuple(chords), speller)
 
 
 def _score_part(part_list: Element, identity: str, track: Track, channel: int) -> None:
@@ -218,7 +225,7 @@ class _Part:
         marks = [
             (round((t.tick - low) * scale), _tempo(t.qpm)) for t in self.score.tempos if low <= t.tick < high
         ]
-        for chord in self.score.chords:
+        for chord in self.layout.chords:
             if low <= chord.tick < high:
                 element = harmony_element(chord.label)
                 if element is not None:

@@ -71,7 +71,7 @@ class BarAccidentals:
     def spelled(self, note: WrittenNote) -> tuple[str, int, int]:
         """Return (step, alteration, octave) of a note."""
         step, alteration = step_and_alteration(self._speller.place(note.pitch % 12, note.start, self._key))
-        return step, alteration, (note.pitch - alteration) // 12 - 1
+        return step, alteration, max(0, (note.pitch - alteration) // 12 - 1)  # MusicXML ends at C0
 
     def sign(self, note: WrittenNote, onset: int) -> int | None:
         """Return the alteration to print before a note, or None."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from melodygen.errors import ScoreError
-from melodygen.music.chord_symbol import QUALITIES, read_chord_symbol
+from melodygen.music.chord_symbol import QUALITIES, ChordSymbol, read_chord_symbol
 from melodygen.music.spelling import NATURALS, name_of, position_of, spell, spell_name
 
 PITCH_CLASS_NAMES = tuple(spell_name(pitch_class) for pitch_class in range(12))
@@ -44,6 +44,29 @@ def chord_label(root: int, quality: str, fifths: int | None = None, mode: str = 
     return f"{spell_name(root % 12, fifths, mode)}:{quality}"
 
 
+def label_in_key(label: str, fifths: int | None, mode: str = "major") -> str:
+    """Return a label that a player of the key expects: a root that is far from the signature is named again.
+
+    ``Gb:7`` stays in C major, where it is common, and is ``F#:7`` under four sharps. What is no chord stays.
+    """
+    try:
+        symbol = read_chord_symbol(label)
+    except ScoreError:
+        return label
+    if symbol is None or fifths is None or fifths - 6 <= symbol.root <= fifths + 8:
+        return label
+    return _moved(symbol, spell(symbol.root_pitch_class, fifths, mode)).label
+
+
+def _moved(symbol: ChordSymbol, root: int) -> ChordSymbol:
+    """The chord on another root, its bass with it."""
+    bass = symbol.bass
+    if bass[:1] in NATURALS and bass:
+        shift = position_of(bass[0], bass.count("#") - bass[1:].count("b")) - symbol.root
+        bass = name_of(root + shift)
+    return replace(symbol, root=root, bass=bass)
+
+
 def transpose_label(label: str, semitones: int) -> str:
     """Return a label moved by semitones, with its extensions; a label that cannot be parsed is returned
     unchanged.
@@ -54,12 +77,7 @@ def transpose_label(label: str, semitones: int) -> str:
         return label
     if symbol is None:
         return "N"
-    moved = spell((symbol.root_pitch_class + semitones) % 12)
-    bass = symbol.bass
-    if bass[:1] in NATURALS and bass:
-        shift = position_of(bass[0], bass.count("#") - bass[1:].count("b")) - symbol.root
-        bass = name_of(moved + shift)
-    return replace(symbol, root=moved, bass=bass).label
+    return _moved(symbol, spell((symbol.root_pitch_class + semitones) % 12)).label
 
 
 def chord_pitch_classes(label: str) -> frozenset[int]:
