@@ -48,6 +48,7 @@ def _load(spec: str) -> StyleClassifier:
 
 
 def default_workers(num_files: int) -> int:
+    """Return the default number of processes: one a core, where there are enough files."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, num_files // FILES_A_WORKER))
 

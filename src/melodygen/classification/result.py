@@ -94,6 +94,7 @@ class TrackError:
     reason: str
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
+        """Return the path and the reason, for JSON."""
         return {"path": self.path.encode("utf-8", "backslashreplace").decode(), "error": self.reason}
 
 

@@ -58,6 +58,7 @@ class StreamFormat:
 
     @property
     def frame_bytes(self) -> int:
+        """Bytes of one frame: one sample of every channel."""
         return self.num_channels * {"s16": 2, "s24": 3, "s32": 4, "f32": 4, "u8": 1}[self.encoding]
 
     def to_mono(self, data: bytes) -> Features:

@@ -104,12 +104,14 @@ class Line:
         self._thread = threading.Thread(target=self._run, name="melodygen-line", daemon=True)
 
     def say(self, text: str) -> None:
+        """Print a message above the line."""
         if self._quiet:
             return
         with self._lock:
             print(f"\r\033[K{text}" if self._is_terminal else text, file=sys.stderr, flush=True)
 
     def say_all(self, texts: list[str]) -> None:
+        """Print several messages above the line."""
         for text in texts:
             self.say(text)
 

@@ -57,10 +57,12 @@ def chord_spans(changes: Changes, sizes: Sequence[int], held: Chord | None) -> l
 
 
 def tones(chord: Chord) -> tuple[int, ...]:
+    """Return the pitch classes of a chord (root, quality index), the root first."""
     return tuple((chord[0] + i) % 12 for i in CHORD_QUALITIES[CHORD_QUALITY_NAMES[chord[1]]])
 
 
 def scale(chord: Chord) -> frozenset[int]:
+    """Return the pitch classes of the scale that goes with a chord."""
     name = CHORD_QUALITY_NAMES[chord[1]]
     kind = name if name in _SCALES else "dim" if name.startswith("dim") else "min" if name.startswith("min") else (
         "7" if name[0] in "791" or name.startswith("aug") else "maj"

@@ -47,6 +47,7 @@ class Groove:
 
     @property
     def cymbal_share(self) -> float:
+        """Share of the strokes that are cymbals played by hand."""
         strokes = [n for bar in self.pattern for n in bar]
         return sum(n[1] in CYMBALS for n in strokes) / len(strokes)
 
@@ -85,6 +86,7 @@ def felt_groove(bars: Sequence[Strokes], style: str, qpm: float) -> Groove | Non
 
 
 def swings(bars: Sequence[Strokes]) -> bool:
+    """Return whether more off-beats lie on triplets than on sixteenths."""
     places = Counter(n[0] % QUARTER for bar in bars for n in bar)
     return places[4] + places[8] > places[3] + places[6] + places[9]
 

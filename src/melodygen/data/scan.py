@@ -273,6 +273,7 @@ def read_piece(file: SourceFile) -> Reading:
 
 
 def rejected(file: SourceFile, reason: str) -> Reading:
+    """Return the reading of a file that cannot be used, with the reason."""
     return Reading(file, None, None, reason)
 
 

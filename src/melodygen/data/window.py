@@ -48,18 +48,22 @@ class Window:
         return slice(self.info.first_bar + self.first, self.info.first_bar + self.first + self.count)
 
     def part(self, first: int, count: int) -> Window:
+        """Return ``count`` bars of the window from its bar ``first``."""
         return replace(self, first=self.first + first, count=count)
 
     @cached_property
     def meters(self) -> list[tuple[int, int]]:
+        """Meter of each bar."""
         return [METERS[int(m)] for m in self.shards.arrays["meters"][self.rows]]
 
     @property
     def quarters(self) -> float:
+        """Length in quarters."""
         return sum(bar_quarters(*meter) for meter in self.meters)
 
     @property
     def num_notes(self) -> int:
+        """Number of notes of all roles."""
         return int(np.asarray(self.shards.arrays["notes"][self.rows]).sum())
 
     @property

@@ -45,6 +45,7 @@ class FrameLstm(nn.Module):
         self.head = nn.Linear(2 * width, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits (B, classes) of frames (B, T, F)."""
         logits: torch.Tensor = self.head(self.recurrent(x)[0].mean(dim=1))
         return logits
 

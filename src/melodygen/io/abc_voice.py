@@ -57,6 +57,7 @@ class BarOf:
 
     @property
     def is_empty(self) -> bool:
+        """Whether the bar has no length and no marks."""
         return self.length == 0 and not (self.meters or self.keys or self.tempos or self.marks.ending)
 
 

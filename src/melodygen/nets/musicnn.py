@@ -36,6 +36,7 @@ class Affine(nn.Module):
         self.shift = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the scaled and shifted input."""
         return x * self.scale + self.shift
 
 
@@ -49,6 +50,7 @@ class Timbral(nn.Module):
         self.norm = Affine(TIMBRAL_CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, C) for the input of the layer; see the class."""
         return _peak(self.convolution(x), self.norm)
 
 
@@ -63,6 +65,7 @@ class Temporal(nn.Module):
         """TensorFlow's "same": of an odd rest, the larger part is behind."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, C) for the input of the layer; see the class."""
         return _peak(self.convolution(functional.pad(x, (0, 0, *self.padding))), self.norm)
 
 
@@ -75,6 +78,7 @@ class Middle(nn.Module):
         self.norm = Affine(MIDDLE_CHANNELS)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, C) for the input of the layer; see the class."""
         y: Tensor = self.norm(functional.relu(self.convolution(x)).transpose(1, 2))
         return y
 
@@ -96,6 +100,7 @@ class Musicnn(nn.Module):
         self.head = nn.Linear(EMBEDDING, num_tags)
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """Return embedding (B, 200) and logits (B, tags) of log-mel (B, T, F)."""
         x = self.entry(mel)
         beside = functional.pad(x, (0, 0, 3, 3)).unfold(1, TIMBRAL_FRAMES, 1)  # (B, T, F, 7)
         beside = beside.contiguous().permute(0, 3, 1, 2)  # channels last

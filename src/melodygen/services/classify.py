@@ -57,6 +57,7 @@ class ClassifyResult:
 
     @property
     def num_failed(self) -> int:
+        """Number of files that could not be classified."""
         return sum(isinstance(track, TrackError) for track in self.tracks)
 
     def to_dict(self, top: int) -> dict[str, Any]:
