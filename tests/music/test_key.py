@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from melodygen.io.midi import read_midi
+from melodygen.io.midi import read_midi, write_midi
+from melodygen.io.midi_document import read_midi_document
 from melodygen.music.key import estimate_key, key_at_end, key_of
-from melodygen.music.score import KeySignature, Score, Track, note_array
+from melodygen.music.score import Chord, KeySignature, Score, Track, note_array
 from melodygen.music.spelling import key_fifths
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -54,3 +55,25 @@ def test_the_signature_gives_a_key_its_name() -> None:
     for fifths in (-6, 6):
         key = key_of(Score((Track(note_array(rows)),), key_signatures=(KeySignature(0, 6, "major", fifths),)))
         assert key is not None and (key.tonic, key.mode, key.fifths) == (6, "major", fifths)
+
+
+def test_transposed_music_is_spelled_in_its_new_key() -> None:
+    rows = [(i * 480, 480, 60 + step, 90) for i, step in enumerate((0, 2, 4, 5, 7, 9, 11, 12))]
+    chords = (Chord(0, "C:maj"), Chord(960, "D:min7/A"))
+    score = Score((Track(note_array(rows)),), key_signatures=(KeySignature(0, 0),), chords=chords)
+    up = score.transposed(4)
+    assert up.key_signatures[0].fifths == 4
+    assert [c.label for c in up.chords] == ["E:maj", "F#:min7/C#"]
+    down = score.transposed(-2)
+    assert down.key_signatures[0].fifths == -2
+    assert [c.label for c in down.chords] == ["Bb:maj", "C:min7/G"]
+
+
+def test_transposed_files_spell_their_markers_too(tmp_path: Path) -> None:
+    rows = [(i * 480, 480, 60 + step, 90) for i, step in enumerate((0, 2, 4, 5, 7, 9, 11, 12))]
+    score = Score(
+        (Track(note_array(rows)),), key_signatures=(KeySignature(0, 0),), chords=(Chord(0, "D:min7"),)
+    )
+    write_midi(tmp_path / "c.mid", score)
+    moved = read_midi_document(tmp_path / "c.mid").transposed(4).score
+    assert moved.key_signatures[0].fifths == 4 and moved.chords[0].label == "F#:min7"

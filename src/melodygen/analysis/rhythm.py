@@ -37,11 +37,15 @@ MIN_BEATS = 12
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Tempo, meter and key of a recording; None where the signal gives no answer."""
+    """Tempo, meter and key of a recording; None where the signal gives no answer.
+
+    ``key_fifths`` is the signature that a score has, which says whether 6 major is F# or Gb.
+    """
 
     qpm: float | None = None
     meter: tuple[int, int] | None = None
     key: tuple[int, str] | None = None
+    key_fifths: int | None = None
 
 
 def _compile() -> None:

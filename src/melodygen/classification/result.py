@@ -63,7 +63,7 @@ class TrackResult:
             "music_probability": None if self.music is None else round(self.music, 4),
             "qpm": rhythm.qpm,
             "meter": None if rhythm.meter is None else f"{rhythm.meter[0]}/{rhythm.meter[1]}",
-            "key": None if rhythm.key is None else key_name(rhythm.key),
+            "key": None if rhythm.key is None else key_name(rhythm.key, rhythm.key_fifths),
             "classifier": self.classifier,
             "notes": list(self.notes),
         }

@@ -98,4 +98,5 @@ def score_rhythm(score: Score) -> Rhythm:
     longest = max(range(len(meters)), key=lambda i: ends[i] - meters[i].tick)
     meter = (meters[longest].numerator, meters[longest].denominator)
     key = key_of(score)
-    return Rhythm(round(dominant_qpm(score), 1), meter, None if key is None else (key.tonic, key.mode))
+    qpm = round(dominant_qpm(score), 1)
+    return Rhythm(qpm, meter) if key is None else Rhythm(qpm, meter, (key.tonic, key.mode), key.fifths)

@@ -182,7 +182,7 @@ def line_of(result: TrackResult, top: int, width: int) -> str:
     if rhythm.qpm is not None:
         parts.append(f"{rhythm.qpm:.0f} qpm")
     if rhythm.key is not None:
-        parts.append(key_name(rhythm.key))
+        parts.append(key_name(rhythm.key, rhythm.key_fifths))
     if rhythm.meter is not None:
         parts.append(f"{rhythm.meter[0]}/{rhythm.meter[1]}")
     parts.append(_clock(result.seconds))

@@ -21,7 +21,8 @@ from melodygen.errors import MidiReadError, ScoreError
 from melodygen.io.midi_events import END_OF_TRACK, Event, MidiEvents, meta_event, parse_midi, serialise_midi
 from melodygen.io.midi_view import FileNotes, is_chord, pair_notes, text_of, view_score
 from melodygen.music.harmony import transpose_label
-from melodygen.music.score import NOTE_DTYPE, Score, Track
+from melodygen.music.key import key_of
+from melodygen.music.score import NOTE_DTYPE, KeySignature, Score, Track
 
 DRUM_CHANNEL = 9
 TEXT, MARKER, KEY_SIGNATURE = b"\xff\x01", b"\xff\x06", b"\xff\x59"
@@ -79,8 +80,11 @@ class MidiDocument:
         drums = {
             own.channel for own, track in zip(self.notes, self.score.tracks, strict=True) if track.is_drum
         }
+        key = key_of(self.score)
+        if key is not None:
+            key = KeySignature(0, (key.tonic + semitones) % 12, key.mode)
         tracks = [
-            [(tick, _transposed(message, semitones, drums | {DRUM_CHANNEL})) for tick, message in events]
+            [(tick, _transposed(message, semitones, drums | {DRUM_CHANNEL}, key)) for tick, message in events]
             for events in self.events.tracks
         ]
         return document_of(replace(self.events, tracks=tuple(tracks)), self.name, self.score.title)
@@ -201,7 +205,7 @@ def _edited(events: list[Event], removed: set[int], added: list[tuple[int, int, 
     return [*((tick, message) for tick, _, message in ordered), (end, END_OF_TRACK)]
 
 
-def _transposed(message: bytes, semitones: int, drums: set[int]) -> bytes:
+def _transposed(message: bytes, semitones: int, drums: set[int], key: KeySignature | None) -> bytes:
     status = message[0]
     if 0x80 <= status < 0xB0 and status & 0x0F not in drums:  # note-off, note-on, pressure of a key
         pitch = message[1] + semitones
@@ -210,10 +214,10 @@ def _transposed(message: bytes, semitones: int, drums: set[int]) -> bytes:
         return bytes((status, pitch, message[2]))
     if message[:2] == KEY_SIGNATURE and len(message) > 4:
         sharps = int.from_bytes(message[3:4], signed=True)
-        moved = (sharps + 7 * semitones + 5) % 12 - 5
+        moved = sharps if semitones % 12 == 0 else (sharps + 7 * semitones + 6) % 12 - 6
         return bytes((*message[:3], moved & 0xFF, *message[4:]))
     if message[:2] == MARKER and is_chord(text := text_of(message)):
-        return meta_event(0x06, transpose_label(text, semitones).encode())
+        return meta_event(0x06, transpose_label(text, semitones, key).encode())
     return message
 
 

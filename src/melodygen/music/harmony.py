@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from melodygen.errors import ScoreError
 from melodygen.music.chord_symbol import QUALITIES, ChordSymbol, read_chord_symbol
 from melodygen.music.spelling import NATURALS, name_of, position_of, spell, spell_name
+
+if TYPE_CHECKING:
+    from melodygen.music.score import KeySignature
 
 PITCH_CLASS_NAMES = tuple(spell_name(pitch_class) for pitch_class in range(12))
 CHORD_QUALITIES = QUALITIES
@@ -67,7 +71,7 @@ def _moved(symbol: ChordSymbol, root: int) -> ChordSymbol:
     return replace(symbol, root=root, bass=bass)
 
 
-def transpose_label(label: str, semitones: int) -> str:
+def transpose_label(label: str, semitones: int, key: KeySignature | None = None) -> str:
     """Return a label moved by semitones, with its extensions; a label that cannot be parsed is returned
     unchanged.
     """
@@ -77,7 +81,8 @@ def transpose_label(label: str, semitones: int) -> str:
         return label
     if symbol is None:
         return "N"
-    return _moved(symbol, spell((symbol.root_pitch_class + semitones) % 12)).label
+    fifths, mode = (None, "major") if key is None else (key.fifths, key.mode)
+    return _moved(symbol, spell((symbol.root_pitch_class + semitones) % 12, fifths, mode)).label
 
 
 def chord_pitch_classes(label: str) -> frozenset[int]:

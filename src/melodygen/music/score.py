@@ -342,11 +342,13 @@ class Score:
         """Return the score with all pitched tracks, chords and keys moved by ``semitones``."""
         from melodygen.music.harmony import transpose_label
 
-        return replace(
-            self,
-            tracks=tuple(t.transposed(semitones) for t in self.tracks),
-            key_signatures=tuple(
-                replace(k, tonic=(k.tonic + semitones) % 12, fifths=None) for k in self.key_signatures
-            ),
-            chords=tuple(replace(c, label=transpose_label(c.label, semitones)) for c in self.chords),
-        )
+        if semitones == 0:
+            return self
+        keys = tuple(replace(k, tonic=(k.tonic + semitones) % 12, fifths=None) for k in self.key_signatures)
+        ticks = [k.tick for k in keys]
+        chords = []
+        for chord in self.chords:
+            key = keys[max(0, bisect_right(ticks, chord.tick) - 1)] if keys else None
+            chords.append(replace(chord, label=transpose_label(chord.label, semitones, key)))
+        tracks = tuple(track.transposed(semitones) for track in self.tracks)
+        return replace(self, tracks=tracks, key_signatures=keys, chords=tuple(chords))
