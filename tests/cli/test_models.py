@@ -76,7 +76,8 @@ def test_broken_checkpoint_is_one_line(melodygen: Run, tmp_path: Path, content: 
 
 def test_unreadable_soundfont_is_one_line(melodygen: Run, tmp_path: Path) -> None:
     (tmp_path / "noise.sf2").write_bytes(b"RIFF" + bytes(200))
-    (tmp_path / "empty.mid").write_bytes(b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0\4\0\xff\x2f\0")
-    done = melodygen("render", "empty.mid", "--soundfont", "noise.sf2")
+    note = b"\0\x90\x3c\x40\x60\x80\x3c\0\0\xff\x2f\0"
+    (tmp_path / "one.mid").write_bytes(b"MThd\0\0\0\6\0\0\0\1\0\x60MTrk\0\0\0" + bytes([len(note)]) + note)
+    done = melodygen("render", "one.mid", "--soundfont", "noise.sf2")
     assert done.returncode == 1 and "noise.sf2" in done.stderr and len(done.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "empty.wav").exists()
+    assert not (tmp_path / "one.wav").exists()

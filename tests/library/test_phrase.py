@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from melodygen.errors import LibraryError
@@ -46,6 +46,7 @@ def test_a_phrase_is_found_in_any_key_and_tempo_with_an_error(
     notes, _ = lines_of(TUNES[which])
     part = notes[at : at + size]
     pitches, onsets = (part["pitch"].astype(int) + key).tolist(), (part["second"] * tempo).tolist()
+    assume(len(set(np.diff(pitches).tolist())) >= 4)  # where a tune rests on one pitch, others rest as well
     if error == "wrong":
         pitches[where] += 1
     elif error == "missing":
