@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from melodygen.data.scan import SourceFile, read_folder
 from melodygen.errors import MelodygenError
@@ -184,7 +185,8 @@ def _symusic_notes(data: bytes) -> int:
     import symusic
 
     try:
-        return sum(len(track.notes) for track in symusic.Score.from_midi(data).tracks)
+        score: Any = symusic.Score.from_midi(data)
+        return sum(len(track.notes) for track in score.tracks)
     except Exception:  # as above
         return -1
 

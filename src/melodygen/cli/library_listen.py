@@ -166,4 +166,4 @@ def map_(
         print(f"{out}: {len(layout.paths)} tracks, {layout.num_clusters} clusters")
 
 
-__all__: list[str] = []
+__all__ = ["app"]
