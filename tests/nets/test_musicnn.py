@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from melodygen.audio.musicnn_mel import SAMPLE_RATE, WINDOW_SAMPLES, log_mel, mel_filters
+from melodygen.classification.tagger import tagger_nets
 from melodygen.nets.checkpoint import load_weights
 from melodygen.nets.musicnn import Musicnn
 from melodygen.resources import models_dir
@@ -41,8 +42,10 @@ def test_log_mel_is_that_of_the_published_package() -> None:
 
 @pytest.mark.models
 def test_the_net_says_what_the_published_one_says() -> None:
-    net = Musicnn()
-    load_weights(models_dir() / "musicnn-msd", net)
+    nets = tagger_nets()
+    load_weights(models_dir() / "musicnn", nets)
+    net = nets["msd"]
+    assert isinstance(net, Musicnn)
     with torch.inference_mode():
         embedding, logits = net.prepare()(torch.from_numpy(log_mel(sounds())))
     assert np.abs(torch.sigmoid(logits).numpy() - GOLDEN["MSD_musicnn"]["tags"]).max() < 1e-3
