@@ -11,6 +11,7 @@ from melodygen import __version__
 from melodygen.generation.loop import CandidateRecord, Composition
 from melodygen.music.key import key_name
 from melodygen.services.output import AUDIO_FORMATS
+from melodygen.services.user_file import num_bars
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def report_of(
     return PieceReport(
         style=request.style,
         seed=piece.seed,
-        bars=request.bars,
+        bars=request.bars if request.given is None else num_bars(request.given),
         qpm=round(piece.score.qpm, 3),
         meter=str(piece.score.time_signatures[0]),
         key=key_name((keys[0].tonic, keys[0].mode), keys[0].fifths) if keys else None,

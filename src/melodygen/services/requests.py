@@ -101,6 +101,8 @@ def _bars(values: Mapping[str, Any], under: object) -> int:
             named = "the given piece" if isinstance(under, Score) else under
             raise UsageError(f"--bars {bars} does not fit {named}, which has {there} bars; leave it out")
         bars = there
+        if values.get("fill"):  # only the bars to fill are written, however long the piece is
+            bars = min(there, int(CONTROLS["bars"].high))
     if bars is None:
         bars = len(chords) if chords else DEFAULT_BARS
     return int(CONTROLS["bars"].check(bars))
