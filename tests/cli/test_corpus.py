@@ -217,6 +217,7 @@ def test_reasons_are_counted_by_kind() -> None:
     assert kind_of("truncated, 12 bytes of track 3 are missing") == kind_of(
         "truncated, 7 bytes of track 1 are missing"
     )
+    assert kind_of("the file is empty (0 bytes)") == "the file is empty (N bytes)"
     census = Census()
     census.add(FileSummary(SourceFile(Path("a"), "a", "any"), "near-duplicate of b"))
     assert census.summary()["near_duplicates"] == 1 and census.summary()["rejected"] == 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from melodygen.io.formats import NOTATION_SUFFIXES
 from melodygen.io.midi import read_midi
 from melodygen.io.notation import read_notation, split_tune
-from melodygen.music.score import Score
+from melodygen.music.score import ROLES, Score, Track
 
 
 def read_score(path: str | Path, warnings: list[str] | None = None) -> Score:
@@ -16,7 +17,16 @@ def read_score(path: str | Path, warnings: list[str] | None = None) -> Score:
     Raises MidiReadError with the reason.
     """
     path = Path(path)
-    return read_notation(path, remarks=warnings) if is_notation(path) else read_midi(path, warnings=warnings)
+    if not is_notation(path):
+        return read_midi(path, warnings=warnings)
+    score = read_notation(path, remarks=warnings)
+    return replace(score, tracks=tuple(_named_as_role(track) for track in score.tracks))
+
+
+def _named_as_role(track: Track) -> Track:
+    """A part that is named like a role has it, as a MIDI track has."""
+    name = track.name.strip().lower()
+    return replace(track, role=name) if name in ROLES and track.is_drum == (name == "drums") else track
 
 
 def is_notation(path: Path) -> bool:
