@@ -2,8 +2,8 @@
 
 Two nets hear a recording, one that learned the tags of listeners (Million Song Dataset, "msd"), one those of players of
 a game (MagnaTagATune, "mtt"; instruments, voices and classical music). Silence is cut out, the loudness is brought to a
-reference, then up to ``NUM_WINDOWS`` windows of three seconds are heard, evenly spread; the second net hears every
-other one. Windows count by their level. Music shorter than three seconds is heard as it is, never repeated.
+reference, then windows of three seconds are heard, evenly spread: one for every five seconds, at least three and at most
+``NUM_WINDOWS``; the second net hears every other one. Windows count by their level. Music shorter than three seconds is heard as it is, never repeated.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ PLAYERS_TAGS = (
 )  # fmt: skip
 """Tags of the second net that are shown: instruments, voices and music that the first has no tags for. Its tags of
 style and tempo are given too freely (techno to jazz of a narrow band)."""
-NUM_WINDOWS = 10
+MIN_WINDOWS, NUM_WINDOWS = 3, 10
+WINDOW_EVERY_SECONDS = 5.0
 BATCH = 4
 MIN_SAMPLES = 4 * N_FFT
 MEAN_FLUX, FLUX_DEVIATION = 0.12, 0.04
@@ -71,12 +72,13 @@ class Tags:
 @dataclass(frozen=True, eq=False)
 class WindowOutputs:
     """Of W windows heard: ``weights`` (W,) sum to 1; ``listeners`` (W, 50) and ``players`` (V, 50) logits of tags, V
-    those windows that the second net heard; ``embeddings`` (W, 200); ``flux`` (W,)."""
+    those windows that the second net heard; ``embeddings`` (W, 200), ``player_embeddings`` (V, 200); ``flux`` (W,)."""
 
     weights: Floats
     listeners: Floats
     players: Floats
     embeddings: Features
+    player_embeddings: Features
     flux: Floats
 
 
@@ -117,13 +119,17 @@ class Tagger:
         """Of mono sound at 16 kHz. Raises AudioError where nothing sounds."""
         return self.tag_windows(self.windows(mono))
 
-    def windows(self, mono: Features, count: int = NUM_WINDOWS) -> list[Features]:
-        """What is heard of mono sound at 16 kHz: at most ``count`` windows. Raises AudioError where nothing sounds."""
+    def windows(self, mono: Features, count: int = 0) -> list[Features]:
+        """What is heard of mono sound at 16 kHz: at most ``count`` windows, 0 for as many as its length asks for. Raises
+        AudioError where nothing sounds."""
         heard = levelled(without_silence(mono, SAMPLE_RATE))
         if not len(heard):
             raise AudioError("nothing sounds in it")
         if len(heard) < WINDOW_SAMPLES:
             return [np.pad(heard, (0, max(0, MIN_SAMPLES - len(heard))))]
+        count = count or min(
+            NUM_WINDOWS, max(MIN_WINDOWS, int(len(heard) / (WINDOW_EVERY_SECONDS * SAMPLE_RATE)))
+        )
         return [heard[s : s + WINDOW_SAMPLES] for s in spread_starts(len(heard), WINDOW_SAMPLES, count)]
 
     def tag_windows(self, windows: Sequence[Features], mode: str | None = None) -> Tags:
@@ -135,9 +141,9 @@ class Tagger:
         mel = log_mel(np.stack(windows))
         level = np.array([float(np.sqrt(np.mean(np.square(w, dtype=np.float64)))) for w in windows]) + 1e-9
         embeddings, listeners = self._run("msd", mel)
-        _, players = self._run("mtt", mel[len(mel) % 2 == 0 and len(mel) > 1 :: 2])
+        player_embeddings, players = self._run("mtt", mel[len(mel) % 2 == 0 and len(mel) > 1 :: 2])
         flux = np.maximum(np.diff(mel, axis=1), 0).mean(axis=(1, 2), dtype=np.float64)
-        return WindowOutputs(level / level.sum(), listeners, players, embeddings, flux)
+        return WindowOutputs(level / level.sum(), listeners, players, embeddings, player_embeddings, flux)
 
     def tag_table(self, windows: Sequence[Features]) -> dict[str, Floats]:
         """Probability of each tag that is shown in each window, (W,) a tag; windows are of one length."""
