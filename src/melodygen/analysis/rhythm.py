@@ -75,7 +75,9 @@ def read_rhythm(mono: Features, sample_rate: int) -> Rhythm:
         sound = resample_poly(mono, *resampling_ratio(sample_rate, TEMPO_RATE)).astype(np.float32)
         level = librosa.power_to_db(librosa.feature.melspectrogram(y=sound, sr=TEMPO_RATE, hop_length=HOP))
         onset = librosa.onset.onset_strength(S=level, sr=TEMPO_RATE, hop_length=HOP)
-        tempo, beats = librosa.beat.beat_track(onset_envelope=onset, sr=TEMPO_RATE, hop_length=HOP)
+        # what beat_track makes itself when it is given sound: the median over bands, not their mean
+        sharp = librosa.onset.onset_strength(S=level, sr=TEMPO_RATE, hop_length=HOP, aggregate=np.median)
+        tempo, beats = librosa.beat.beat_track(onset_envelope=sharp, sr=TEMPO_RATE, hop_length=HOP)
     qpm = float(np.atleast_1d(tempo)[0])
     if not 20 <= qpm <= 400 or len(beats) < 4:
         return Rhythm(None, None, key)

@@ -2,8 +2,9 @@
 
 Two nets hear a recording, one that learned the tags of listeners (Million Song Dataset, "msd"), one those of players of
 a game (MagnaTagATune, "mtt"; instruments, voices and classical music). Silence is cut out, the loudness is brought to a
-reference, then windows of three seconds are heard, evenly spread: one for every five seconds, at least three and at most
-``NUM_WINDOWS``; the second net hears every other one. Windows count by their level. Music shorter than three seconds is heard as it is, never repeated.
+reference, then windows of three seconds are heard, evenly spread: one for every five seconds, at least three and at
+most ``NUM_WINDOWS``; the second net hears every other one. Windows count by their level. Music shorter than three
+seconds is heard as it is, never repeated.
 """
 
 from __future__ import annotations
@@ -120,8 +121,8 @@ class Tagger:
         return self.tag_windows(self.windows(mono))
 
     def windows(self, mono: Features, count: int = 0) -> list[Features]:
-        """What is heard of mono sound at 16 kHz: at most ``count`` windows, 0 for as many as its length asks for. Raises
-        AudioError where nothing sounds."""
+        """What is heard of mono sound at 16 kHz: at most ``count`` windows, 0 for as many as its length asks for.
+        Raises AudioError where nothing sounds."""
         heard = levelled(without_silence(mono, SAMPLE_RATE))
         if not len(heard):
             raise AudioError("nothing sounds in it")

@@ -33,6 +33,8 @@ NAMES = (
     "LSTM",
     "embedding + logistic",
 )
+TAGGER_NAME = "musicnn's embedding + SVM"
+"""Where all tracks are recordings and have tags."""
 Table = NDArray[np.float64]
 
 
@@ -81,6 +83,16 @@ def embedding_rows(heard: Sequence[ClassifiedItem]) -> Table:
     return np.stack([h.embedded.mean(axis=0) for h in heard]).astype(np.float64)
 
 
+def tagger_rows(heard: Sequence[ClassifiedItem]) -> Table:
+    """(N, 200): of tracks that all have tags."""
+    return np.stack([h.tags.embedding for h in heard if h.tags is not None]).astype(np.float64)
+
+
+def names_for(heard: Sequence[ClassifiedItem]) -> tuple[str, ...]:
+    """The baselines that these tracks allow."""
+    return (*NAMES, TAGGER_NAME) if all(h.tags is not None for h in heard) else NAMES
+
+
 def cross_validated(
     name: str,
     heard: Sequence[ClassifiedItem],
@@ -89,13 +101,14 @@ def cross_validated(
     num_labels: int,
     seed: int = 0,
 ) -> Table:
-    """(N, C): probabilities of each track from a model that saw no track of its fold. ``name`` is one of NAMES."""
+    """(N, C): probabilities of each track from a model that saw no track of its fold. ``name`` is one of
+    ``names_for(heard)``."""
     need_sklearn()
     result = np.zeros((len(heard), num_labels))
     rows = None
     if name != "LSTM":
-        make = {"MFCC + SVM": mfcc_rows, "embedding + logistic": embedding_rows}.get(name, spectral_rows)
-        rows = make(heard)
+        makers = {"MFCC + SVM": mfcc_rows, "embedding + logistic": embedding_rows, TAGGER_NAME: tagger_rows}
+        rows = makers.get(name, spectral_rows)(heard)
     for f in np.unique(fold):
         inside, outside = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
         if rows is None:
@@ -124,6 +137,7 @@ def _model(name: str, seed: int) -> Any:
         "random forest": lambda: RandomForestClassifier(300, random_state=seed),
         "SVM": lambda: SVC(C=3.0),
         "MFCC + SVM": lambda: SVC(C=3.0),
+        TAGGER_NAME: lambda: SVC(C=3.0, class_weight="balanced"),
         "embedding + logistic": lambda: LogisticRegression(C=0.003, max_iter=2000),
     }
     return make_pipeline(StandardScaler(), made[name]())

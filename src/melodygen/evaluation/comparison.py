@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from melodygen.errors import CorpusError
-from melodygen.evaluation.baselines import NAMES, cross_validated
+from melodygen.evaluation.baselines import TAGGER_NAME, cross_validated, names_for
 from melodygen.evaluation.folds import grouped_folds, grouped_interval
 from melodygen.evaluation.labelled import ClassifiedItem
 from melodygen.evaluation.metrics import Report, report, softmax
 
-WITHOUT_PROBABILITIES = ("SVM", "MFCC + SVM")
+WITHOUT_PROBABILITIES = ("SVM", "MFCC + SVM", TAGGER_NAME)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,9 @@ def evaluate_labelled(
             found = report(softmax(values), targets, classifier.labels)
             right = values.argmax(axis=1) == targets
             reports[classifier.classifier_id + told] = Row(found, grouped_interval(right, owners), True)
+    reports |= _tagger_rows(heard, names)
     known = {label for h in heard for label in h.classifier.labels}
+    known |= {label for h in heard if h.tags is not None for label in h.tags.styles.labels}
     if not reports and not baselines:
         raise CorpusError(
             f"the classifier knows none of the labels {', '.join(names)}; it knows {', '.join(sorted(known))}"
@@ -108,9 +110,10 @@ def evaluate_labelled(
             )
         targets = np.array([names.index(h.item.label) for h in heard], dtype=np.int64)
         fold = grouped_folds(groups, targets, folds, seed)
-        for number, name in enumerate(NAMES):
+        chosen = names_for(heard)
+        for number, name in enumerate(chosen):
             if progress is not None:
-                progress(name, number / len(NAMES))
+                progress(name, number / len(chosen))
             probabilities = cross_validated(name, heard, targets, fold, len(names), seed)
             right = probabilities.argmax(axis=1) == targets
             row = Row(
@@ -125,11 +128,37 @@ def evaluate_labelled(
     return Evaluation(told, reports, unknown)
 
 
+def _tagger_rows(heard: Sequence[ClassifiedItem], names: Sequence[str]) -> dict[str, Row]:
+    """What the tagger's styles are worth, zero-shot: of all its styles, and of those that are among the labels. A style
+    that is no label here counts for the one it is part of."""
+    tagged = [(h.item, h.tags.styles) for h in heard if h.tags is not None]
+    if not tagged:
+        return {}
+    styles = tagged[0][1]
+    labels = tuple(label for label in styles.labels if label in names or label not in styles.part_of)
+    mine = [(item, scores) for item, scores in tagged if item.label in labels]
+    if not mine:
+        return {}
+    to_label = np.array([[style == x or (style not in labels and styles.part_of.get(style) == x) for x in labels]
+                         for style in styles.labels], dtype=np.float64)  # fmt: skip
+    probabilities = np.stack([scores.probabilities for _, scores in mine]) @ to_label
+    targets = np.array([labels.index(item.label) for item, _ in mine], dtype=np.int64)
+    owners = [item.group for item, _ in mine]
+    inside = np.isin(labels, names)
+    rows = {}
+    for told, kept in (("", probabilities), (", among these labels", np.where(inside, probabilities, 0.0))):
+        values = kept / np.maximum(kept.sum(axis=1, keepdims=True), 1e-12)
+        interval = grouped_interval(values.argmax(axis=1) == targets, owners)
+        rows[styles.classifier_id + told] = Row(report(values, targets, labels), interval, True)
+    return rows
+
+
 def _with_known_spelling(heard: Sequence[ClassifiedItem]) -> list[ClassifiedItem]:
     """The items with labels spelt as their classifier spells them: Jazz is jazz."""
     spelt = []
     for one in heard:
-        known = {label.casefold(): label for label in one.classifier.labels}
+        both = (*one.classifier.labels, *(one.tags.styles.labels if one.tags is not None else ()))
+        known = {label.casefold(): label for label in both}
         label = known.get(one.item.label.strip().casefold(), one.item.label)
         spelt.append(replace(one, item=replace(one.item, label=label)))
     return spelt

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from melodygen.audio.features import Features
 from melodygen.classification.recognizer import TrackClassifier
 from melodygen.classification.result import TrackError
+from melodygen.classification.tagger import Tags
 from melodygen.contracts import WindowClassifier
 from melodygen.errors import CorpusError, MelodygenError
 from melodygen.io.csv_table import read_table
@@ -35,13 +36,17 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class ClassifiedItem:
-    """A labelled track as windows (W, F, T), and what the checkpoint makes of them: (W, E) and logits (W, C)."""
+    """A labelled track as windows (W, F, T), and what the checkpoint makes of them: (W, E) and logits (W, C).
+
+    ``tags``: of recordings, where the recognizer has a tagger for them.
+    """
 
     item: Item
     classifier: WindowClassifier
     windows: Features
     embedded: Features
     logits: NDArray[np.float64]
+    tags: Tags | None = None
 
 
 def read_labelled(folder: Path) -> list[Item]:
@@ -79,7 +84,8 @@ def classify_labelled(
         try:
             classifier, windows = recognizer.windows(item.path)
             embedded, logits = classifier.outputs(windows)
-            heard.append(ClassifiedItem(item, classifier, windows, embedded, logits))
+            tags = recognizer.tags(item.path)
+            heard.append(ClassifiedItem(item, classifier, windows, embedded, logits, tags))
         except (MelodygenError, OSError, MemoryError) as error:
             failed.append(TrackError(str(item.path), " ".join(str(error).split()) or type(error).__name__))
         if progress is not None:
