@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Draft:
-    """One piece as a generator wrote it. ``log_prob_per_token`` in nats, of the tokens it chose itself."""
+    """One piece as a generator wrote it. ``log_prob_per_token`` in nats, of the tokens it chose itself.
+
+    ``as_written``  the piece before it was moved to the key and tempo that were asked for, where it was: the loop
+                    chooses by that, so that a seed gives the same piece in every key and tempo.
+    """
 
     score: Score
     seed: int
     log_prob_per_token: float
     num_tokens: int
+    as_written: Score | None = None
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from melodygen.errors import ScoreError, UsageError
 from melodygen.music.units import bar_quarters
@@ -16,6 +17,9 @@ from melodygen.registry import broken_styles, nearest
 MAX_NUMERATOR = 15
 DENOMINATORS = (1, 2, 4, 8, 16)
 MAX_BAR_QUARTERS = 8.0
+MIN_RANGE = 7
+"""Semitones: in a narrower range there is not a tone of every chord."""
+LEVELS = {"low": 0.2, "medium": 0.5, "high": 0.8}
 
 
 def parse_meter(text: str) -> tuple[int, int]:
@@ -80,6 +84,101 @@ def _chord(symbol: str, bar: int) -> str:
     except ScoreError as error:
         raise UsageError(f"bar {bar} of the chords: {error}") from error
     return "N" if read is None else read.label
+
+
+def _by_role(kind: str, text: str, like: str) -> dict[str, str]:
+    """``melody=trumpet,bass=33`` -> role -> text; each role once."""
+    from melodygen.music.score import ROLES
+
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        role, equals, value = (word.strip() for word in part.partition("="))
+        if not equals or not value:
+            raise UsageError(
+                f"{kind} {text!r} cannot be read; write ROLE=VALUE with commas between, like {like}"
+            )
+        if role.lower() not in ROLES:
+            raise UsageError(f"{kind} {text!r}: {role!r} is not a role; {nearest(role, ROLES)}")
+        if role.lower() in found:
+            raise UsageError(f"{kind} {text!r}: {role} is named twice")
+        found[role.lower()] = value
+    return found
+
+
+def parse_instruments(text: str) -> tuple[tuple[str, int], ...]:
+    """``melody=trumpet,bass=33`` -> ((``melody``, 56), (``bass``, 33)): General MIDI programs from 0."""
+    from melodygen.music.instruments import KIT_NAMES, PROGRAM_NAMES, program_named
+
+    chosen = []
+    for role, name in _by_role("instruments", text, "melody=trumpet,bass=acoustic_bass").items():
+        program = program_named(name, role == "drums")
+        if program is None:
+            known = tuple(KIT_NAMES) if role == "drums" else PROGRAM_NAMES
+            close = get_close_matches(name.lower().replace(" ", "_"), known, 3, 0.4) or known[:6]
+            raise UsageError(
+                f"instrument {name!r} of {role} is not known; names are like {', '.join(close)}; or give a General "
+                "MIDI program 0-127"
+            )
+        chosen.append((role, program))
+    return tuple(chosen)
+
+
+def parse_ranges(text: str) -> tuple[tuple[str, int, int], ...]:
+    """``melody=C4:C6`` -> ((``melody``, 60, 84),): lowest and highest MIDI number; C4 is 60."""
+    chosen = []
+    for role, span in _by_role("range", text, "melody=C4:C6").items():
+        match = re.fullmatch(r"([^:]+):([^:]+)", span)
+        low, high = (_pitch(match[1]), _pitch(match[2])) if match else (None, None)
+        if low is None or high is None:
+            raise UsageError(
+                f"range {span!r} of {role} cannot be read; write LOWEST:HIGHEST, like C4:C6 or 60:84"
+            )
+        if role == "drums":
+            raise UsageError("drums have no range; name another role")
+        if high - low < MIN_RANGE:
+            raise UsageError(f"range {span} of {role} is {high - low} semitones; give at least {MIN_RANGE}")
+        chosen.append((role, low, high))
+    return tuple(chosen)
+
+
+def _pitch(text: str) -> int | None:
+    """``C4`` or ``60`` -> 60; None for what is neither, or lies outside 0-127."""
+    match = re.fullmatch(r"\s*(?:(\d{1,3})|([A-Ga-g])([#b]{0,2})(-?\d))\s*", text)
+    if not match:
+        return None
+    if match[1]:
+        pitch = int(match[1])
+    else:
+        natural = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}[match[2].upper()]
+        pitch = natural + match[3].count("#") - match[3].count("b") + 12 * (int(match[4]) + 1)
+    return pitch if 0 <= pitch <= 127 else None
+
+
+def parse_densities(text: str) -> tuple[tuple[str, float], ...]:
+    """``chords=low,melody=0.8`` -> ((``chords``, 0.2), (``melody``, 0.8)); words: low, medium, high."""
+    chosen = []
+    for role, value in _by_role("track-density", text, "chords=low,melody=0.8").items():
+        try:
+            number = LEVELS[value.lower()] if value.lower() in LEVELS else float(value)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= 1:
+            raise UsageError(
+                f"track-density {value!r} of {role} is not possible; give 0 to 1, or low, medium, high"
+            )
+        chosen.append((role, number))
+    return tuple(chosen)
+
+
+def check_progression(text: str) -> str:
+    """The progression as it is written. Raises UsageError for one that cannot be read."""
+    from melodygen.music.progression import read_progression
+
+    try:
+        read_progression(text, "C")
+    except ScoreError as error:
+        raise UsageError(str(error)) from error
+    return text
 
 
 def parse_fill(text: str) -> tuple[int, int]:

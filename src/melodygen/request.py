@@ -14,13 +14,15 @@ from operator import index
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 from melodygen import parsing
-from melodygen.errors import UsageError
+from melodygen.errors import ScoreError, UsageError
 from melodygen.registry import nearest
 
 if TYPE_CHECKING:
     from melodygen.music.score import Score
 
-TEXT_KINDS = ("roles", "key", "meter", "chords", "fill")
+BY_ROLE = ("instruments", "ranges", "densities")
+"""Kinds with a value for each role, as rows (role, …)."""
+TEXT_KINDS = ("roles", "key", "meter", "chords", "fill", *BY_ROLE)
 """Kinds of value that can also be written as a short text."""
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "roles": parsing.parse_tracks,
@@ -28,6 +30,9 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "meter": parsing.parse_meter,
     "chords": parsing.parse_chords,
     "fill": parsing.parse_fill,
+    "instruments": parsing.parse_instruments,
+    "ranges": parsing.parse_ranges,
+    "densities": parsing.parse_densities,
 }
 _EXAMPLES = {
     "bool": "true or false",
@@ -37,6 +42,10 @@ _EXAMPLES = {
     "chords": "chords like 'Dm7 G7 | Cmaj7'",
     "fill": "FIRST:COUNT with bars counted from 1, like 5:4",
     "score": "a MIDI, MusicXML or ABC file",
+    "instruments": "instruments like melody=trumpet,bass=33",
+    "ranges": "ranges like melody=C4:C6",
+    "densities": "densities like chords=low,melody=0.8",
+    "progression": "a progression like 'ii-V-I in Bb' or '12-bar blues in F'",
 }
 
 
@@ -101,6 +110,8 @@ class Control:
             return self._check_music(value)
         if self.kind == "score":
             return value
+        if self.kind == "progression":
+            return parsing.check_progression(str(value))
         if self.kind == "bool":
             return self._check_bool(value)
         if self.kind == "choice":
@@ -116,6 +127,8 @@ class Control:
             return str(value)
         if self.kind == "roles":
             return ",".join(value)
+        if self.kind in BY_ROLE:
+            return ",".join(f"{row[0]}={':'.join(f'{v:g}' for v in row[1:])}" for row in value)
         if self.kind == "meter":
             return "{}/{}".format(*value)
         if self.kind == "fill":
@@ -161,6 +174,8 @@ class Control:
             value = _PARSERS[self.kind](value)
         elif not isinstance(value, (tuple, list)) or not value:
             raise UsageError(f"{self.label} {value!r} is not possible; {self.allowed()}")
+        elif self.kind in BY_ROLE:
+            value = _PARSERS[self.kind](self.text(value))
         elif self.kind == "roles":
             value = parsing.parse_tracks(",".join(map(str, value)))
         elif self.kind == "chords":
@@ -317,6 +332,30 @@ class Request:
         default=False,
         metadata=_control("bool", "No dynamics: parts that were written with one loudness keep it"),
     )
+    progression: str | None = field(
+        default=None,
+        metadata=_control("progression", "Chords by degrees or name: 'ii-V-I in Bb', '12-bar blues in F'"),
+    )
+    instruments: tuple[tuple[str, int], ...] = field(
+        default=(),
+        metadata=_control(
+            "instruments", "Instruments by name or number, as in melody=trumpet,bass=acoustic_bass"
+        ),
+    )
+    ranges: tuple[tuple[str, int, int], ...] = field(
+        default=(),
+        metadata=_control("ranges", "Lowest and highest note, as in melody=C4:C6", option="--range"),
+    )
+    track_density: tuple[tuple[str, float], ...] = field(
+        default=(),
+        metadata=_control("densities", "Sparse to dense for single roles, as in chords=low,melody=0.8"),
+    )
+    ending: str = field(
+        default="cadence",
+        metadata=_control(
+            "choice", "How the piece ends", choices=("cadence", "ritardando", "fade", "cold", "loop")
+        ),
+    )
     goes_on: bool = False
     key_fifths: int | None = None
 
@@ -324,9 +363,31 @@ class Request:
     def of(cls, style: str, **controls: Any) -> Request:
         """A request from controls by name, each typed or as text. UsageError for what cannot be."""
         values = {name: control_of(name).check(v) for name, v in {"style": style, **controls}.items()}
-        request = cls(**values, key_fifths=fifths_of(controls.get("key")))
+        values["key_fifths"] = fifths_of(controls.get("key"))
+        request = cls(**with_progression(values))
         check_request(request)
         return request
+
+
+def with_progression(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of controls with the chords of the progression, and its key where none is given."""
+    values, text = dict(values), values.get("progression")
+    if text is None:
+        return values
+    if values.get("chords"):
+        raise UsageError("--progression and --chords cannot be combined: give one of them")
+    from melodygen.music.key import key_name
+    from melodygen.music.progression import read_progression
+
+    key = values.get("key")
+    try:
+        found = read_progression(text, None if key is None else key_name(key, values.get("key_fifths")))
+    except ScoreError as error:
+        raise UsageError(str(error)) from error
+    values["chords"] = found.bars
+    if key is None:
+        values |= {"key": parsing.parse_key(found.key), "key_fifths": fifths_of(found.key)}
+    return values
 
 
 def fifths_of(key: object) -> int | None:

@@ -71,18 +71,27 @@ class CandidateRecord:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A piece that was written and classified; ``style_scores`` is None for silence."""
+    """A piece that was written and classified; ``style_scores`` is None for silence.
+
+    ``chosen_by``  style probability and quality of the piece as it was written, where key or tempo were changed after.
+    """
 
     draft: Draft
     record: CandidateRecord
     style_scores: StyleScores | None
+    chosen_by: tuple[float, float] | None = None
+
+    @property
+    def figures(self) -> tuple[float, float]:
+        """Style probability and quality by which it is chosen."""
+        return self.chosen_by or (self.record.style_probability, self.record.quality)
 
     def rank(self, min_style: float) -> tuple[bool, bool, float, int, float]:
         """Style up to the threshold, then quality, then style: of those that sound like the style the better made is
         kept, of those as well made the one that sounds most like it."""
         record = self.record
-        style = record.style_probability
-        merit = (min(style, min_style), round(record.quality / QUALITY_STEP), style)
+        style, quality = self.figures
+        merit = (min(style, min_style), round(quality / QUALITY_STEP), style)
         return (record.playable, not record.flaw, *merit)
 
 
@@ -217,7 +226,7 @@ def compose(
                 on_candidate(scored.record, scored.draft.score)
         written += batch
         best = max(written, key=lambda draft: draft.rank(min_style), default=None)
-        if best is not None and not best.record.flaw and best.record.style_probability >= min_style:
+        if best is not None and not best.record.flaw and best.figures[0] >= min_style:
             break
     if best is None or not best.record.playable or best.style_scores is None:
         flaws = sorted({draft.record.flaw for draft in written}) or ["stopped before the first was written"]
@@ -337,13 +346,29 @@ class _Rounds:
         )
         if self.should_stop():
             return []
-        drafts = [replace(d, score=perform(d.score, self.request, d.seed)) for d in drafts]
+        played = [perform(d.score, self.request, d.seed) for d in drafts]
+        scored = self._heard(played, again)
+        before = [perform(d.as_written or d.score, self.request, d.seed) for d in drafts]
+        moved = [i for i, d in enumerate(drafts) if d.as_written is not None]
+        first = dict(zip(moved, self._heard([before[i] for i in moved], again), strict=True))
+        written = []
+        for index, (draft, score) in enumerate(zip(drafts, played, strict=True)):
+            found = self._scored(replace(draft, score=score), scored[index], number)
+            if index in first:
+                scores = first[index]
+                style = 0.0 if scores is None else scores[self.request.style]
+                found = replace(found, chosen_by=(style, quality(before[index])))
+            written.append(found)
+        return written
+
+    def _heard(self, scores: Sequence[Score], again: str) -> list[StyleScores | None]:
+        """Render and classify; None for silence."""
         scored: list[StyleScores | None] = []
         waiting: list[Audio | None] = []
-        for index, draft in enumerate(drafts):
-            waiting.append(_render_draft(draft.score, self.renderer))
-            self.progress(f"classifying{again}", (index + 1) / len(drafts))
-            last = index + 1 == len(drafts)
+        for index, score in enumerate(scores):
+            waiting.append(_render_draft(score, self.renderer))
+            self.progress(f"classifying{again}", (index + 1) / len(scores))
+            last = index + 1 == len(scores)
             # long recordings are classified in parts, so that they do not fill the memory
             if (
                 last
@@ -351,7 +376,7 @@ class _Rounds:
             ):
                 scored += _classify(waiting, self.classifier)
                 waiting = []
-        return [self._scored(d, scores, number) for d, scores in zip(drafts, scored, strict=True)]
+        return scored
 
     def _scored(self, draft: Draft, scores: StyleScores | None, number: int) -> Candidate:
         fatal = find_flaw(draft.score, self.request) or ("silent when rendered" if scores is None else "")

@@ -146,9 +146,12 @@ class NeuralGenerator:
             progress(1.0)
         drafts = []
         for seed, stream in zip(seeds, streams, strict=True):
-            score = named_as_asked(plan.score(stream), request)
+            written = plan.score(stream)
+            asked = plan.as_asked(written)
+            score = named_as_asked(asked, request)
             count = len(stream.log_probs)
-            drafts.append(Draft(score, seed, float(np.mean(stream.log_probs)) if count else 0.0, count))
+            log_prob = float(np.mean(stream.log_probs)) if count else 0.0
+            drafts.append(Draft(score, seed, log_prob, count, None if asked == written else written))
         return drafts
 
     def _plan(self, request: Request) -> TokenPlan:

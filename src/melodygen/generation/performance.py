@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.generation.dynamics import shape
+from melodygen.generation.ending import with_ending
 from melodygen.music.score import Score, note_array
 from melodygen.request import Request
 
@@ -42,10 +43,16 @@ def deviations(count: int, strength: float, rng: np.random.Generator) -> tuple[F
 
 
 def perform(score: Score, request: Request, seed: int) -> Score:
-    """The score with dynamics, and the swing and humanizing of the request. The same seed gives the same performance.
+    """The score with dynamics, and with swing, humanizing and ending of the request. The same seed gives the same
+    performance.
 
-    Notes that were given stay as they are.
+    Notes that were given stay as they are, and so does the end of a given piece.
     """
+    played = _played(score, request, seed)
+    return played if request.given is not None else with_ending(played, request.ending)
+
+
+def _played(score: Score, request: Request, seed: int) -> Score:
     given = request.given.tracks if request.given is not None else ()
     kept = {row.tobytes() for track in given for row in track.notes}
     if not (request.flat or request.raw):

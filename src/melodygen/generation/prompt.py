@@ -14,10 +14,11 @@ from melodygen.errors import MelodygenError, UsageError
 from melodygen.generation.logit_bias import LogitBias, LogitBiasConfig
 from melodygen.generation.merge import BarLines, main_track, merge, with_harmony
 from melodygen.generation.stream import PieceStream, SeenBar, shortened, split_segments
+from melodygen.generation.transposition import in_key
 from melodygen.music.harmony import parse_chord
 from melodygen.music.instruments import is_single_line, note_range
 from melodygen.music.key import key_at_end
-from melodygen.music.score import Score
+from melodygen.music.score import Score, Tempo
 from melodygen.request import Request
 from melodygen.styles.style import Style
 from melodygen.tokens.codec import (
@@ -105,6 +106,7 @@ class TokenPlan:
         if request.prompt is not None:
             prompt = mend_meters(_with_roles(request.prompt, split=True))
             self._prompt = _grid(prompt, "the prompt", prompt.tempos[-1].qpm)
+        self.programs |= {r: p for r, p in request.instruments if r not in kept}
         source = self._given or self._prompt
         meter = (self._given.bars[0].meter if self._given else None) or request.meter
         meter = meter or (self._prompt.bars[0].meter if self._prompt else style.meter)
@@ -123,10 +125,11 @@ class TokenPlan:
         roles = tuple(sorted(roles, key=lambda r: (r != "chordline", r not in kept, roles.index(r))))
         self._kept = frozenset(kept)
         self.header = Header(
-            slot, meter, tempo_band(self.qpm), request.key, self._density_level(density),
+            slot, meter, tempo_band(self._written_qpm), request.key, self._density_level(density),
             self._prompt is None, True, roles,
         )  # fmt: skip
         ranges = {r: note_range(r, self.programs.get(r, 0)) for r in roles if r not in ("drums", "chordline")}
+        ranges |= {r: (low, high) for r, low, high in request.ranges if r in ranges}
         single = {r: 1 for r in roles if is_single_line(r, self.programs.get(r, 0))}
         self._single = frozenset(single)
         self.limits = Limits(ranges, False, single, self._kept, again)
@@ -233,7 +236,7 @@ class TokenPlan:
             self._context_bars = [*left, *right]
             ids = [*shortened(left, returns), GAP, *shortened(right, returns), FILL]
             return ids, total - first, total - first - count
-        behind = BARS_BEHIND if self.request.goes_on else 0
+        behind = BARS_BEHIND if self.request.goes_on or self.request.ending in ("fade", "loop") else 0
         if self._prompt is not None:
             kept = self._prompt.bars[-16:]
             left_then = self.num_bars + behind + len(kept)
@@ -306,24 +309,37 @@ class TokenPlan:
     def _header_for(self, seed: int) -> Header:
         """Return the header of one draft.
 
-        Where no key is requested or implied, one is drawn: a piece with a key in its header keeps to it and
-        ends in it.
+        Where no key is implied, one is drawn: a piece with a key in its header keeps to it and ends in it. A
+        requested key decides the mode; the piece is moved to its tonic when it is written, so that a seed gives
+        the same piece in every key.
         """
-        implied = self._given is not None or self._prompt is not None or self.request.chords is not None
-        if self.request.key is not None or implied or not set(self.header.roles) - {"drums"}:
+        if not self._draws_key:
             return self.header
         rng = np.random.default_rng([seed, KEY_STREAM])
         other = "minor" if self.style.mode == "major" else "major"
         mode = self.style.mode if rng.random() < USUAL_MODE_SHARE else other
+        mode = self.request.key[1] if self.request.key is not None else mode
         signature = USUAL_SIGNATURES[int(rng.integers(len(USUAL_SIGNATURES)))]
         tonic = signature if mode == "major" else (signature + 9) % 12
         return replace(self.header, key=(tonic, mode))
+
+    @property
+    def _draws_key(self) -> bool:
+        implied = self._given is not None or self._prompt is not None or self.request.chords is not None
+        return not implied and bool(set(self.header.roles) - {"drums"})
+
+    def _density_bias(self) -> dict[str, float]:
+        """Of each role -1 (sparse) to 1 (dense)."""
+        overall = self.request.density
+        found = {} if overall is None else {r: 2 * overall - 1 for r in self.header.roles if r != "chordline"}
+        return found | {role: 2 * value - 1 for role, value in self.request.track_density}
 
     def _stream_bias(self, header: Header, seed: int) -> LogitBias | None:
         if self.request.raw:
             return None
         rng = np.random.default_rng([seed, BIAS_STREAM])
-        return LogitBias(self._logit_bias, header.key or self._final_key, self._ends_piece, rng)
+        key = header.key or self._final_key
+        return LogitBias(self._logit_bias, key, self._ends_piece, rng, self._density_bias())
 
     def stream(self, seed: int) -> PieceStream:
         """Return the stream of the draft with this seed."""
@@ -343,6 +359,20 @@ class TokenPlan:
             self._context_bars,
         )
 
+    @property
+    def _written_qpm(self) -> float:
+        """The tempo that the header tells: a new piece is written in its style's, and played in the requested one."""
+        return self.qpm if self._given or self._prompt else self.style.qpm
+
+    def as_asked(self, written: Score) -> Score:
+        """Return a new piece in the requested key and tempo; one with a given piece as it is."""
+        if self._own is not None:
+            return written
+        moved, keys = replace(written, tempos=(Tempo(0, self.qpm),)), written.key_signatures
+        if self.request.key is None or not keys or not self._draws_key:
+            return moved
+        return in_key(moved, (self.request.key[0] - keys[0].tonic + 5) % 12 - 5, self.limits.ranges)
+
     def score(self, stream: PieceStream) -> Score:
         """Return the finished draft: the new bars, or the given piece with the new notes merged in."""
         head = encode_header(replace(self.header, meter=self._meter_before))
@@ -357,7 +387,8 @@ class TokenPlan:
         bars = finish(bars, self._single, new, self._kept, ring=self._ends_piece and not self.request.raw)
         piece = harmonise(Piece(bars, self.qpm, key or estimate_piece_key(bars)))
         if self._own is None or self._lines is None:
-            return piece_to_score(piece, self.programs, title=self.style.name)
+            new_piece = piece_to_score(piece, self.programs, title=self.style.name)
+            return replace(new_piece, tempos=(Tempo(0, self._written_qpm),))
         lines = (
             BarLines.of(mend_meters(self._own), bars) if len(bars) >= len(self._lines.starts) else self._lines
         )

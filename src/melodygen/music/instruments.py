@@ -7,6 +7,8 @@ suits a melody.
 
 from __future__ import annotations
 
+import re
+
 ROLE_RANGES = {"melody": (55, 86), "chords": (45, 79), "bass": (28, 55), "other": (45, 84)}
 """(lowest, highest) MIDI number of each role."""
 
@@ -52,6 +54,44 @@ _NAMES: dict[str, int] = {
     "baritone sax": 67, "oboe": 68, "english horn": 69, "bassoon": 70, "clarinet": 71, "piccolo": 72, "flute": 73,
     "recorder": 74, "banjo": 105, "fiddle": 110,
 }  # fmt: skip
+
+
+PROGRAM_NAMES = tuple(
+    """
+acoustic_grand_piano bright_acoustic_piano electric_grand_piano honky_tonk_piano electric_piano_1
+electric_piano_2 harpsichord clavinet celesta glockenspiel music_box vibraphone marimba xylophone
+tubular_bells dulcimer drawbar_organ percussive_organ rock_organ church_organ reed_organ accordion harmonica
+tango_accordion nylon_guitar steel_guitar jazz_guitar clean_guitar muted_guitar overdriven_guitar
+distortion_guitar guitar_harmonics acoustic_bass fingered_bass picked_bass fretless_bass slap_bass_1
+slap_bass_2 synth_bass_1 synth_bass_2 violin viola cello contrabass tremolo_strings pizzicato_strings
+orchestral_harp timpani string_ensemble_1 string_ensemble_2 synth_strings_1 synth_strings_2 choir_aahs
+voice_oohs synth_voice orchestra_hit trumpet trombone tuba muted_trumpet french_horn brass_section
+synth_brass_1 synth_brass_2 soprano_sax alto_sax tenor_sax baritone_sax oboe english_horn bassoon clarinet
+piccolo flute recorder pan_flute blown_bottle shakuhachi whistle ocarina square_lead sawtooth_lead
+calliope_lead chiff_lead charang_lead voice_lead fifths_lead bass_lead new_age_pad warm_pad polysynth_pad
+choir_pad bowed_pad metallic_pad halo_pad sweep_pad rain soundtrack crystal atmosphere brightness goblins
+echoes sci_fi sitar banjo shamisen koto kalimba bagpipe fiddle shanai tinkle_bell agogo steel_drums
+woodblock taiko_drum melodic_tom synth_drum reverse_cymbal guitar_fret_noise breath_noise seashore
+bird_tweet telephone_ring helicopter applause gunshot
+    """.split()  # noqa: SIM905 - 128 quoted words are harder to read
+)
+"""General MIDI's names of the programs 0-127, in short."""
+KIT_NAMES = {
+    "standard": 0, "room": 8, "power": 16, "electronic": 24, "tr_808": 25, "jazz": 32, "brush": 40, "orchestra": 48,
+}  # fmt: skip
+"""Programs of drum kits (Roland GS)."""
+
+
+def program_named(name: str, is_drum: bool = False) -> int | None:
+    """The program of a name such as ``trumpet``, ``acoustic bass`` or ``56``, of a kit for drums; None for no name."""
+    wanted = "_".join(re.findall(r"[a-z0-9]+", name.lower()))
+    if wanted.isdecimal():
+        return int(wanted) if int(wanted) <= 127 else None
+    if is_drum:
+        return KIT_NAMES.get(wanted)
+    if wanted in PROGRAM_NAMES:
+        return PROGRAM_NAMES.index(wanted)
+    return _NAMES.get(wanted.replace("_", " "))
 
 
 def program_of_name(name: str) -> int | None:

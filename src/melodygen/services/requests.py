@@ -26,11 +26,14 @@ from melodygen.request import (
     check_request,
     control_of,
     fifths_of,
+    with_progression,
 )
 from melodygen.services.models import ModelNames, load_generator, style_of
 from melodygen.services.user_file import end_of, meter_at_start, num_bars, read_prompt, read_user_file
 
 DEFAULT_BARS = 16
+MIN_FORM_BARS = 8
+"""A progression of fewer bars is repeated to ``DEFAULT_BARS``; a longer one is a form of its own."""
 
 
 def known_style(name: str, model: str | None, generator: Generator | None = None) -> Generator | None:
@@ -66,6 +69,7 @@ def build_request(controls: Mapping[str, Any], generator: Generator | None = Non
         if control_of(name).kind != "score"
     }
     values |= {"prompt": prompt, "given": under, "key_fifths": fifths_of(given.get("key"))}
+    values = with_progression(values)
     values["bars"] = _bars(values, given.get("given"))
     if values.get("chords"):
         chords = values["chords"]
@@ -87,7 +91,7 @@ def check_combination(controls: Mapping[str, Any]) -> None:
         )
     if under and "prompt" in given:
         raise UsageError("--under and --prompt cannot be combined: add to a piece, or continue one")
-    for name in ("qpm", "meter") if under else ():
+    for name in ("qpm", "meter", "ending") if under else ():
         if name in given:
             flag = control_of(name).flag
             raise UsageError(f"{flag} does not go with --under: the file keeps its own; leave {flag} out")
@@ -104,7 +108,8 @@ def _bars(values: Mapping[str, Any], under: object) -> int:
         if values.get("fill"):  # only the bars to fill are written, however long the piece is
             bars = min(there, int(CONTROLS["bars"].high))
     if bars is None:
-        bars = len(chords) if chords else DEFAULT_BARS
+        short = values.get("progression") and len(chords or ()) < MIN_FORM_BARS
+        bars = len(chords) if chords and not short else DEFAULT_BARS
     return int(CONTROLS["bars"].check(bars))
 
 

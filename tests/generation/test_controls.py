@@ -1,0 +1,129 @@
+"""Controls of the desk: each is there to the last note, whatever the net writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_generator
+from fakeband import Judge
+
+from melodygen.errors import UsageError
+from melodygen.generation.loop import compose
+from melodygen.generation.neural import NeuralGenerator
+from melodygen.generation.performance import perform
+from melodygen.music.score import EXPRESSION, Score
+from melodygen.rendering.additive import AdditiveRenderer
+from melodygen.request import Request
+from melodygen.services.requests import build_request
+
+SEEDS = [1, 2, 3, 4]
+
+
+@pytest.fixture(scope="module")
+def generator() -> NeuralGenerator:
+    return tiny_generator.make()
+
+
+def written(generator: NeuralGenerator, **controls: Any) -> list[Score]:
+    request = Request.of("polka", **{"bars": 4, "meter": "2/4", **controls})
+    return [draft.score for draft in generator.generate(request, SEEDS)]
+
+
+def test_instruments_and_ranges_are_kept(generator: NeuralGenerator) -> None:
+    scores = written(
+        generator, instruments="melody=trumpet,bass=Acoustic Bass,drums=brush", ranges="melody=C5:C6"
+    )
+    programs = {"melody": 56, "bass": 32, "drums": 40}
+    assert any(track.role == "melody" for score in scores for track in score.tracks)
+    for score in scores:
+        for track in score.tracks:
+            assert track.program == programs.get(track.role, track.program)
+            if track.role == "melody":
+                assert track.notes["pitch"].min() >= 72 and track.notes["pitch"].max() <= 84
+
+
+def test_a_seed_gives_the_same_piece_in_every_key_and_tempo(generator: NeuralGenerator) -> None:
+    """Only major: the mode is part of what is written."""
+    first, *others = (
+        compose(
+            Request.of("polka", bars=2, meter="2/4", key=key, qpm=qpm), generator, AdditiveRenderer(), Judge(),
+            seed=5, candidates=2, max_rounds=1,
+        )
+        for key, qpm in (("C", 110), ("F#", 60), ("A", 240))
+    )  # fmt: skip
+    for other in others:
+        keys = other.score.key_signatures[0], first.score.key_signatures[0]
+        shift = keys[0].tonic - keys[1].tonic
+        assert other.chosen.seed == first.chosen.seed and other.score.qpm == other.request.qpm
+        assert keys[0].tonic == (other.request.key or (0,))[0]
+        for own, same in zip(other.score.tracks, first.score.tracks, strict=True):
+            assert sorted((n[0], n[1]) for n in own) == sorted((n[0], n[1]) for n in same)
+            if not own.is_drum:
+                assert sorted(own.notes["pitch"] % 12) == sorted(
+                    (same.notes["pitch"].astype(int) + shift) % 12
+                )
+
+
+def test_density_is_monotone_for_each_track(generator: NeuralGenerator) -> None:
+    """Onsets of the melody rise with each step."""
+    counts = []
+    for value in ("low", "0.5", "1"):
+        scores = written(generator, track_density=f"melody={value}", bars=8, tracks="melody,bass")
+        counts.append(sum(len(np.unique(t.notes["onset_tick"])) for s in scores for t in s.tracks[:1]))
+    assert counts[0] < counts[1] < counts[2]
+
+
+@pytest.mark.parametrize("ending", ["ritardando", "fade", "cold"])
+def test_endings(ending: str, generator: NeuralGenerator) -> None:
+    for seed, plain in zip(SEEDS, written(generator), strict=True):
+        ended = perform(plain, Request.of("polka", bars=4, ending=ending, flat=True), seed)
+        bars = plain.bar_ticks()
+        if ending == "ritardando":
+            qpm = [t.qpm for t in ended.tempos]
+            assert (
+                qpm == sorted(qpm, reverse=True)
+                and qpm[-1] < 0.8 * qpm[0]
+                and ended.tempos[1].tick >= bars[-3]
+            )
+            assert ended.tracks == plain.tracks
+        elif ending == "fade":
+            for track in ended.tracks:
+                values = [v for _, c, v in track.controls.tolist() if c == EXPRESSION]
+                assert values == sorted(values, reverse=True) and values[0] == 127 and values[-1] < 40
+        else:
+            assert ended.end_tick <= bars[-2] + 480
+
+
+def test_progressions_are_the_chords(generator: NeuralGenerator) -> None:
+    request = build_request({"style": "jazz", "progression": "ii-V-I in Bb"})
+    assert (request.bars, request.key) == (16, (10, "major"))
+    assert request.chords is not None
+    assert request.chords[:5] == (("C:min",), ("F:maj",), ("Bb:maj",), ("Bb:maj",), ("C:min",))
+    blues = build_request({"style": "blues", "progression": "12-bar blues in F"})
+    assert blues.bars == 12 and blues.chords is not None and blues.chords[4] == ("Bb:7",)
+    assert build_request({"style": "jazz", "progression": "I vi | ii V", "key": "Eb"}).chords is not None
+    scores = written(generator, progression="I V | IV bVII7 in D", bars=2)
+    assert [[c.label for c in s.chords] for s in scores] == [["D:maj", "A:maj", "G:maj", "C:7"]] * len(SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("controls", "words"),
+    [
+        ({"instruments": "melody=trumpit"}, "'trumpit' of melody is not known; names are like trumpet"),
+        ({"instruments": "melody"}, "write ROLE=VALUE with commas between"),
+        ({"instruments": "melody=128"}, "program 0-127"),
+        ({"instruments": "lead=flute"}, "'lead' is not a role"),
+        ({"ranges": "melody=C4:D4"}, "is 2 semitones; give at least 7"),
+        ({"ranges": "melody=C4-C6"}, "write LOWEST:HIGHEST, like C4:C6"),
+        ({"track_density": "chords=2"}, "give 0 to 1, or low, medium, high"),
+        ({"progression": "ii-V-X in C"}, "'X' is neither a numeral"),
+        ({"progression": "ii-V-I"}, "names no key; write it like 'ii-V-I in Bb', or give --key"),
+        ({"progression": "axis in C", "chords": "C"}, "--progression and --chords cannot be combined"),
+        ({"ending": "slow"}, "ending 'slow' is not known; known: cadence, cold"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said(controls: dict[str, str], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Request.of("jazz", **controls)
