@@ -371,7 +371,7 @@ class TokenPlan:
         moved, keys = replace(written, tempos=(Tempo(0, self.qpm),)), written.key_signatures
         if self.request.key is None or not keys or not self._draws_key:
             return moved
-        return in_key(moved, (self.request.key[0] - keys[0].tonic + 5) % 12 - 5, self.limits.ranges)
+        return in_key(moved, (self.request.key[0] - keys[0].tonic + 5) % 12 - 5, self.limits.ranges or {})
 
     def score(self, stream: PieceStream) -> Score:
         """Return the finished draft: the new bars, or the given piece with the new notes merged in."""
