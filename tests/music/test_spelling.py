@@ -7,7 +7,7 @@ import pytest
 from melodygen.music.harmony import chord_label
 from melodygen.music.key import key_name, parse_spelled_key
 from melodygen.music.score import KeySignature
-from melodygen.music.spelling import key_fifths, spell_name
+from melodygen.music.spelling import key_fifths, name_of, pitch_class_of, spell_name, spell_root
 
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
 
@@ -43,3 +43,15 @@ def test_a_key_keeps_the_name_it_was_given(text: str, name: str, fifths: int) ->
     assert found == fifths
     assert key_name((tonic, mode), found) == name
     assert KeySignature(0, tonic, mode, found).fifths == fifths
+
+
+@pytest.mark.parametrize("fifths", range(-7, 8))
+def test_roots_of_the_scale_are_its_notes_and_others_are_plain(fifths: int) -> None:
+    scale = {pitch_class_of(place): place for place in range(fifths - 1, fifths + 6)}
+    for mode in ("major", "minor"):
+        for pitch_class in range(12):
+            root = spell_root(pitch_class, fifths, mode)
+            assert root == scale.get(pitch_class, root)
+            assert -8 <= root <= 12 and (pitch_class in scale or -7 <= root <= 11)
+    assert name_of(spell_root(8, 0, "minor")) == "G#" and name_of(spell_root(1, 0)) == "Db"
+    assert name_of(spell_root(0, 5, "minor")) == "C" and name_of(spell_root(11, -6)) == "Cb"

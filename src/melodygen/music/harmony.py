@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from melodygen.errors import ScoreError
 from melodygen.music.chord_symbol import QUALITIES, ChordSymbol, read_chord_symbol
-from melodygen.music.spelling import NATURALS, name_of, position_of, spell, spell_name
+from melodygen.music.spelling import NATURALS, name_of, position_of, spell_name, spell_root
 
 if TYPE_CHECKING:
     from melodygen.music.score import KeySignature
@@ -45,7 +45,7 @@ def chord_label(root: int, quality: str, fifths: int | None = None, mode: str = 
             flats.
         mode: ``major`` or ``minor``.
     """
-    return f"{spell_name(root % 12, fifths, mode)}:{quality}"
+    return f"{name_of(spell_root(root % 12, fifths, mode))}:{quality}"
 
 
 def label_in_key(label: str, fifths: int | None, mode: str = "major") -> str:
@@ -59,7 +59,7 @@ def label_in_key(label: str, fifths: int | None, mode: str = "major") -> str:
         return label
     if symbol is None or fifths is None or fifths - 6 <= symbol.root <= fifths + 8:
         return label
-    return _moved(symbol, spell(symbol.root_pitch_class, fifths, mode)).label
+    return _moved(symbol, spell_root(symbol.root_pitch_class, fifths, mode)).label
 
 
 def _moved(symbol: ChordSymbol, root: int) -> ChordSymbol:
@@ -82,7 +82,7 @@ def transpose_label(label: str, semitones: int, key: KeySignature | None = None)
     if symbol is None:
         return "N"
     fifths, mode = (None, "major") if key is None else (key.fifths, key.mode)
-    return _moved(symbol, spell((symbol.root_pitch_class + semitones) % 12, fifths, mode)).label
+    return _moved(symbol, spell_root((symbol.root_pitch_class + semitones) % 12, fifths, mode)).label
 
 
 def chord_pitch_classes(label: str) -> frozenset[int]:

@@ -60,6 +60,15 @@ def spell(pitch_class: int, fifths: int | None = None, mode: str = "major") -> i
     return (pitch_class * 7 - lowest) % 12 + lowest
 
 
+def spell_root(pitch_class: int, fifths: int | None = None, mode: str = "major") -> int:
+    """Return the position of a chord's root: as ``spell``, but B# and E#, Cb and Fb only where the scale has them."""
+    if fifths is None:
+        return spell(pitch_class)
+    lowest = max(fifths - (3 if mode == "minor" else 5), -7)
+    lowest = min(lowest, max(-1, fifths - 6), fifths - 1)
+    return (pitch_class * 7 - lowest) % 12 + lowest
+
+
 def spell_name(pitch_class: int, fifths: int | None = None, mode: str = "major") -> str:
     """As ``spell``, as a name: 8 is ``Ab`` in Ab major and ``G#`` in A minor."""
     return name_of(spell(pitch_class, fifths, mode))
@@ -72,5 +81,5 @@ def tonic_position(fifths: int, mode: str) -> int:
 
 __all__ = [
     "MAX_FIFTHS", "MIN_FIFTHS", "NATURALS", "allowed_fifths", "key_fifths", "name_of", "pitch_class_of",
-    "position_of", "spell", "spell_name", "step_and_alteration", "tonic_position",
+    "position_of", "spell", "spell_name", "spell_root", "step_and_alteration", "tonic_position",
 ]  # fmt: skip
