@@ -7,6 +7,7 @@ import pytest
 
 from melodygen import registry
 from melodygen.errors import PluginError
+from melodygen.registry import nearest
 from melodygen.styles.loader import built_in_styles
 
 
@@ -52,3 +53,12 @@ def test_two_packages_with_one_name_are_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with pytest.raises(PluginError, match="two packages offer the style 'jazz'"):
         registry.names("styles")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("jaz", "jazz"), ("Classic", "classical"), ("baroc", "baroque"), ("polka", None), ("trumpet", None)],
+)
+def test_suggestions_are_near_or_there_is_none(name: str, meant: str | None) -> None:
+    said = nearest(name, ("jazz", "classical", "baroque", "folk", "drums"))
+    assert said.startswith(f"did you mean {meant!r}? " if meant else "known: ")

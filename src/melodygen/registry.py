@@ -31,7 +31,8 @@ KINDS = ("generators", "renderers", "classifiers", "styles")
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error message: what was perhaps meant, and what is known."""
     listed = sorted(known)
-    close = difflib.get_close_matches(name.lower(), listed, n=1, cutoff=0.65)
+    close = difflib.get_close_matches(name.lower(), listed, n=1, cutoff=0.7)
+    close += [known for known in listed if len(name) >= 4 and known.lower()[:4] == name.lower()[:4]]
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(listed) or 'none'}"
 

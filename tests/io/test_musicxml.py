@@ -237,6 +237,14 @@ def test_chord_symbols_far_from_the_signature_are_named_for_the_key() -> None:
     assert [c.label for c in plain.chords] == ["Gb:min7", "Gb:7/Bb", "N"]
 
 
+def test_a_piece_without_a_signature_gets_the_one_of_its_notes() -> None:
+    scale = (62, 64, 66, 67, 69, 71, 73, 74)
+    rows = [(i * 480, 480, pitch, 90) for i, pitch in enumerate(scale + scale[::-1])]
+    root = fromstring(musicxml_bytes(Score((Track(note_array(rows), 73),))))
+    assert root.findtext("part/measure/attributes/key/fifths") == "2"
+    assert not list(root.iter("accidental"))
+
+
 def test_a_piano_has_two_staves_and_comes_back_as_one_track() -> None:
     rows = [(beat * 480, 480, pitch, 80) for beat in range(8) for pitch in (36, 43, 64, 72)]
     score = Score((Track(note_array(rows), 0, role="chords", name="piano"),))

@@ -24,6 +24,7 @@ from melodygen.music.accidentals import BarAccidentals, Speller
 from melodygen.music.beats import UNITS_PER_QUARTER
 from melodygen.music.engraving import Event, PlayedNote, WrittenBar, WrittenNote, engrave
 from melodygen.music.harmony import label_in_key
+from melodygen.music.key import key_of
 from melodygen.music.score import Chord, KeySignature, Score, TimeSignature, Track
 from melodygen.music.staff import Clef, choose_clef, drum_place, needs_two_staves
 
@@ -107,9 +108,12 @@ def _layout(score: Score) -> _Layout:
     scale = UNITS_PER_QUARTER / score.ticks_per_quarter
     lengths = tuple(max(3, round((b - a) * scale / 3) * 3) for a, b in pairwise(ticks))
     meters = tuple(score.time_signature_at(tick) for tick in ticks[:-1])
+    signatures = score.key_signatures
+    if not signatures and (heard := key_of(score)) is not None:
+        signatures = (heard,)  # without one, every other note would need an accidental
     keys: list[KeySignature | None] = []
     for tick in ticks[:-1]:
-        said = [k for k in score.key_signatures if k.tick <= tick]
+        said = [k for k in signatures if k.tick <= tick]
         keys.append(said[-1] if said else None)
     starts = tuple(accumulate(lengths, initial=0))
     chords = []
