@@ -138,7 +138,8 @@ def read_reference(
     """Read a folder of music as windows of ``bars`` bars: the first of each file, and one more for each 64 bars.
 
     Args:
-        folder: music files; their styles are the manifest's or the sub-folders'.
+        folder: music files; their styles are the manifest's or the sub-folders'. Of a manifest with splits only the
+            files for validation are read.
         bars: length of a window.
         style: name for all files.
 
@@ -150,9 +151,10 @@ def read_reference(
     """
     found: dict[str, list[Piece]] = {}
     failed: dict[str, str] = {}
-    for file in find_files(folder, style):
-        if file.kind == "drums":
-            continue
+    files = [f for f in find_files(folder, style) if f.kind != "drums"]
+    if style is None and (folder / "manifest.csv").is_file():  # nothing that a model may have learned from
+        files = [f for f in files if f.split == "valid"] or files
+    for file in files:
         try:
             found.setdefault(file.style, []).extend(_windows(file, bars))
         except MelodygenError as error:
