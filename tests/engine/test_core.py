@@ -214,6 +214,18 @@ def test_late_worker_repeats_and_never_bursts() -> None:
     assert counts.max() <= 4, "never more onsets in a quarter than are written"
 
 
+def test_a_stretch_that_is_played_again_is_playing() -> None:
+    stage = LiveActions()
+    stage.bars(0.1)
+    stage.let_write()
+    stage.bars(1.9)
+    assert ons(stage.events) and stage.engine.status.state != "stopped"
+    stage.engine.process(Transport(stage.position, 120.0, False), Block(480))
+    assert stage.engine.status.state == "stopped"
+    stage.position = 4.0
+    assert ons(stage.bars(0.5)) and stage.engine.status.state in ("playing", "repeating")
+
+
 def test_late_worker_rests_when_told_to() -> None:
     stage = LiveActions(late="rest")
     stage.bars(0.1)

@@ -123,7 +123,9 @@ def command(env: dict[str, str], *arguments: str, **more: object) -> subprocess.
 
 def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    assert process.returncode in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT), (
+        err
+    )  # ended by itself, or told to
     return out, err
 
 
@@ -264,7 +266,7 @@ def test_a_jack_server_that_dies_is_waited_for(env: dict[str, str], port: str) -
         stopped = time.monotonic()
         run.terminate()
         run.communicate(timeout=30)
-        assert run.returncode in (0, -9) and time.monotonic() - stopped < 20
+        assert run.returncode in (143, -9) and time.monotonic() - stopped < 20
         assert len(ons(ears[-1].close()))
     finally:
         server.kill()

@@ -508,6 +508,43 @@ def test_any_messages_at_any_times(messages: list[tuple[MidiBytes, float]]) -> N
         assert 20 <= clock.qpm <= 400
 
 
+class HostClock:
+    """A host's transport as JACK tells it: it rolls from ``start`` quarters half a second after the beginning."""
+
+    def __init__(self, start: float, qpm: float = 120.0) -> None:
+        self.epoch, self.epoch_time, self.is_running = 0, 100.0, False
+        self.qpm, self._start = qpm, start
+
+    def position(self, now: float) -> float:
+        return self._start + max(0.0, now - 100.5) * self.qpm / 60.0
+
+    def watch(self, now: float) -> list[str]:
+        if now >= 100.5 and not self.is_running:
+            self.is_running, self.epoch, self.epoch_time = True, 1, now
+        return []
+
+
+@pytest.mark.parametrize(("start", "first"), [(8.0, 8), (8.03, 8), (8.1, 8), (8.2, 9), (9.9, 10)])
+def test_what_began_on_a_beat_just_gone_by_is_played(start: float, first: int) -> None:
+    """A stock Ardour's first beat is 0.03 for its output latency; 0.12 quarters are the 60 ms that count."""
+    world = World()
+    play(world, beat_score(), 2.0, HostClock(start))
+    played = [(t, m[1] - 36) for t, m in world.got if m[0] == 0x90]
+    assert [beat for _, beat in played[:3]] == [first, first + 1, first + 2]
+    assert played[0][0] - 0.5 < (0.03 if first < start else (first - start) / 2 + 0.01)
+    assert played[2][0] == pytest.approx(0.5 + (first + 2 - start) / 2, abs=2 * MS), "it has caught up"
+    assert not unbalanced((0, m) for _, m in world.got if m[0] < 0xF0)
+
+
+def test_a_recording_keeps_the_bar_lines_of_the_host() -> None:
+    world, recorder = World(), Recorder(True)
+    session = play(world, beat_score(), 2.2, HostClock(6.03), recorder=recorder)
+    notes = recorder.score().tracks[0].notes
+    beats = notes["onset_tick"] / recorder.score().ticks_per_quarter
+    assert beats.round(1).tolist()[:3] == [2.0, 3.0, 4.0], "beat 6 is the third of a bar of four"
+    assert session.recorded_quarters - session.played_quarters == pytest.approx(2.0)
+
+
 def test_session_follows_a_daw_through_start_stop_and_jump() -> None:
     world = World()
     processor = ScoreProcessor(beat_score(quarters=128))

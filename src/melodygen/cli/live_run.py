@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from melodygen.cli.learn import learned_controls
-from melodygen.cli.live_session import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
+from melodygen.cli.live_session import (
+    VIRTUAL_NAME,
+    Line,
+    exit_as_told,
+    open_outputs,
+    signals_stop,
+    watch_ports,
+)
 from melodygen.engine import Engine, ProcessWriter
 from melodygen.engine.actions import LiveActions
 from melodygen.engine.core import CHANNELS
@@ -118,6 +125,7 @@ class _LiveRun:
             self.engine, self.session, self.player, clock, self.recorder, self.writer.styles,
             options.save_bars, self.line.say,
         )  # fmt: skip
+        self.signals: list[int] = []
         self.controls = Controls(actions.do, settings.learned)
         self.session.on_control = self.controls.control
 
@@ -144,7 +152,7 @@ class _LiveRun:
         engine, session, line = self.engine, self.session, self.line
         with (
             line,
-            signals_stop(session),
+            signals_stop(session) as self.signals,
             keys(self.pressed),
             watch_ports(ports, session, self.player, line.say),
         ):
@@ -196,6 +204,7 @@ def run_live(options: LiveOptions) -> None:
             slow.callback(live.close)
             live.play(output, ports, live.open_inputs(ports))
         live.finish()
+    exit_as_told(live.signals)
 
 
 def _settings(options: LiveOptions) -> _Settings:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from melodygen.live.hotplug import PortWatch
     from melodygen.live.player import Player
@@ -78,19 +80,28 @@ def watch_ports(
 
 
 @contextmanager
-def signals_stop(session: Session) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a closed terminal stop the session instead of raising somewhere in it."""
+def signals_stop(session: Session) -> Iterator[list[int]]:
+    """Ctrl-C, SIGTERM and a closed terminal stop the session instead of raising somewhere in it. Yields the signals
+    that have come."""
+    came: list[int] = []
     wanted = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, n)]
 
     def stop(signum: int, frame: FrameType | None) -> None:
+        came.append(signum)
         session.stop()
 
     before = {number: signal.signal(number, stop) for number in wanted}
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def exit_as_told(signals: list[int]) -> None:
+    """End with 128 and the number of the first signal, 130 after Ctrl-C, as every command does; nothing without one."""
+    if signals:
+        raise typer.Exit(128 + signals[0])
 
 
 class Line:

@@ -32,7 +32,14 @@ def play(
 
     The file's own events go out on the file's own channels.
     """
-    from melodygen.cli.live_session import VIRTUAL_NAME, Line, open_outputs, signals_stop, watch_ports
+    from melodygen.cli.live_session import (
+        VIRTUAL_NAME,
+        Line,
+        exit_as_told,
+        open_outputs,
+        signals_stop,
+        watch_ports,
+    )
     from melodygen.errors import MidiReadError
     from melodygen.io.midi_document import read_midi_document
     from melodygen.io.read import is_notation, read_score
@@ -82,11 +89,17 @@ def play(
 
         line = Line(where, quiet)
         session.on_notice = line.say
-        with line, signals_stop(session), keys(pressed), watch_ports(ports, session, player, line.say):
+        with (
+            line,
+            signals_stop(session) as signals,
+            keys(pressed),
+            watch_ports(ports, session, player, line.say),
+        ):
             line.say(f"playing {midi.name} to {output.name}")
             clock.seek(0.0, position)
             session.start_when(lambda: True)
             session.run(realtime=realtime)
+    exit_as_told(signals)
 
 
 def _places(

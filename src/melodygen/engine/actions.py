@@ -99,7 +99,7 @@ class LiveActions:
 
     def _save(self) -> None:
         bar = bar_quarters(*self._recorder.meter)
-        played = self._session.played_quarters
+        played = self._session.recorded_quarters
         first = max(0.0, (played // bar - self._save_bars) * bar)
         number = 1
         while (path := Path(f"live-{number}.mid")).exists():

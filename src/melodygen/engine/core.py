@@ -197,8 +197,6 @@ class Engine(NoteSource):
             self._receive(now, block, first, stop)
             if now.is_playing:
                 self._check_loop(now)
-            else:
-                self._queue.state = "stopped"
             self._head.segment(now, first, stop)
         self._samples += block.num_samples
         last = edges[-1][1]
@@ -264,6 +262,7 @@ class Engine(NoteSource):
         if placed is self._current:
             return
         self._current = placed
+        self._queue.enter(placed.phrase is not None)
         if placed.phrase is None or not self._parameters["program_changes"]:
             return
         for role, program in placed.phrase.programs.items():

@@ -76,6 +76,13 @@ class PhraseQueue:
         self.num_gaps += bool(self._history)
         return None
 
+    def enter(self, is_music: bool) -> None:
+        """Note that a stretch begins, laid now or before: one that is played again is playing as well."""
+        if is_music and self.state not in ("playing", "repeating"):
+            self.state = "playing"
+        elif not is_music and self.state in ("playing", "repeating"):
+            self.state = "resting"
+
     def remember(self, phrase: Phrase) -> None:
         """Record that a phrase is played now."""
         self.state = "playing"

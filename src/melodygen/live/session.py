@@ -53,6 +53,9 @@ START_LEAD_SECONDS = 0.012
 START_GAP_SECONDS = 0.002
 """Time from Start to the first tick, because receivers need a moment (MIDI 1.0 says 1 ms)."""
 ROUNDING = 1e-9
+JOIN_SECONDS = 0.06
+"""So far behind a beat of a clock that leads us, what began on the beat is still played: a DAW that starts on a bar
+line is found behind it by its output latency and by the time until we see it run."""
 SLEPT_SECONDS = 1.0
 """After a longer gap the machine has slept: the music goes on where it was."""
 IDLE_SECONDS = 0.05
@@ -125,6 +128,8 @@ class Session:
         self._position = 0.0
         self._played = 0.0
         """Quarters played before the next block, jumps not counted."""
+        self._bar_offset = 0.0
+        """Quarters of rest in the recording that put its bar lines where the clock has them."""
         self._qpm = clock.qpm
         self._last_tick: int | None = None
         """The last tick sent, None when Start is due."""
@@ -163,6 +168,11 @@ class Session:
     def played_quarters(self) -> float:
         """Quarters played before the next block; jumps and loops do not count."""
         return self._played
+
+    @property
+    def recorded_quarters(self) -> float:
+        """Where the next block stands in the recording."""
+        return self._played + self._bar_offset
 
     @property
     def is_running(self) -> bool:
@@ -275,8 +285,19 @@ class Session:
             # exactly where the epoch began, so that a note on its first tick is played
             self._next = clock.epoch_time + max(0.0, -self._latency)
             self._position = clock.position(clock.epoch_time)
+            if not isinstance(clock, InternalClock):
+                self._join(clock)
         else:
             self._next, self._position = now, clock.position(now)
+
+    def _join(self, clock: Clock) -> None:
+        """Begin on the beat that has just gone by, if one has; the recording keeps the bar lines of the clock."""
+        beat = 4.0 / self.meter[1]
+        behind = self._position % beat
+        if self._position > 0 and behind * 60.0 / clock.qpm <= JOIN_SECONDS:
+            self._position -= behind
+        bar = bar_quarters(*self.meter)
+        self._bar_offset += (self._position - self.recorded_quarters) % bar
 
     def _block(self) -> None:
         begin, end = self._next, self._next + BLOCK_SECONDS
@@ -302,7 +323,7 @@ class Session:
             self._send_ticks(first, step, begin)
         if self._recorder is not None:
             self._recorder.meter = self.meter
-            self._recorder.tempo(self._played, self._clock.qpm)
+            self._recorder.tempo(self.recorded_quarters, self._clock.qpm)
         self._advance(step)
         self._played += step if first >= 0 else 0.0
         self._next = end
@@ -388,4 +409,6 @@ class Session:
     def _sent(self, when: float, message: MidiBytes) -> None:
         """Give a sent message to the recorder, at the quarter at which it was played."""
         if self._recorder is not None and self._clock.is_running:
-            self._recorder.add(max(0.0, self._played - (self._next - when) * self._qpm / 60.0), message)
+            self._recorder.add(
+                max(0.0, self.recorded_quarters - (self._next - when) * self._qpm / 60.0), message
+            )

@@ -95,7 +95,8 @@ def write_one(
 def scripted() -> Callable[..., Tensor]:
     """Return ``write_one`` compiled by TorchScript, or ``write_one`` itself where torch cannot script it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for told in (DeprecationWarning, FutureWarning):  # which of them it is depends on torch's version
+            warnings.simplefilter("ignore", told)
         try:
             made: Callable[..., Tensor] = torch.jit.script(write_one)
             return made
