@@ -108,14 +108,27 @@ def find(
 def identify(
     file: Annotated[Path, typer.Argument(help="A clip or a take.")],
     top: Top = 5,
+    plot: Annotated[
+        Path | None, typer.Option(help="A PNG of how the first match lies over the file.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     where: Where = None,
     json_: Json = False,
 ) -> None:
     """Which track is this: from where to where, in which key and tempo, how sure."""
+    from melodygen.plots.library import plot_match
     from melodygen.services.library import Library
+    from melodygen.services.matching import question_chroma
+    from melodygen.services.output import refuse_existing
 
+    refuse_existing([plot] if plot is not None else [], force, "--plot")
     with Library(where) as library:
         found = library.identify(file, top=top)
+        if plot is not None and found:
+            track, match = found[0]
+            plot_match(
+                plot, question_chroma(file), library.chroma(track), match, plain(track.name), overwrite=force
+            )
     if json_:
         print(json.dumps({"matches": [{**match.to_dict(), **track.to_dict()} for track, match in found]}))
     elif not found:

@@ -87,19 +87,26 @@ def playlist(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also an M3U8 file.")] = None,
     name: Annotated[str | None, typer.Option(help="Also keep it in the library under this name.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Also a PNG of the way through the library.")] = None,
     where: Where = None,
     force: Force = False,
     json_: Json = False,
 ) -> None:
     """From one track to another in small steps."""
     from melodygen.atomic import atomic_path
+    from melodygen.plots.library import plot_path
     from melodygen.services.library import Library
     from melodygen.services.listening import m3u
     from melodygen.services.output import refuse_existing
 
-    refuse_existing([out] if out is not None else [], force)
+    refuse_existing([path for path in (out, plot) if path is not None], force)
     with Library(where) as library:
         tracks = library.playlist(start, end, length=length, name=name)
+        if plot is not None:
+            space = library.sound_space()
+            row_of = {track_id: row for row, track_id in enumerate(space.track_ids.tolist())}
+            rows, names = [row_of[t.track_id] for t in tracks], [plain(t.name) for t in tracks]
+            plot_path(plot, space.all_vectors(), rows, names, overwrite=force)
     if out is not None:
         with atomic_path(out, force) as temporary:
             temporary.write_text(m3u(tracks), encoding="utf-8")

@@ -219,6 +219,13 @@ class Library:
         records = self.store.tracks([m.track_id for m in matches])
         return [(records[m.track_id], m) for m in matches]
 
+    def chroma(self, track: TrackRecord) -> NDArray[np.float32]:
+        """(T, 24) of a track, as it was stored; empty for one of less than three seconds."""
+        from melodygen.library.chroma import NUM_BINS, unpacked
+
+        held = self.store.chroma([track.track_id]).get(track.track_id)
+        return np.zeros((0, NUM_BINS), np.float32) if held is None else unpacked(held)
+
     def copies(
         self, folder: PathLike | None = None, against: PathLike | None = None, *, min_bars: float = 4.0,
         progress: Callable[[float], None] | None = None,

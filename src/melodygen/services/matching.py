@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +41,13 @@ def identify_file(store: LibraryStore, path: Path, top: int) -> list[Match]:
             )
         known = {m.track_id for m in by_notes}
         return (by_notes + [m for m in _by_sound(store, chroma, top) if m.track_id not in known])[:top]
+    return _by_sound(store, question_chroma(path), top)
+
+
+def question_chroma(path: Path) -> NDArray[np.float32]:
+    """(T, 24) of a recording or a score. Raises AudioError for silence, LibraryError for less than three seconds."""
+    if is_symbolic(path):
+        return chromas.chroma_of_score(read_symbolic(path))
     mono = read_mono(path, chromas.SAMPLE_RATE, MAX_QUESTION_SECONDS)
     chroma = chromas.chroma_of_sound(mono)
     if not len(chroma):
@@ -51,7 +57,7 @@ def identify_file(store: LibraryStore, path: Path, top: int) -> list[Match]:
         raise LibraryError(
             f"{path.name}: {seconds:.1f} s are too short to be identified; at least 3.1 s are needed"
         )
-    return _by_sound(store, chroma, top)
+    return chroma
 
 
 def _by_sound(store: LibraryStore, chroma: NDArray[np.float32], top: int) -> list[Match]:
@@ -86,9 +92,9 @@ def shared_pairs(
                 pair = (min(track_id, match.track_id), max(track_id, match.track_id))
                 if pair not in told:
                     told.add(pair)
-                    yield track_id, match.track_id, replace(match)
+                    yield track_id, match.track_id, match
         if progress is not None:
             progress(number / len(mine))
 
 
-__all__ = ["identify_file", "shared_pairs"]
+__all__ = ["identify_file", "question_chroma", "shared_pairs"]
