@@ -71,7 +71,8 @@ def test_a_library_from_add_to_recommend(tmp_path: Path, music: Path) -> None:
     assert (again["added"], again["known"], again["failed"]) == (0, 7, 1)
 
     soundfile.write(tmp_path / "clip.wav", sound(1)[4 * RATE : 10 * RATE], RATE)
-    match = ask("identify", str(tmp_path / "clip.wav"))["matches"][0]
+    match = ask("identify", str(tmp_path / "clip.wav"), "--plot", str(tmp_path / "match.png"))["matches"][0]
+    assert (tmp_path / "match.png").read_bytes()[:4] == b"\x89PNG"
     assert match["title"] == "Sound 1" and match["artist"] == "The Testers" and match["semitones"] == 0
     assert match["track_start"] == pytest.approx(4.0, abs=0.4)
 

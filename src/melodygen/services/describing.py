@@ -55,7 +55,9 @@ class Describer:
     @classmethod
     def load(cls, classifier: str | None = None) -> Describer:
         """With the shipped tagger, and the shipped classifier of renders or one named."""
-        return cls(load_tagger(), load_recognizer(classifier).for_renders)
+        recognizer = load_recognizer(classifier)
+        tagger = recognizer.for_recordings
+        return cls(tagger if isinstance(tagger, Tagger) else load_tagger(), recognizer.for_renders)
 
     def describe(self, path: Path) -> Description:
         """Raises AudioError or MidiReadError with a one-line reason; silence is an AudioError."""
