@@ -184,7 +184,7 @@ def test_a_path_begins_ends_and_takes_small_steps(start: int, end: int, length: 
     assert path[0] == start and path[-1] == end and len(set(path)) == len(path)
     direct = 1 - float(VECTORS[start] @ VECTORS[end])
     steps = [1 - float(VECTORS[a] @ VECTORS[b]) for a, b in pairwise(path)]
-    assert sum(s * s for s in steps) <= direct * direct + 1e-5
+    assert sum(s**3 for s in steps) <= direct**3 + 1e-5
     cut = resampled(VECTORS, path, length)
     assert (cut[0], cut[-1], len(cut), len(set(cut))) == (start, end, length, length)
 

@@ -1,7 +1,7 @@
 """A playlist from one track to another in small steps: the shortest way through the graph of near neighbours.
 
-A step costs the square of its distance (1 - cosine), so that two small steps are better than a large one, and, where
-both tempi are known, the square of the change in tempo (octaves do not count).
+A step costs the cube of its distance (1 - cosine), so that small steps are better than a large one, and, where both
+tempi are known, the square of the change in tempo (octaves do not count).
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ TEMPO_WEIGHT = 0.3
 
 
 def path_between(vectors: Floats, start: int, end: int, qpm: Sequence[float | None]) -> list[int]:
-    """Rows from ``start`` to ``end``, both included; vectors (N, D) of length 1. Each track leads to its near
-    neighbours, and to the end. Dijkstra's algorithm; neighbours are looked up as they are reached."""
+    """Rows from ``start`` to ``end``, both included; vectors (N, D) of length 1.
+
+    Each track leads to its near neighbours, to what lies between it and the end, and to the end. Dijkstra's algorithm;
+    neighbours are looked up as they are reached. Raises LibraryError when start and end are the same.
+    """
     if start == end:
         raise LibraryError("the playlist begins and ends with the same track; give two")
     count = min(NEIGHBOURS, len(vectors) - 1)
+    to_end = vectors @ vectors[end]
     best = {start: 0.0}
     before: dict[int, int] = {}
     queue = [(0.0, start)]
@@ -39,8 +43,10 @@ def path_between(vectors: Floats, start: int, end: int, qpm: Sequence[float | No
         done.add(here)
         likeness = vectors @ vectors[here]
         likeness[here] = -np.inf
-        for other in {end, *np.argpartition(-likeness, count - 1)[:count].tolist()}:
-            step = (1 - float(likeness[other])) ** 2 + TEMPO_WEIGHT * tempo_distance(
+        near = np.argpartition(-likeness, count - 1)[:count]
+        between = np.argpartition(-np.minimum(likeness, to_end), count - 1)[:count]
+        for other in {end, *near.tolist(), *between.tolist()}:
+            step = (1 - float(likeness[other])) ** 3 + TEMPO_WEIGHT * tempo_distance(
                 qpm[here], qpm[other]
             ) ** 2
             if cost + step < best.get(other, np.inf):

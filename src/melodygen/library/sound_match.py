@@ -101,7 +101,9 @@ def _lay(asked: Floats, chroma: Floats, ratio: float) -> _Laid:
     if not enough.any():
         return _Laid(0.0, 0, 0, ratio)
     lags, overlap = lags[enough], overlap[enough]
-    scores = table[:, lags % size] / np.sqrt(overlap)
+    scores = table[:, lags % size] / np.sqrt(
+        overlap * ratio
+    )  # a slower question has more frames, not more music
     shift, at = np.unravel_index(int(np.argmax(scores)), scores.shape)
     return _Laid(float(scores[shift, at]), int(shift), int(lags[at]), ratio)
 
