@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -43,6 +44,12 @@ _REASONS = {
 class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
+            import platformdirs
+
+            from melodygen.cli.config import NAME, defaults_of
+
+            folders = (platformdirs.user_config_path("melodygen"), Path())
+            ctx.default_map = defaults_of(self, [folder / NAME for folder in folders])
             return super().invoke(ctx)
         except MelodygenError as error:
             message, code = str(error), error.exit_code

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 def stage_progress(visible: bool = True) -> Iterator[Callable[[str, float], None]]:
     """Yield ``progress(stage, done)`` with ``done`` 0.0-1.0; nothing is shown where stderr is no terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     with Progress(
         TextColumn("{task.description:<20}"),
         BarColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
         console=console,
         transient=True,
         disable=not (visible and console.is_terminal),
