@@ -1,4 +1,4 @@
-"""Defaults of the commands from ``melodygen.toml``: the user's configuration folder first, then this folder, which wins.
+"""Defaults of the commands from ``melodygen.toml``, in the user's configuration folder and in this one, which wins.
 
     [generate]
     style = "blues"
