@@ -12,6 +12,7 @@ from livehost import Scribe
 
 from melodygen.cli import live_run
 from melodygen.cli.live_run import LiveOptions, run_live
+from melodygen.cli.live_session import open_outputs
 from melodygen.errors import UsageError
 from melodygen.live.transport import MidiBytes
 from melodygen.services.models import ModelNames
@@ -28,6 +29,28 @@ class Wire:
     def send(self, message: MidiBytes) -> bool:
         self.sent.append(message)
         return True
+
+
+def test_a_port_for_each_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, Any] = {}
+
+    class Output(Wire):
+        def __init__(self, name: str, virtual: bool = False) -> None:
+            super().__init__()
+            self.name, self.is_virtual = name, virtual
+            made[name] = self
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("melodygen.live.ports.PortOutput", Output)
+    channels = {"melody": 0, "bass": 2, "drums": 9}
+    with open_outputs(["drums=kit"], "melodygen", channels, per_role=True) as (output, ports):
+        assert [p.name for p in ports] == ["melodygen", "kit", "melodygen melody", "melodygen bass"]
+        for message in ((0x90, 60, 90), (0x92, 40, 90), (0x99, 36, 90), (0xF8,)):
+            output.send(message)
+    assert made["melodygen melody"].sent == [(0x90, 60, 90), (0xF8,)]
+    assert made["melodygen bass"].sent == [(0x92, 40, 90), (0xF8,)]
+    assert made["kit"].sent == [(0x99, 36, 90), (0xF8,)] and made["melodygen"].sent == [(0xF8,)]
 
 
 @pytest.fixture

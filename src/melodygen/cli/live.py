@@ -71,6 +71,12 @@ def live(
     virtual: Annotated[
         bool, typer.Option("--virtual", help="Open a new port, 'melodygen'.", rich_help_panel=_PORTS)
     ] = False,
+    ports_per_role: Annotated[
+        bool,
+        typer.Option(
+            "--ports-per-role", help="A new port for each role, 'melodygen drums'.", rich_help_panel=_PORTS
+        ),
+    ] = False,
     listen: Annotated[
         str | None,
         typer.Option("--input", help="Keyboard or controller; 'virtual' opens one.", rich_help_panel=_PORTS),

@@ -62,6 +62,7 @@ class LiveOptions:
     realtime: bool = False
     port: list[str] | None = None
     virtual: bool = False
+    ports_per_role: bool = False
     listen: str | None = None
     thru: bool = False
     channels: str | None = None
@@ -192,8 +193,9 @@ def run_live(options: LiveOptions) -> None:
     settings = _settings(options)
     with ExitStack() as slow:
         # the ports are closed, and their guard let go, before anything that may take its time
-        virtual = VIRTUAL_NAME if options.virtual else None
-        with open_outputs(options.port or [], virtual, settings.channels) as (output, ports):
+        virtual = VIRTUAL_NAME if options.virtual or (options.ports_per_role and not options.port) else None
+        outputs = open_outputs(options.port or [], virtual, settings.channels, options.ports_per_role)
+        with outputs as (output, ports):
             clock = slow.enter_context(_clock(options.sync, settings.qpm))
             for name in _inputs(options):
                 if name != "virtual":

@@ -24,10 +24,11 @@ LINE_SECONDS = 0.2
 
 @contextmanager
 def open_outputs(
-    ports: list[str], virtual: str | None, channels: dict[str, int]
+    ports: list[str], virtual: str | None, channels: dict[str, int], per_role: bool = False
 ) -> Iterator[tuple[MidiOutput, list[Port]]]:
-    """The port that was asked for, or several: ``drums=NAME`` sends a role to a port of its own. They are guarded,
-    and closed in the end with all that is added to the list."""
+    """The port that was asked for, or several: ``drums=NAME`` sends a role to a port of its own, and ``per_role`` opens
+    a virtual one for each role without such a port. They are guarded, and closed in the end with all that is added to
+    the list."""
     from melodygen.errors import UsageError
     from melodygen.live.guard import Guard
     from melodygen.live.ports import PortOutput, RoutedOutput
@@ -56,6 +57,11 @@ def open_outputs(
             routed = PortOutput(name)
             opened.append(routed)
             routes[channels[role]] = routed
+        for role in channels if per_role else ():
+            if channels[role] not in routes:
+                own = PortOutput(f"{virtual or VIRTUAL_NAME} {role}", virtual=True)
+                opened.append(own)
+                routes[channels[role]] = own
         guard = Guard([p.name for p in opened if not p.is_virtual])
         yield RoutedOutput(output, routes) if routes else output, opened
     finally:
