@@ -44,12 +44,12 @@ def music(seconds: float, seed: int = 0, rate: int = SAMPLE_RATE) -> np.ndarray:
 
 
 @given(st.integers(1, 400_000), st.integers(1, 60_000), st.integers(1, 20))
-def test_windows_lie_inside_and_do_not_overlap(num_samples: int, size: int, count: int) -> None:
+def test_windows_lie_inside_and_overlap_in_short_sound_alone(num_samples: int, size: int, count: int) -> None:
     starts = spread_starts(num_samples, size, count)
     assert 1 <= len(starts) <= count and starts[0] >= 0
     if num_samples >= size:
         assert starts[-1] + size <= num_samples
-        assert (np.diff(starts) >= size).all()
+        assert (np.diff(starts) >= size).all() or (num_samples < 3 * size and (np.diff(starts) <= size).all())
     if len(starts) > 1:
         assert starts[0] == 0 and starts[-1] + size == num_samples
 

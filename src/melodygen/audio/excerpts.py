@@ -18,15 +18,20 @@ REFERENCE_RMS = 0.14
 
 
 def sounding_frames(mono: Floats, sample_rate: int) -> NDArray[np.bool_]:
-    """(frames of 0.1 s,): whether they sound, or stand within 0.2 s of one that does. The rest of a frame at the end
-    counts with the last."""
+    """(frames of 0.1 s,): whether they sound, or stand between two that do, within 0.2 s of one. The rest of a frame
+    at the end counts with the last."""
     size = round(FRAME_SECONDS * sample_rate)
     count = max(1, len(mono) // size)
     if len(mono) < size:
         return np.array([float(mono.std()) > SILENCE_RMS if len(mono) else False])
     level = mono[: count * size].reshape(count, size).std(axis=1)
     loud = level > max(SILENCE_RMS, BELOW_LOUDEST * float(level.max()))
-    return np.convolve(loud, np.ones(2 * MARGIN_FRAMES + 1), "same") > 0
+    near = np.convolve(loud, np.ones(2 * MARGIN_FRAMES + 1))  # longer by the margin at both ends
+    heard = near[MARGIN_FRAMES : MARGIN_FRAMES + count] > 0
+    if loud.any():  # no margin at the ends: silence around it must not move what is heard
+        first, last = np.flatnonzero(loud)[[0, -1]]
+        heard[:first] = heard[last + 1 :] = False
+    return heard
 
 
 def without_silence(mono: Floats, sample_rate: int) -> Floats:
@@ -41,9 +46,10 @@ def without_silence(mono: Floats, sample_rate: int) -> Floats:
 
 
 def spread_starts(num_samples: int, size: int, count: int) -> NDArray[np.int64]:
-    """First samples of at most ``count`` windows of ``size`` that do not overlap, from the first sample to the last;
-    one window where there is room for no more."""
-    count = max(1, min(count, num_samples // size))
+    """First samples of at most ``count`` windows of ``size``, from the first sample to the last. They do not overlap,
+    but where there is room for one or two alone: then one more is taken, so that everything is heard."""
+    room = num_samples // size
+    count = max(1, min(count, room if room > 2 else -(-num_samples // size)))
     if count == 1:
         return np.array([max(0, (num_samples - size) // 2)], dtype=np.int64)
     return np.rint(np.linspace(0, num_samples - size, count)).astype(np.int64)
