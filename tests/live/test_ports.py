@@ -452,6 +452,8 @@ def test_jack_transport_starts_stops_and_jumps(jack: dict[str, str]) -> None:
     assert len(first) > 1 and len(later) > 0 and len(first) + len(later) == len(notes), (
         "it plays while JACK rolls"
     )
+    # a busy server may stand still after it says that it rolls: the note of the first beat is early then
+    first, later = [n for n in first if n[0] > begun - 0.1], [n for n in later if n[0] > begun_again - 0.1]
     base = first[0][1] - round((first[0][0] - begun) / 0.25)  # notes before it may have come too late
     for origin, quarter, heard in ((begun, 0, first), (begun_again, 2, later)):
         for t, pitch in heard:
