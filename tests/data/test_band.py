@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from slow_grid import canonical_notes
 
-from melodygen.data.band import Bandleader, Song, clear_of, swung
+from melodygen.data.band import Bandleader, Song, broken, clear_of, swung
 from melodygen.data.bassline import HIGH, LOW, BassPlayer, chord_spans, tones
 from melodygen.data.groove import CRASH, KICK, SNARE, Groove, Strokes, felt_groove, jaccard, play
 from melodygen.evaluation.band import band_figures
@@ -141,6 +141,14 @@ def test_swing_moves_plain_off_beats_alone() -> None:
     notes = ((0, 2, eighth, 60), (6, 2, eighth, 62), (12, 2, 2, 64), (15, 2, 2, 65), (18, 2, eighth, 67))
     assert [n[0] for n in swung(notes)] == [0, 8, 12, 15, 18]
     assert [n[2] for n in swung(notes)][:2] == [DURATION_INDEX[8], DURATION_INDEX[4]]
+
+
+def test_broken_chords_keep_their_notes_and_their_time() -> None:
+    held = tuple((0, 2, DURATION_INDEX[36], p) for p in (52, 55, 60))
+    notes = broken((*held, (36, 2, DURATION_INDEX[12], 52)))
+    assert [n[0] for n in notes] == [0, 6, 12, 18, 24, 30, 36]
+    assert [n[3] for n in notes] == [52, 55, 60, 55, 52, 55, 52]
+    assert canonical_notes(list(notes), "chords") == notes
 
 
 def test_comping_keeps_clear_of_the_tune_but_keeps_two_notes() -> None:

@@ -34,6 +34,8 @@ MOST_SNARE = 4.0
 """Loud snare strokes in a bar: a groove with more is a march or a solo."""
 LEAST_CYMBALS = 0.2
 """Share of the strokes."""
+PUSH_SHARE = 0.4
+"""Of players in straight styles that push chords ahead of the beat."""
 OFF_BEAT, LATE = 6, 8
 """Where the second eighth of a beat is written, and where it is swung."""
 
@@ -139,7 +141,9 @@ class Bandleader:
 
 def comping(song: Song, swings: bool, rng: np.random.Generator) -> list[tuple[GridNote, ...]]:
     """Chords in the manner of the style, in the swing of the drums."""
-    player = CompingPlayer(song.style, rng, swings, bool(rng.random() < 0.6))
+    breaks = not swings and rng.random() < song.style.accompaniment.broken
+    pushes = not song.style.is_swung and rng.random() < PUSH_SHARE
+    player = CompingPlayer(song.style, rng, swings, bool(rng.random() < 0.6), pushes)
     result = []
     for number, bar in enumerate(song.changes):
         if not number and song.held is not None and not any(c[0] == 0 for c in bar):
@@ -148,8 +152,31 @@ def comping(song: Song, swings: bool, rng: np.random.Generator) -> list[tuple[Gr
         coming = next(((c[1], c[2]) for c in following if c[0] == 0), None)
         if number + 1 == len(song.changes):
             coming = song.coming
-        result.append(player.bar((4, 4), tuple(tuple(c) for c in bar), coming))  # type: ignore[misc]
+        notes = player.bar((4, 4), tuple(tuple(c) for c in bar), coming)  # type: ignore[misc]
+        result.append(broken(notes) if breaks else notes)
     return result
+
+
+def broken(notes: Sequence[GridNote]) -> tuple[GridNote, ...]:
+    """Return a bar of comping with chords broken into eighths, up and down, where they last a quarter or more; each note
+    rings on, at most to the chord's end.
+    """
+    by_onset: dict[int, list[GridNote]] = {}
+    for note in notes:
+        by_onset.setdefault(note[0], []).append(note)
+    result: list[GridNote] = []
+    for at, group in by_onset.items():
+        end = at + max(DURATIONS[n[2]] for n in group)
+        steps = (end - at) // OFF_BEAT
+        if steps < 2 or len(group) < 3:
+            result += group
+            continue
+        order = [*group, *group[-2:0:-1]]
+        for step in range(steps):
+            _, band, _, pitch = order[step % len(order)]
+            place = at + step * OFF_BEAT
+            result.append((place, band, DURATION_INDEX[min(end - place, 24)], pitch))
+    return tuple(sorted(result))
 
 
 def clear_of(chords: Sequence[GridNote], tune: Sequence[GridNote]) -> tuple[GridNote, ...]:

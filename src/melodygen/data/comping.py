@@ -62,12 +62,12 @@ _FOUR_FOUR = {
 
 
 def comping_patterns(
-    style: Style, meter: tuple[int, int], swings: bool = True
+    style: Style, meter: tuple[int, int], swings: bool = True, pushes: bool = False
 ) -> tuple[tuple[tuple[int, int], ...], ...]:
     """Patterns of (position, duration), in twelfths of a quarter, that suit; none where the meter has no common one."""
     if meter in ((4, 4), (2, 2)):
         swung = style.accompaniment.comping in ("swing", "shuffle")
-        return _EVEN_44 if swung and not swings else _FOUR_FOUR[style.accompaniment.comping]
+        return _EVEN_44 if pushes or (swung and not swings) else _FOUR_FOUR[style.accompaniment.comping]
     if meter == (3, 4):
         return _SWING_34 if style.is_swung else _WALTZ_34
     if meter == (6, 8):
@@ -110,13 +110,18 @@ class CompingPlayer:
 
 
     ``swings``: off-beats are late where the style swings; False has styles that swing comp in even eighths. With
-    ``accents`` held and early chords are louder, short ones softer.
+    ``accents`` held and early chords are louder, short ones softer; ``pushes`` has any style comp ahead of the beat.
     """
 
     def __init__(
-        self, style: Style, rng: np.random.Generator, swings: bool = True, accents: bool = False
+        self,
+        style: Style,
+        rng: np.random.Generator,
+        swings: bool = True,
+        accents: bool = False,
+        pushes: bool = False,
     ) -> None:
-        self._style, self._swings = style, swings
+        self._style, self._swings, self._pushes = style, swings, pushes
         self._rng = rng
         self._voicing: tuple[int, ...] | None = None
         self._chord: tuple[int, int] | None = None
@@ -136,7 +141,7 @@ class CompingPlayer:
 
         ``coming`` (root, quality) is the chord of the next bar: the last off-beat of this one plays it already.
         """
-        patterns = comping_patterns(self._style, meter, self._swings)
+        patterns = comping_patterns(self._style, meter, self._swings, self._pushes)
         if not patterns:
             return ()
         if meter not in self._favourites:
