@@ -158,8 +158,8 @@ def comping(song: Song, swings: bool, rng: np.random.Generator) -> list[tuple[Gr
 
 
 def broken(notes: Sequence[GridNote]) -> tuple[GridNote, ...]:
-    """Return a bar of comping with chords broken into eighths, up and down, where they last a quarter or more; each note
-    rings on, at most to the chord's end.
+    """Return a bar of comping with chords of a quarter or more broken into eighths, up and down; each note
+    rings on, at most to the end of its chord.
     """
     by_onset: dict[int, list[GridNote]] = {}
     for note in notes:
