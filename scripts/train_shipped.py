@@ -6,8 +6,8 @@
 
 With ``--base`` a net goes on from a checkpoint, which may be of the earlier vocabulary, at half the rates; these stay
 level until the last 30 % of the steps. WORK keeps shards and state; called again with the same options, the run goes on
-from there. Both shipped nets saw 15.4 M tokens, about an hour each on two cores with bfloat16. (The shipped Transformer's
-schedule was made for 3,400 steps and cut to 2,500 at step 400: see docs/experiments.md.)
+from there. Both shipped nets saw 15.4 M tokens, about an hour each on two cores with bfloat16. (The schedule of the
+shipped Transformer was made for 3,400 steps and cut to 2,500 at step 400: see docs/experiments.md.)
 """
 
 from __future__ import annotations
