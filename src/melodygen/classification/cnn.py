@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from melodygen.audio.buffer import Audio
 from melodygen.audio.features import Features, FrontEndConfig, features
+from melodygen.classification.music_head import read_music_head
 from melodygen.contracts import StyleClassifier
 from melodygen.errors import CheckpointError
 from melodygen.nets.checkpoint import DEFAULT_CLASSIFIER, load_weights, read_config, resolve, weights_sha256
@@ -61,7 +62,7 @@ class CnnClassifier:
             front_end,
             temperature,
             f"{config.get('name', folder.name)}-{weights_sha256(folder)[:8]}",
-            _music_head(folder, config, net.head.in_features),
+            read_music_head(folder, config, net.head.in_features),
             _part_of(folder, config, labels),
         )
 
@@ -115,21 +116,6 @@ def _batches(windows: Features) -> Iterator[tuple[int, torch.Tensor]]:
         batch = np.zeros((BATCH, *part.shape[1:]), dtype=np.float32)
         batch[: len(part)] = part
         yield len(part), torch.from_numpy(batch)
-
-
-def _music_head(folder: Path, config: dict[str, Any], size: int) -> tuple[NDArray[np.float64], float] | None:
-    held = config.get("music_head")
-    if held is None:
-        return None
-    try:
-        weights, bias = np.asarray(held["weights"], dtype=np.float64), float(held["bias"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"checkpoint {folder}: music_head in config.json is broken: {error!r}"
-        ) from error
-    if weights.shape != (size,) or not np.isfinite(weights).all() or not np.isfinite(bias):
-        raise CheckpointError(f"checkpoint {folder}: music_head must hold {size} finite weights and a bias")
-    return weights, bias
 
 
 def _part_of(folder: Path, config: dict[str, Any], labels: Sequence[str]) -> dict[str, str]:

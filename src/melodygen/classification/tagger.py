@@ -22,6 +22,7 @@ from melodygen.audio.buffer import Audio
 from melodygen.audio.excerpts import levelled, spread_starts, without_silence
 from melodygen.audio.features import Features, to_mono_at
 from melodygen.audio.musicnn_mel import N_FFT, SAMPLE_RATE, WINDOW_SAMPLES, log_mel
+from melodygen.classification.music_head import read_music_head
 from melodygen.classification.taxonomy import (
     PART_OF,
     STYLE_TAGS,
@@ -110,7 +111,7 @@ class Tagger:
         nets = tagger_nets()
         load_weights(folder, nets)
         name = f"{config.get('name', folder.name)}-{weights_sha256(folder)[:8]}"
-        return cls(nets, tags, name, _music_head(folder, config))
+        return cls(nets, tags, name, read_music_head(folder, config, EMBEDDING))
 
     def classify(self, recordings: Sequence[Audio]) -> list[StyleScores]:
         """One StyleScores a recording. Raises AudioError for one without samples."""
@@ -219,23 +220,6 @@ def _tags(folder: Path, config: dict[str, Any]) -> dict[str, tuple[str, ...]]:
         )
     assert isinstance(held, dict)
     return {name: tuple(str(tag) for tag in held[name]) for name in DATASETS}
-
-
-def _music_head(folder: Path, config: dict[str, Any]) -> tuple[Floats, float] | None:
-    held = config.get("music_head")
-    if held is None:
-        return None
-    try:
-        weights, bias = np.asarray(held["weights"], dtype=np.float64), float(held["bias"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"checkpoint {folder}: music_head in config.json is broken: {error!r}"
-        ) from error
-    if weights.shape != (EMBEDDING,) or not np.isfinite(weights).all() or not np.isfinite(bias):
-        raise CheckpointError(
-            f"checkpoint {folder}: music_head must hold {EMBEDDING} finite weights and a bias"
-        )
-    return weights, bias
 
 
 __all__ = ["NUM_WINDOWS", "Tagger", "Tags", "WindowOutputs", "load_tagger", "tagger_nets"]

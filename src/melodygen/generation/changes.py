@@ -39,7 +39,24 @@ def varied_spans(amount: float, bars: range) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True, eq=False)
-class SpanWriter:
+class DerivedGenerator:
+    """A generator that changes what another writes, under the name and with the styles of that one."""
+
+    inner: Generator
+
+    @property
+    def model_id(self) -> str:
+        """The model that writes."""
+        return self.inner.model_id
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Styles that the model knows."""
+        return self.inner.styles
+
+
+@dataclass(frozen=True, eq=False)
+class SpanWriter(DerivedGenerator):
     """Writes tracks of ``request.given`` anew, span after span; a draft is the whole piece.
 
     ``targets``  indexes of the tracks. Where several of one role are named, the one with most notes is written and the
@@ -47,17 +64,8 @@ class SpanWriter:
     ``spans``    (first, count) of bars; None for the whole piece.
     """
 
-    inner: Generator
     targets: tuple[int, ...]
     spans: tuple[tuple[int, int], ...] | None = None
-
-    @property
-    def model_id(self) -> str:
-        return self.inner.model_id
-
-    @property
-    def styles(self) -> tuple[str, ...]:
-        return self.inner.styles
 
     def generate(
         self, request: Request, seeds: Sequence[int], progress: Callable[[float], None] | None = None
@@ -117,23 +125,14 @@ class SpanWriter:
 
 
 @dataclass(frozen=True, eq=False)
-class Extender:
+class Extender(DerivedGenerator):
     """Goes on from ``request.given``: a draft is that piece and ``request.bars`` new bars behind its last bar line.
 
     New notes of a role go into its track with most notes; a role that the piece lacks gets a track of its own.
     """
 
-    inner: Generator
     bars: int
     goes_on: bool = False
-
-    @property
-    def model_id(self) -> str:
-        return self.inner.model_id
-
-    @property
-    def styles(self) -> tuple[str, ...]:
-        return self.inner.styles
 
     def generate(
         self, request: Request, seeds: Sequence[int], progress: Callable[[float], None] | None = None

@@ -26,7 +26,7 @@ from starlette.datastructures import UploadFile
 from melodygen import __version__
 from melodygen.errors import MelodygenError, UsageError
 from melodygen.registry import list_styles
-from melodygen.request import CONTROLS, LOOP_CONTROLS, control_of, json_schema
+from melodygen.request import CONTROLS, control_of, json_schema
 from melodygen.resources import models_dir
 from melodygen.server.guard import LOOPBACK, Guard
 from melodygen.server.jobs import CANCELLED, ENDED, QUEUED, Job, JobStore, QueueFullError
@@ -37,7 +37,6 @@ from melodygen.server.worker import ANALYSIS, GENERATION
 from melodygen.services.models import ModelNames
 
 PAGE = Path(__file__).parent / "page"
-AUDIO = ("wav", "flac", "ogg", "mp3")
 PING_SECONDS = 10.0
 PRUNE_SECONDS = 600.0
 POLL_SECONDS = 0.05
@@ -416,6 +415,3 @@ def _describe(studio: Studio, job: Job) -> dict[str, Any]:
         "files": sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [],
         "events": f"/v1/jobs/{job.id}/events",
     }
-
-
-__all__ = ["AUDIO", "LOOP_CONTROLS", "ServerSettings", "create_app", "new_token"]

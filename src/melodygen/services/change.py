@@ -17,7 +17,14 @@ from typing import Any
 from melodygen.contracts import Draft, Generator
 from melodygen.errors import UsageError
 from melodygen.generation.arrangement import Form, arrange
-from melodygen.generation.changes import VARIED_ROLES, Extender, SpanWriter, find_tracks, varied_spans
+from melodygen.generation.changes import (
+    VARIED_ROLES,
+    DerivedGenerator,
+    Extender,
+    SpanWriter,
+    find_tracks,
+    varied_spans,
+)
 from melodygen.generation.loop import Composition, ProgressCallback, compose
 from melodygen.music.key import key_at_end
 from melodygen.music.score import Score
@@ -254,20 +261,11 @@ def _generator(
 
 
 @dataclass(frozen=True, eq=False)
-class _Arranger:
+class _Arranger(DerivedGenerator):
     """A generator whose drafts are the given piece in a form."""
 
-    inner: Generator
     form: Form
     progress: ProgressCallback
-
-    @property
-    def model_id(self) -> str:
-        return self.inner.model_id
-
-    @property
-    def styles(self) -> tuple[str, ...]:
-        return self.inner.styles
 
     def generate(self, request: Request, seeds: Any, progress: Any = None) -> list[Draft]:
         assert request.given is not None
