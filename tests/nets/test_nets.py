@@ -91,7 +91,7 @@ def test_rows_that_stay_go_on_as_they_were(net: Any) -> None:
 def test_bfloat16_is_for_devices_that_multiply_it(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": native})
     assert has_bf16() is has_bf16(torch.device("cpu")) is native
-    assert (quickest_dtype() is torch.bfloat16) is native
+    assert quickest_dtype() is (torch.bfloat16 if native else torch.float32)
     emulated_too: list[bool] = []
 
     def supported(including_emulation: bool = True) -> bool:
@@ -103,6 +103,15 @@ def test_bfloat16_is_for_devices_that_multiply_it(native: bool, monkeypatch: pyt
     assert not has_bf16("mps")
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in torch 2.5
     assert not has_bf16()
+
+
+@pytest.mark.skipif(
+    "fbgemm" not in torch.backends.quantized.supported_engines, reason="this torch packs no float16"
+)
+def test_decoding_is_in_float16_where_it_can_be_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    able = {"avx2": True, "f16c": True, "avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert quickest_dtype() is torch.float16
 
 
 @torch.inference_mode()
