@@ -24,6 +24,7 @@ class Draft:
 
     ``as_written``  the piece before it was moved to the key and tempo that were asked for, where it was: the loop
                     chooses by that, so that a seed gives the same piece in every key and tempo.
+    ``model_id``    the model that wrote it, where several write together; empty for the generator's own.
     """
 
     score: Score
@@ -31,6 +32,7 @@ class Draft:
     log_prob_per_token: float
     num_tokens: int
     as_written: Score | None = None
+    model_id: str = ""
 
 
 @runtime_checkable

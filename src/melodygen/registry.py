@@ -11,7 +11,8 @@ What an entry point of each group (``melodygen.<kind>``) must be:
     renderers    callable(soundfont: Path | None) -> Renderer
     styles       a Style
 
-``spec`` is what follows ``NAME:`` on the command line (``--model markov:order=3``), empty if nothing does.
+``spec`` is what follows ``NAME:`` on the command line (``--model markov:order=3``), empty if nothing does. It holds no
+comma: ``--model A,B`` names two models.
 """
 
 from __future__ import annotations

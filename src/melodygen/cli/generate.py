@@ -48,7 +48,9 @@ def generate(
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option(help="Generator: name or folder; see 'melodygen models'.", rich_help_panel=_LOOP),
+        typer.Option(
+            help="Generator: name or folder; several: A,B. See 'melodygen models'.", rich_help_panel=_LOOP
+        ),
     ] = None,
     classifier: Annotated[
         str | None, typer.Option(help="Classifier: name or folder.", rich_help_panel=_LOOP)

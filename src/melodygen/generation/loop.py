@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from melodygen.audio.buffer import Audio
 from melodygen.contracts import Draft, Generator, Renderer, StyleClassifier
 from melodygen.errors import ClassifierError, MelodygenError, UsageError
+from melodygen.generation.ensemble import check_known
 from melodygen.generation.performance import perform
 from melodygen.generation.quality import quality
 from melodygen.music.score import Score
-from melodygen.parsing import check_style
 from melodygen.registry import nearest
 from melodygen.request import LoopOptions, Request, check_loop, check_request
 from melodygen.styles.scores import StyleScores
@@ -58,6 +58,7 @@ class CandidateRecord:
         flaw: why it is chosen only where every other candidate has a flaw too; empty if it has none.
         quality: 0-1, how well made it is apart from its style (``melodygen.generation.quality``).
         playable: whether it may be chosen at all.
+        model_id: the model that wrote it.
     """
 
     seed: int
@@ -67,6 +68,7 @@ class CandidateRecord:
     flaw: str = ""
     quality: float = 0.0
     playable: bool = True
+    model_id: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +201,7 @@ def compose(
     """
     check_request(request)
     check_loop(LoopOptions(None, candidates, min_style, max_rounds))
-    check_style(request.style, generator.styles)
+    check_known(generator, request.style)
     if request.style not in classifier.labels:
         raise ClassifierError(
             f"classifier {classifier.classifier_id} does not know {request.style!r}; "
@@ -388,6 +390,7 @@ class _Rounds:
             flaw=fatal or find_gap(draft.score, self.request) or self.veto(draft.score),
             quality=quality(draft.score),
             playable=not fatal,
+            model_id=draft.model_id or self.generator.model_id,
         )
         return Candidate(draft, record, scores)
 

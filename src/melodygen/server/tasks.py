@@ -106,6 +106,7 @@ class _CandidateFiles:
         found: dict[str, Any] = {
             "number": number, "seed": record.seed, "round": record.round, "flaw": record.flaw or None,
             "style_probability": round(record.style_probability, 4), "quality": round(record.quality, 4),
+            "model": record.model_id,
         }  # fmt: skip
         if score.num_notes:
             found["midi"] = f"candidate-{number}.mid"

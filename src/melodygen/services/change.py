@@ -25,6 +25,7 @@ from melodygen.generation.changes import (
     find_tracks,
     varied_spans,
 )
+from melodygen.generation.ensemble import derived
 from melodygen.generation.loop import Composition, ProgressCallback, compose
 from melodygen.music.key import key_at_end
 from melodygen.music.score import Score
@@ -252,12 +253,14 @@ def _generator(
     progress: ProgressCallback,
 ) -> Generator:
     if asked.kind == "extend":
-        return Extender(inner, asked.num_bars)
+        return derived(inner, lambda model: Extender(model, asked.num_bars))
     if asked.kind == "arrange":
-        return _Arranger(inner, Form.parse(asked.form, asked.section_bars, asked.loop_back), progress)
+        form = Form.parse(asked.form, asked.section_bars, asked.loop_back)
+        return derived(inner, lambda model: _Arranger(model, form, progress))
+    spans: tuple[tuple[int, int], ...] | None = None if request.fill is None else (request.fill,)
     if asked.kind == "vary":
-        return SpanWriter(inner, targets, tuple(varied_spans(asked.amount, span)))
-    return SpanWriter(inner, targets, None if request.fill is None else (request.fill,))
+        spans = tuple(varied_spans(asked.amount, span))
+    return derived(inner, lambda model: SpanWriter(model, targets, spans))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from melodygen import registry
 from melodygen.contracts import Generator, Renderer, StyleClassifier
+from melodygen.errors import UsageError
 from melodygen.resources import models_dir
 from melodygen.styles.style import Style
 
@@ -21,7 +22,10 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class ModelNames:
-    """Which models do the work: names or folders; None is the shipped one, or what belongs to the model."""
+    """Which models do the work: names or folders; None is the shipped one, or what belongs to the model.
+
+    ``model``  may name several generators, ``A,B``, that write together.
+    """
 
     model: str | None = None
     classifier: str | None = None
@@ -39,8 +43,29 @@ class LoadedModels:
 
 
 def load_generator(model: PathLike | None = None) -> Generator:
-    """A generator by the name of a checkpoint or plug-in, or by its folder; None is the shipped one."""
-    return cast(Generator, registry.load_model("generators", "" if model is None else os.fspath(model)))
+    """A generator by the name of a checkpoint or plug-in, or by its folder; None is the shipped one.
+
+    ``A,B`` is an ``Ensemble`` of several: the candidates come from each in turn.
+    """
+    loaded = [cast(Generator, registry.load_model("generators", name)) for name in model_names(model)]
+    if len(loaded) == 1:
+        return loaded[0]
+    from melodygen.generation.ensemble import Ensemble
+
+    return Ensemble(tuple(loaded))
+
+
+def model_names(model: PathLike | None) -> tuple[str, ...]:
+    """The single models that ``A,B`` names. A folder whose name holds a comma is one. Raises UsageError for an empty
+    name among several.
+    """
+    text = "" if model is None else os.fspath(model)
+    if "," not in text or Path(text).exists():
+        return (text,)
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise UsageError(f"model {text!r} holds an empty name; give names or folders like A,B")
+    return names
 
 
 def load_classifier(classifier: PathLike | None = None) -> StyleClassifier:
@@ -84,10 +109,13 @@ def load_writer(
 
 
 def classifier_of(model: PathLike | None) -> Path | None:
-    """The classifier that was trained with a model and lies in its folder; None where there is none."""
-    for folder in () if model is None else (Path(model), models_dir() / Path(model).name):
-        if (folder / "classifier" / "config.json").is_file():
-            return folder / "classifier"
+    """The classifier that was trained with a model and lies in its folder, of several models the first there is; None
+    where there is none.
+    """
+    for name in () if model is None else model_names(model):
+        for folder in (Path(name), models_dir() / Path(name).name):
+            if (folder / "classifier" / "config.json").is_file():
+                return folder / "classifier"
     return None
 
 

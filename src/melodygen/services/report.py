@@ -24,6 +24,7 @@ class CandidateReport:
     log_prob_per_token: float
     quality: float
     flaw: str | None
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class PieceReport:
             ("* " if candidate.seed == self.chosen_seed else "  ")
             + f"{candidate.style_probability:.2f}  quality {candidate.quality:.2f}  round {candidate.round}"
             + f"  seed {candidate.seed}"
+            + (f"  {candidate.model}" if len({c.model for c in self.candidates}) > 1 else "")
             + (f"  flaw: {candidate.flaw}" if candidate.flaw else "")
         )
 
@@ -153,7 +155,13 @@ def report_of(
         chosen_seed=piece.chosen.seed,
         candidates=tuple(
             CandidateReport(
-                c.seed, c.round, c.style_probability, c.log_prob_per_token, c.quality, c.flaw or None
+                c.seed,
+                c.round,
+                c.style_probability,
+                c.log_prob_per_token,
+                c.quality,
+                c.flaw or None,
+                c.model_id,
             )
             for c in piece.candidates
         ),

@@ -28,7 +28,7 @@ from melodygen.request import (
     fifths_of,
     with_progression,
 )
-from melodygen.services.models import ModelNames, load_generator, style_of
+from melodygen.services.models import ModelNames, load_generator, model_names, style_of
 from melodygen.services.user_file import end_of, meter_at_start, num_bars, read_prompt, read_user_file
 
 DEFAULT_BARS = 16
@@ -154,8 +154,12 @@ def command_of(controls: Mapping[str, Any], loop: LoopOptions, models: ModelName
             words += [control.flag, control.text(value)]
     for name, value in asdict(models).items():
         if value is not None:
-            is_path = isinstance(value, Path) or (name in ("model", "classifier") and Path(value).is_dir())
-            words += [f"--{name}", Path(value).name if is_path else str(value)]
+            single = model_names(value) if name == "model" else (str(value),)
+            is_path = isinstance(value, Path)
+            words += [
+                f"--{name}",
+                ",".join(Path(v).name if is_path or Path(v).is_dir() else v for v in single),
+            ]
     return shlex.join([*words, "--seed", str(seed)])
 
 

@@ -80,7 +80,7 @@ def provenance_of(piece: Composition, renderer: Renderer, command: str) -> Prove
         seed=piece.seed,
         candidate_seed=piece.chosen.seed,
         style_probability=piece.style_probability,
-        model=piece.model_id,
+        model=piece.chosen.model_id,
         classifier=piece.classifier_id,
         renderer=renderer.renderer_id,
         version=__version__,
