@@ -38,8 +38,8 @@ from melodygen.library.chroma import chroma_of_score, chroma_of_sound, packed, p
 from melodygen.library.lines import Phrase, lines_of
 from melodygen.library.phrase import find_phrase
 from melodygen.library.recommend import Choice, OthersModel, recommend
+from melodygen.library.rows import Rows
 from melodygen.library.sound_match import THRESHOLD, candidates, match_sound
-from melodygen.library.store import Rows
 
 RATE = 8_000
 
@@ -350,8 +350,9 @@ def scale(arguments: argparse.Namespace) -> None:
     """A library of so many simulated tracks on disk: 20 s references of scores, mixed two by two to be enough."""
     from melodygen.io.midi import read_midi
     from melodygen.library.embedding import DIMENSION
+    from melodygen.library.folder import FolderStore
     from melodygen.library.similar import SoundSpace
-    from melodygen.library.store import PATCHES, SOUND, LibraryStore
+    from melodygen.library.store import PATCHES, SOUND
 
     rng = np.random.default_rng(4)
     files = sorted(p for p in arguments.midi.rglob("*.mid") if "drums" not in p.parts)
@@ -363,7 +364,7 @@ def scale(arguments: argparse.Namespace) -> None:
             continue
         excerpts += [whole[a : a + 156] for a in range(0, len(whole) - 155, 156)][:20]
     print(f"{len(excerpts)} excerpts of 20 s")
-    with tempfile.TemporaryDirectory() as folder, LibraryStore(Path(folder), create=True) as store:
+    with tempfile.TemporaryDirectory() as folder, FolderStore(Path(folder), create=True) as store:
         store.set_embedder("simulated", DIMENSION)
         fill(store, excerpts, arguments.tracks, rng)
         print(
@@ -391,8 +392,8 @@ def fill(store: Any, excerpts: list[np.ndarray], count: int, rng: np.random.Gene
     """Straight into the tables, a transaction for all: only what is asked is simulated."""
     import zlib
 
-    from melodygen.library.catalog import Span
     from melodygen.library.embedding import DIMENSION
+    from melodygen.library.folder import Span
     from melodygen.library.store import PATCHES, SOUND
     from melodygen.library.track import Facts, Tags
 
@@ -407,7 +408,7 @@ def fill(store: Any, excerpts: list[np.ndarray], count: int, rng: np.random.Gene
                     )
                 chromas.append(one)
             rows = [patches_of(c) for c in chromas]
-            at = store.catalog.next_row(PATCHES)
+            at = store._next_row(PATCHES)
             store._file(PATCHES).write(at, np.concatenate(rows))
             vectors = rng.standard_normal((len(chromas), DIMENSION)).astype(np.float32)
             store._file(f"{SOUND}simulated").write(
@@ -415,8 +416,8 @@ def fill(store: Any, excerpts: list[np.ndarray], count: int, rng: np.random.Gene
             )
             for k, (chroma, patches) in enumerate(zip(chromas, rows, strict=True)):
                 track = store.catalog.put_track(f"{start + k:032x}", Facts("score", 20.0), Tags())
-                store.catalog.put_span(track, Span(PATCHES, at, len(patches)))
-                store.catalog.put_span(track, Span(f"{SOUND}simulated", start + k, 1))
+                store._put_span(track, Span(PATCHES, at, len(patches)))
+                store._put_span(track, Span(f"{SOUND}simulated", start + k, 1))
                 store.catalog.put_blob(track, "chroma", zlib.compress(packed(chroma).tobytes(), 1))
                 at += len(patches)
 

@@ -124,9 +124,9 @@ def test_bad_input_is_one_line(melodygen: Run, tmp_path: Path, command: list[str
 
 
 def test_an_empty_library_says_how_to_fill_it(melodygen: Run, tmp_path: Path) -> None:
-    from melodygen.library.store import LibraryStore
+    from melodygen.library.folder import FolderStore
 
-    LibraryStore(tmp_path / "library", create=True).close()
+    FolderStore(tmp_path / "library", create=True).close()
     write_midi(tmp_path / "x.mid", tune(1))
     for command in (
         ["similar", "x.mid"],

@@ -21,9 +21,9 @@ from melodygen.library.chroma import (
 from melodygen.library.hum import phrase_of_hum
 from melodygen.library.lines import lines_of
 from melodygen.library.match import Match
+from melodygen.library.rows import Rows
 from melodygen.library.score_match import grams, identify_notes, matches_of, shared_passages
 from melodygen.library.sound_match import candidates, longest_stretch, match_sound
-from melodygen.library.store import Rows
 from melodygen.music.score import Score, Track, note_array
 
 RATE = 8_000

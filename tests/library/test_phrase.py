@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from melodygen.errors import LibraryError
 from melodygen.library.lines import BREAK, Phrase, lines_of, phrase_of_names
 from melodygen.library.phrase import ELSE, HOPELESS, WRONG, find_phrase, scan
-from melodygen.library.store import Rows
+from melodygen.library.rows import Rows
 from melodygen.music.score import Score, Tempo, Track, note_array
 
 

@@ -15,6 +15,7 @@ import pytest
 from melodygen.errors import LibraryError
 from melodygen.library import intake
 from melodygen.library.chroma import NUM_BINS, PATCH_WIDTH
+from melodygen.library.folder import FolderStore
 from melodygen.library.store import PATCHES, LibraryStore, hash_of
 from melodygen.library.track import NOTE_DTYPE, Description, Facts, Tags
 
@@ -22,9 +23,9 @@ WRITER = """
 import sys
 from pathlib import Path
 from tests.library.test_store import described, put_file
-from melodygen.library.store import LibraryStore
+from melodygen.library.folder import FolderStore
 folder, music = map(Path, sys.argv[1:3])
-with LibraryStore(folder, create=True) as store, store.writing():
+with FolderStore(folder, create=True) as store, store.writing():
     store.set_embedder("e", 8)
     for number, file in enumerate(sorted(music.iterdir())):
         if str(file) not in store.catalog.files():
@@ -78,11 +79,11 @@ def music(tmp_path: Path) -> Path:
 
 
 def test_what_goes_in_comes_out(tmp_path: Path, music: Path) -> None:
-    with LibraryStore(tmp_path / "library", create=True) as store, store.writing():
+    with FolderStore(tmp_path / "library", create=True) as store, store.writing():
         store.set_embedder("e", 8)
         for number, file in enumerate(sorted(music.iterdir())):
             put_file(store, file, number)
-    with LibraryStore(tmp_path / "library") as store:
+    with FolderStore(tmp_path / "library") as store:
         check_whole(store)
         record = store.track_at(music / "03.mid")
         assert record is not None and record.facts == described(3).facts and record.tags.title == "Tune 3"
@@ -91,21 +92,21 @@ def test_what_goes_in_comes_out(tmp_path: Path, music: Path) -> None:
 
 def test_no_library_and_a_file_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(LibraryError, match="library add"):
-        LibraryStore(tmp_path / "nowhere")
+        FolderStore(tmp_path / "nowhere")
     (tmp_path / "catalog.sqlite").write_bytes(b"not a database, whatever its name says" * 9)
     with pytest.raises(LibraryError, match="not a library"):
-        LibraryStore(tmp_path)
+        FolderStore(tmp_path)
 
 
 def test_one_writer_at_a_time_is_said_plainly(tmp_path: Path) -> None:
     with (
-        LibraryStore(tmp_path, create=True) as store,
+        FolderStore(tmp_path, create=True) as store,
         store.writing(),
-        LibraryStore(tmp_path) as other,
+        FolderStore(tmp_path) as other,
         pytest.raises(LibraryError, match=f"process {os.getpid()} is writing"),
     ):
         other.writing().__enter__()
-    with LibraryStore(tmp_path) as store, store.writing():
+    with FolderStore(tmp_path) as store, store.writing():
         pass
 
 
@@ -126,7 +127,7 @@ def test_a_killed_writer_loses_nothing_and_doubles_nothing(tmp_path: Path, music
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-        with LibraryStore(folder) as store:
+        with FolderStore(folder) as store:
             check_whole(store)
     assert killed
     subprocess.run(
@@ -135,7 +136,7 @@ def test_a_killed_writer_loses_nothing_and_doubles_nothing(tmp_path: Path, music
         env=environment,
         stdout=subprocess.DEVNULL,
     )
-    with LibraryStore(folder) as store:
+    with FolderStore(folder) as store:
         assert store.catalog.num_tracks() == len(store.catalog.files()) == 52
         check_whole(store)
 
@@ -152,7 +153,7 @@ def take(store: LibraryStore, folder: Path) -> tuple[list[str], intake.Intake]:
 
 
 def test_moved_changed_and_double_files_are_known_by_their_bytes(tmp_path: Path, music: Path) -> None:
-    with LibraryStore(tmp_path / "library", create=True) as store:
+    with FolderStore(tmp_path / "library", create=True) as store:
         store.set_embedder("e", 8)
         (music / "twin.mid").write_bytes(b"tune 5")
         work, result = take(store, music)
@@ -182,7 +183,7 @@ def test_moved_changed_and_double_files_are_known_by_their_bytes(tmp_path: Path,
 
 
 def test_dead_rows_are_let_go_of(tmp_path: Path, music: Path) -> None:
-    with LibraryStore(tmp_path / "library", create=True) as store:
+    with FolderStore(tmp_path / "library", create=True) as store:
         store.set_embedder("e", 8)
         take(store, music)
         with store.writing():
@@ -193,14 +194,14 @@ def test_dead_rows_are_let_go_of(tmp_path: Path, music: Path) -> None:
 
 
 def test_another_embedders_library_is_refused(tmp_path: Path) -> None:
-    with LibraryStore(tmp_path, create=True) as store:
+    with FolderStore(tmp_path, create=True) as store:
         store.set_embedder("one", 8)
         with pytest.raises(LibraryError, match="re-embed"):
             store.sound("another")
 
 
 def test_each_row_knows_its_span() -> None:
-    from melodygen.library.store import Rows
+    from melodygen.library.rows import Rows
 
     rows = Rows(np.zeros((9, 1)), np.array([0, 4, 6]), np.array([3, 1, 3]), np.array([5, 6, 7]))
     assert rows.span_of_rows().tolist() == [0, 0, 0, 3, 1, 3, 2, 2, 2]

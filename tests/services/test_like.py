@@ -11,7 +11,7 @@ from tests.library.test_phrase import TUNES
 
 from melodygen.errors import LibraryError, UsageError
 from melodygen.library.lines import lines_of
-from melodygen.library.store import LibraryStore
+from melodygen.library.folder import FolderStore
 from melodygen.library.track import Description, Facts, Tags
 from melodygen.services.like import CopyLimit, controls_of
 
@@ -32,7 +32,7 @@ def test_controls_are_those_a_generator_knows() -> None:
 
 
 def test_what_shares_too_many_bars_is_turned_down(tmp_path: Path) -> None:
-    with LibraryStore(tmp_path, create=True) as store, store.writing():
+    with FolderStore(tmp_path, create=True) as store, store.writing():
         store.set_embedder("e", 1)
         for number, tune in enumerate(TUNES[:8]):
             notes, steps = lines_of(tune)

@@ -40,7 +40,8 @@ def generate(
         typer.Option(help="Turn down what shares more bars with the library.", rich_help_panel=_LOOP),
     ] = None,
     library: Annotated[
-        Path | None, typer.Option(help="Which library. Default: yours.", rich_help_panel=_LOOP)
+        str | None,
+        typer.Option(help="Which library: a folder or an address. Default: yours.", rich_help_panel=_LOOP),
     ] = None,
     strict: Annotated[
         bool,

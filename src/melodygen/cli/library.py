@@ -22,9 +22,10 @@ app = typer.Typer(
     help="A collection: what sounds alike, what to hear next, which tune this is, what is shared.",
 )
 Where = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--library", help="The library's folder. Default: $MELODYGEN_LIBRARY, else in your data folder."
+        "--library",
+        help="A folder, or postgresql://user@host/database. Default: $MELODYGEN_LIBRARY, else in your data folder.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -48,6 +49,10 @@ def add(
         str | None, typer.Option(help="Whose styles. Default: the shipped classifiers.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one a core.")] = None,
+    queue: Annotated[
+        bool,
+        typer.Option("--queue", help="Leave the hearing to 'library worker' processes (PostgreSQL only)."),
+    ] = False,
     where: Where = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -66,11 +71,13 @@ def add(
         while True:
             started = time.monotonic()
             with _counting(not quiet) as tell:
-                result = library.add(paths or [], workers=workers, re_embed=re_embed, progress=tell)
+                result = library.add(
+                    paths or [], workers=workers, re_embed=re_embed, queue_only=queue, progress=tell
+                )
             seconds = time.monotonic() - started
             for failed in result.failed:
                 print(plain(f"melodygen: {failed.path}: {failed.reason}"), file=sys.stderr)
-            if not watch or result.added or result.moved:
+            if not watch or result.added or result.queued or result.moved:
                 _report_added(library, result, seconds, json_, quiet)
             if not watch:
                 break
@@ -82,14 +89,15 @@ def add(
 
 def _report_added(library: Library, result: Intake, seconds: float, json_: bool, quiet: bool) -> None:
     counts = {
-        "added": result.added, "known": result.known, "moved": result.moved, "duplicates": result.duplicates,
-        "failed": len(result.failed), "gone_from_disk": len(result.gone), "tracks": len(library),
+        "added": result.added, "queued": result.queued, "known": result.known, "moved": result.moved,
+        "duplicates": result.duplicates, "failed": len(result.failed), "gone_from_disk": len(result.gone),
+        "tracks": len(library),
     }  # fmt: skip
     if json_:
         record: dict[str, Any] = {
             **counts,
             "seconds": round(seconds, 2),
-            "library": str(library.store.folder),
+            "library": library.store.name,
         }
         record["failures"] = [{"path": plain(f.path), "reason": f.reason} for f in result.failed]
         record["gone"] = result.gone
@@ -101,9 +109,41 @@ def _report_added(library: Library, result: Intake, seconds: float, json_: bool,
         }
         told = [f"{n} {words.get(name, name)}" for name, n in counts.items() if n and name != "tracks"]
         print(
-            f"{', '.join(told) or 'nothing to add'}; {counts['tracks']} tracks in {library.store.folder}",
+            f"{', '.join(told) or 'nothing to add'}; {counts['tracks']} tracks in {library.store.name}",
             flush=True,
         )
+
+
+@app.command("worker")
+def worker(
+    until_empty: Annotated[
+        bool, typer.Option("--until-empty", help="End when no file is left, instead of waiting for more.")
+    ] = False,
+    classifier: Annotated[
+        str | None, typer.Option(help="Whose styles. Default: the shipped classifiers.")
+    ] = None,
+    where: Where = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Hear files that wait in a library in PostgreSQL. Start as many as you like, on any machine that sees the files.
+
+    A file is given to one worker. When a worker is killed, the file it had goes back into the queue.
+    """
+    from melodygen.services.library import Library
+
+    def tell(path: str, reason: str) -> None:
+        if reason:
+            print(plain(f"melodygen: {path}: {reason}"), file=sys.stderr, flush=True)
+        elif not (quiet or json_):
+            print(plain(path), flush=True)
+
+    with Library(where, classifier=classifier) as library:
+        count = library.work(until_empty=until_empty, progress=tell)
+    if json_:
+        print(json.dumps({"added": count}))
+    elif not quiet:
+        print(f"{count} tracks put in")
 
 
 @app.command("remove")

@@ -1,33 +1,25 @@
-"""What is known about the tracks, in SQLite: the one place that says what the library holds.
+"""What is known about the tracks, in a database: the one place that says what the library holds.
 
-Every change of a track is one transaction, so a reader or a later writer sees it whole or not at all. The journal is
-a write-ahead log: readers never wait for the writer.
+Every change of a track is one transaction, so a reader or a later writer sees it whole or not at all.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from melodygen.errors import LibraryError
-from melodygen.library.schema import TABLES, VERSION
+from melodygen.library.database import Database
+from melodygen.library.schema import TABLES, VERSION, statements
 from melodygen.library.track import Facts, Tags, TrackRecord
 
-Ints = NDArray[np.int64]
 TAG_FIELDS = ("title", "artist", "album", "year", "rights", "isrc")
 FACT_FIELDS = (
     "kind", "duration_seconds", "styles", "qpm", "meter", "key_tonic", "key_mode", "valence", "arousal", "not_music",
 )  # fmt: skip
 _COLUMNS = ", ".join(("track_id", "content_hash", *FACT_FIELDS, *TAG_FIELDS))
-BUSY_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -39,51 +31,28 @@ class FileStamp:
     modified_ns: int
 
 
-@dataclass(frozen=True)
-class Span:
-    """Rows of a row file."""
-
-    space: str
-    first_row: int
-    num_rows: int
-
-
 class Catalog:
-    """One SQLite file. Close it, or use it in a ``with``."""
+    """The tables that every library has. Close it, or use it in a ``with``."""
 
-    def __init__(self, path: Path, create: bool = False) -> None:
-        """Raises LibraryError for a file that is missing, no catalogue, or of another version."""
-        if not create and not path.is_file():
-            raise LibraryError(
-                f"{path.parent}: no library there; make one with: melodygen library add FOLDER"
-            )
-        self.path = path
-        try:
-            self._db = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-            self._begin(create)
-        except sqlite3.DatabaseError as error:
-            raise LibraryError(f"{path} is not a library's catalogue ({error})") from error
-
-    def _begin(self, create: bool) -> None:
-        with self.transaction():
-            held = self._db.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchone()
-            if held is None:
-                if not create:
-                    raise LibraryError(f"{self.path}: no library in this file")
-                for statement in TABLES.split(";"):
-                    if statement.strip():
-                        self._db.execute(statement)
+    def __init__(self, database: Database, own_tables: str, create: bool = False) -> None:
+        """``own_tables`` are made beside the common ones. Raises LibraryError for a database that holds no library,
+        or one of another version."""
+        self.database = database
+        self.rows, self.change, self.transaction = database.rows, database.change, database.transaction
+        if not database.has_table("meta"):
+            if not create:
+                raise LibraryError(
+                    f"{database.name}: no library in it; make one with: melodygen library add FOLDER"
+                )
+            with self.transaction():
+                for statement in statements(TABLES + own_tables, database.types):
+                    self.change(statement)
                 self.set_meta("version", str(VERSION))
         version = self.meta("version")
         if version != str(VERSION):
             raise LibraryError(
-                f"{self.path}: a library of version {version}; this melodygen reads version {VERSION}. "
-                "Build it again with: melodygen library add --rebuild"
+                f"{database.name}: a library of version {version}; this melodygen reads version {VERSION}. "
+                "Add the music to a new library: melodygen library add FOLDER --library ELSEWHERE"
             )
 
     def __enter__(self) -> Catalog:
@@ -93,61 +62,58 @@ class Catalog:
         self.close()
 
     def close(self) -> None:
-        self._db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._db.execute(query, values).fetchall()
-
-    def change(self, statement: str, values: Sequence[Any] = ()) -> int:
-        """Carry out one statement; the number of rows it touched."""
-        return self._db.execute(statement, values).rowcount
+        """Let go of the database."""
+        self.database.close()
 
     def meta(self, name: str) -> str | None:
+        """A note about the library as a whole; None where there is none."""
         found = self.rows("SELECT value FROM meta WHERE name = ?", (name,))
         return str(found[0][0]) if found else None
 
     def set_meta(self, name: str, value: str) -> None:
-        self.change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+        """Note something about the library as a whole."""
+        self.change(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
 
     # tracks and files
 
     def track_of_hash(self, content_hash: str) -> int | None:
+        """The track of these bytes; None where there is none."""
         found = self.rows("SELECT track_id FROM tracks WHERE content_hash = ?", (content_hash,))
         return int(found[0][0]) if found else None
 
     def put_track(self, content_hash: str, facts: Facts, tags: Tags) -> int:
-        """A new track; its id."""
+        """A track; its id. One of the same content is described anew."""
         values = [content_hash, *_fact_values(facts), *(getattr(tags, name) for name in TAG_FIELDS)]
         marks = ", ".join("?" * (len(values)))
         names = _COLUMNS.removeprefix("track_id, ")
-        self.change(f"INSERT INTO tracks ({names}) VALUES ({marks})", values)
-        return int(self.rows("SELECT last_insert_rowid()")[0][0])
+        anew = ", ".join(f"{name} = excluded.{name}" for name in (*FACT_FIELDS, *TAG_FIELDS))
+        self.change(
+            f"INSERT INTO tracks ({names}) VALUES ({marks}) ON CONFLICT (content_hash) DO UPDATE SET {anew}",
+            values,
+        )
+        return int(self.rows("SELECT track_id FROM tracks WHERE content_hash = ?", (content_hash,))[0][0])
 
     def remove_track(self, track_id: int) -> None:
         """With all that hangs on it."""
         self.change("DELETE FROM tracks WHERE track_id = ?", (track_id,))
 
     def put_file(self, path: str, stamp: FileStamp) -> None:
+        """A place where a track lies."""
         self.change(
-            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)",
+            "INSERT INTO files VALUES (?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET track_id = excluded.track_id, "
+            "size_bytes = excluded.size_bytes, modified_ns = excluded.modified_ns",
             (path, stamp.track_id, stamp.size_bytes, stamp.modified_ns),
         )
 
     def remove_file(self, path: str) -> None:
+        """Forget a place."""
         self.change("DELETE FROM files WHERE path = ?", (path,))
 
     def files(self) -> dict[str, FileStamp]:
+        """Every place, and what lies there."""
         found = self.rows("SELECT path, track_id, size_bytes, modified_ns FROM files")
         return {path: FileStamp(track, size, modified) for path, track, size, modified in found}
 
@@ -159,7 +125,7 @@ class Catalog:
         else:
             wanted = list(dict.fromkeys(int(i) for i in track_ids))
             listed = json.dumps(wanted)
-            inside = "track_id IN (SELECT value FROM json_each(?))"
+            inside = f"track_id IN {self.database.listed}"
             found = self.rows(f"SELECT {_COLUMNS} FROM tracks WHERE {inside}", (listed,))
             places = self.rows(f"SELECT track_id, path FROM files WHERE {inside} ORDER BY path", (listed,))
         paths: dict[int, list[str]] = {}
@@ -169,40 +135,23 @@ class Catalog:
         return records if wanted is None else {i: records[i] for i in wanted if i in records}
 
     def num_tracks(self) -> int:
+        """How many tracks there are."""
         return int(self.rows("SELECT count(*) FROM tracks")[0][0])
 
-    # rows and blobs
-
-    def next_row(self, space: str) -> int:
-        found = self.rows(
-            "SELECT first_row + num_rows FROM spans WHERE space = ? ORDER BY first_row DESC LIMIT 1", (space,)
-        )
-        return int(found[0][0]) if found else 0
-
-    def put_span(self, track_id: int, span: Span) -> None:
-        self.change(
-            "INSERT INTO spans (space, first_row, num_rows, track_id) VALUES (?, ?, ?, ?)",
-            (span.space, span.first_row, span.num_rows, track_id),
-        )
-
-    def spans(self, space: str) -> tuple[Ints, Ints, Ints]:
-        """(first rows, numbers of rows, track ids) in the order of the rows."""
-        found = self.rows(
-            "SELECT first_row, num_rows, track_id FROM spans WHERE space = ? ORDER BY first_row", (space,)
-        )
-        table = np.array(found, dtype=np.int64).reshape(-1, 3)
-        return table[:, 0], table[:, 1], table[:, 2]
-
-    def spaces(self) -> list[str]:
-        return [str(row[0]) for row in self.rows("SELECT DISTINCT space FROM spans ORDER BY space")]
+    # blobs
 
     def put_blob(self, track_id: int, name: str, data: bytes) -> None:
-        self.change("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", (track_id, name, data))
+        """What is needed of a few tracks at a time: ``chroma`` or ``notes``."""
+        self.change(
+            "INSERT INTO blobs VALUES (?, ?, ?) ON CONFLICT (track_id, name) DO UPDATE SET data = excluded.data",
+            (track_id, name, data),
+        )
 
     def blobs(self, name: str, track_ids: Iterable[int]) -> dict[int, bytes]:
+        """Track -> blob, of the tracks that have one."""
         listed = json.dumps([int(i) for i in track_ids])
         found = self.rows(
-            "SELECT track_id, data FROM blobs WHERE name = ? AND track_id IN (SELECT value FROM json_each(?))",
+            f"SELECT track_id, data FROM blobs WHERE name = ? AND track_id IN {self.database.listed}",
             (name, listed),
         )
         return {int(track): bytes(data) for track, data in found}
@@ -210,15 +159,22 @@ class Catalog:
     # files that were skipped
 
     def put_skipped(self, path: str, stamp: tuple[int, int], reason: str) -> None:
-        self.change("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?, ?)", (path, *stamp, reason))
+        """``stamp``: size in bytes and time of change in nanoseconds; the file is tried again when they differ."""
+        self.change(
+            "INSERT INTO skipped VALUES (?, ?, ?, ?) ON CONFLICT (path) DO UPDATE SET "
+            "size_bytes = excluded.size_bytes, modified_ns = excluded.modified_ns, reason = excluded.reason",
+            (path, *stamp, reason),
+        )
 
     def skipped(self) -> Mapping[str, tuple[int, int, str]]:
+        """Path -> size in bytes, time of change in nanoseconds, and why it was skipped."""
         return {
             p: (s, m, r)
             for p, s, m, r in self.rows("SELECT path, size_bytes, modified_ns, reason FROM skipped")
         }
 
     def forget_skipped(self, path: str) -> None:
+        """The file at ``path`` is in."""
         self.change("DELETE FROM skipped WHERE path = ?", (path,))
 
 
@@ -251,4 +207,4 @@ def _record(row: tuple[Any, ...], paths: tuple[str, ...]) -> TrackRecord:
     return TrackRecord(track_id, content_hash, paths, facts, Tags(*row[12:]))
 
 
-__all__ = ["Catalog", "FileStamp", "Span"]
+__all__ = ["Catalog", "FileStamp"]

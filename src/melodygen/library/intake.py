@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from melodygen.io.folder import music_files, stamp_of
-from melodygen.library.store import SOUND, LibraryStore, hash_of
+from melodygen.library.store import LibraryStore, hash_of
 from melodygen.library.track import Failed
 
 
@@ -27,16 +27,24 @@ class Pending:
 
 @dataclass
 class Intake:
-    """What became of the files looked at. ``gone``: places in those folders where no file lies any more."""
+    """What became of the files looked at. ``queued`` wait for a worker; ``gone``: places in those folders where no
+    file lies any more."""
 
     known: int = 0
     moved: int = 0
     duplicates: int = 0
     added: int = 0
+    queued: int = 0
     failed: list[Failed] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     twins: list[Pending] = field(default_factory=list)
     """Files with the bytes of another one that is being described: they get their place when it is in."""
+
+    @property
+    def num_done(self) -> int:
+        """Files that need no more work."""
+        counted = self.known + self.moved + self.duplicates + self.added + self.queued
+        return counted + len(self.failed) + len(self.twins)
 
 
 def files_of(paths: Iterable[Path]) -> list[Path]:
@@ -51,13 +59,12 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
 def pending(
     store: LibraryStore, files: Iterable[Path], intake: Intake, again: bool = False
 ) -> Iterator[Pending]:
-    """Files to be described, one by one; the others are counted in ``intake`` and get their place. Needs the lock.
+    """Files to be described, one by one; the others are counted in ``intake`` and get their place.
 
-    ``again`` describes what has no vector of the current embedder.
+    Needs the right to write. ``again`` describes what has no vector of the current embedder.
     """
     placed, skipped = store.catalog.files(), store.catalog.skipped()
-    _, _, current = store.catalog.spans(f"{SOUND}{store.embedder_id}")
-    embedded = set(current.tolist())
+    embedded = store.embedded() if again else set()
     coming: set[str] = set()
     for file in files:
         path = str(file)

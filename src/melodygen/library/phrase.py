@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from melodygen.errors import LibraryError
 from melodygen.library.lines import BREAK, STEPS_A_DOUBLING, Phrase
-from melodygen.library.store import Rows
+from melodygen.library.rows import Rows
 
 WRONG, ELSE, HASTY = 4, 6, 2
 UNEVEN = 12.0

@@ -1,7 +1,7 @@
-"""A matrix in a file: rows of one width and type, read through a memory map, appended in place.
+"""Rows that questions scan: a matrix in a file, read through a memory map, appended in place, and whose rows are whose.
 
-Which rows count is not said here: the catalogue's spans tell. Rows behind the last span are leftovers of a writer that
-was killed, and the next writer writes over them; so nothing here needs to be undone.
+Which rows of a file count is not said there: the catalogue's spans tell. Rows behind the last span are leftovers of a
+writer that was killed, and the next writer writes over them; so nothing here needs to be undone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,25 @@ from numpy.typing import NDArray
 from melodygen.errors import LibraryError
 
 CHUNK_ROWS = 65_536
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A space: ``matrix`` (N, width), and for each span where it begins, how many rows it has and whose it is."""
+
+    matrix: NDArray[Any]
+    first: Ints
+    count: Ints
+    track: Ints
+
+    def span_of_rows(self) -> Ints:
+        """(N,): which span each row belongs to; the number of spans for rows that count no more."""
+        number = len(self.first)
+        before = np.diff(self.first, prepend=0) - np.concatenate(([0], self.count[:-1]))
+        lengths = np.column_stack((before, self.count)).ravel()
+        owner = np.repeat(np.column_stack((np.full(number, number), np.arange(number))).ravel(), lengths)
+        return np.pad(owner, (0, len(self.matrix) - len(owner)), constant_values=number)
 
 
 @dataclass(frozen=True)
@@ -57,7 +76,7 @@ class RowFile:
         except (OSError, ValueError) as error:
             raise LibraryError(
                 f"{self.path} should hold {num_rows} rows and does not ({error}); "
-                "build the library again with: melodygen library add --rebuild"
+                "delete the library's folder and add the music again"
             ) from error
 
 
@@ -75,4 +94,4 @@ def nearest(rows: NDArray[Any], query: NDArray[np.float32]) -> NDArray[np.float3
     return out
 
 
-__all__ = ["RowFile", "nearest"]
+__all__ = ["Ints", "RowFile", "Rows", "nearest"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from melodygen.library.lines import BREAK
 from melodygen.library.match import Match
-from melodygen.library.store import Rows
+from melodygen.library.rows import Rows
 
 GRAM, LONG_GRAM = 6, 9
 """Intervals: of a seed of ``identify``, and of ``copies``, where every track asks."""

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.errors import LibraryError
-from melodygen.library.rows import CHUNK_ROWS, nearest
-from melodygen.library.store import Rows
+from melodygen.library.rows import CHUNK_ROWS, Ints, Rows, nearest
 
 Floats = NDArray[np.float32]
 FEW = 20
@@ -30,13 +29,18 @@ class SoundSpace:
     """The vectors of a library, (N, D), one row a track that is alive."""
 
     def __init__(self, rows: Rows) -> None:
-        self._matrix, self._at, self.track_ids = rows.matrix, rows.first, rows.track
-        self._row_of = {int(t): i for i, t in enumerate(self.track_ids.tolist())}
+        self._matrix, self._at, self._tracks = rows.matrix, rows.first, rows.track
+        self._row_of = {int(t): i for i, t in enumerate(self._tracks.tolist())}
         self._dense = len(self._at) == len(self._matrix)
         self.mean = self._mean()
 
+    @property
+    def track_ids(self) -> Ints:
+        """(N,), in the order of all vectors."""
+        return self._tracks
+
     def __len__(self) -> int:
-        return len(self.track_ids)
+        return len(self._tracks)
 
     def _mean(self) -> Floats:
         total = np.zeros(self._matrix.shape[1], dtype=np.float64)
@@ -54,9 +58,7 @@ class SoundSpace:
         """(len, D), centred, length 1. Raises LibraryError for a track without a vector."""
         missing = [i for i in track_ids if i not in self._row_of]
         if missing:
-            raise LibraryError(
-                f"track {missing[0]} has no vector of this embedder; run: melodygen library add --re-embed"
-            )
+            raise missing_vector(missing[0])
         at = self._at[[self._row_of[i] for i in track_ids]]
         return self.centred(np.asarray(self._matrix[at], dtype=np.float32))
 
@@ -83,18 +85,38 @@ class SoundSpace:
             out[:, start : start + len(part)] = (nearest(part, questions) - offset[:, None]) / length
         return out
 
-    def neighbours(
-        self, question: Floats, top: int, allowed: Callable[[int], bool] = lambda _: True
-    ) -> list[Neighbour]:
-        """The ``top`` tracks nearest to one centred vector (D,), of those that are allowed, nearest first."""
+    def nearest(self, question: Floats, count: int) -> tuple[Ints, Floats]:
+        """(ids, cosines) of the ``count`` tracks nearest to one centred vector (D,), nearest first."""
         likeness = self.likeness(question[None, :])[0]
-        found: list[Neighbour] = []
-        for i in np.argsort(-likeness, kind="stable").tolist():
-            if len(found) >= top:
-                break
-            if allowed(int(self.track_ids[i])):
-                found.append(Neighbour(int(self.track_ids[i]), round(float(likeness[i]), 4)))
-        return found
+        order = np.argsort(-likeness, kind="stable")[:count]
+        return self._tracks[order], likeness[order]
+
+    def neighbours(
+        self, question: Floats, top: int, allowed: Callable[[list[int]], set[int]] = set
+    ) -> list[Neighbour]:
+        """The ``top`` tracks nearest to one centred vector (D,), of those that are allowed, nearest first.
+
+        ``allowed`` gets the ids of tracks and returns those that may be told.
+        """
+        count = 4 * top
+        while True:
+            ids, likeness = self.nearest(question, min(count, len(self)))
+            fit = allowed(ids.tolist())
+            found = [
+                Neighbour(track, round(near, 4))
+                for track, near in zip(ids.tolist(), likeness.tolist(), strict=True)
+                if track in fit
+            ]
+            if len(found) >= top or count >= len(self):
+                return found[:top]
+            count *= 8
+
+
+def missing_vector(track_id: int) -> LibraryError:
+    """For a track that the library's embedder has not heard."""
+    return LibraryError(
+        f"track {track_id} has no vector of this embedder; run: melodygen library add --re-embed"
+    )
 
 
 def clusters_of(vectors: Floats, count: int, seed: int) -> NDArray[np.int64]:
@@ -109,4 +131,4 @@ def clusters_of(vectors: Floats, count: int, seed: int) -> NDArray[np.int64]:
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
-__all__ = ["Neighbour", "SoundSpace", "clusters_of"]
+__all__ = ["FEW", "Floats", "Neighbour", "SoundSpace", "clusters_of", "missing_vector"]

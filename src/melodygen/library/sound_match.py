@@ -21,8 +21,7 @@ from scipy import fft
 
 from melodygen.library.chroma import FRAMES_PER_SECOND, MIN_FRAMES, NUM_BINS, at_tempo, patches_of
 from melodygen.library.match import Match
-from melodygen.library.rows import CHUNK_ROWS
-from melodygen.library.store import Rows
+from melodygen.library.rows import CHUNK_ROWS, Rows
 
 Floats = NDArray[np.float32]
 

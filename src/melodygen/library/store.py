@@ -1,79 +1,91 @@
-"""A library on disk: the catalogue, the row files beside it, and the writer's lock.
+"""What a library keeps: the catalogue, and spaces of rows that questions scan. How rows are kept is each store's own.
 
-The order of writing makes a killed writer harmless: rows go to the disk first, behind all rows that count, and then one
-transaction of the catalogue makes them count. Spaces (row files)
+Spaces
 
     sound:<embedder id>   one float16 vector a track
     patches               what recordings are looked up by (``library.chroma``)
     steps                 intervals and rhythm of melodic lines (``library.lines``)
+
+``folder.FolderStore`` keeps them in files beside a SQLite catalogue, ``server.ServerStore`` in PostgreSQL.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.errors import LibraryError
-from melodygen.library.catalog import Catalog, FileStamp, Ints, Span
+from melodygen.library.catalog import Catalog, FileStamp
 from melodygen.library.chroma import NUM_BINS, PATCH_WIDTH
-from melodygen.library.lock import writer_lock
-from melodygen.library.rows import RowFile
+from melodygen.library.rows import Rows
+from melodygen.library.similar import SoundSpace
 from melodygen.library.track import NOTE_DTYPE, Description, TrackRecord
 
-CATALOG, LOCK = "catalog.sqlite", "writer.lock"
 PATCHES, STEPS, SOUND = "patches", "steps", "sound:"
-DEAD_SHARE = 0.3
-"""Of the rows of a space; above it, the space is written anew without the dead ones."""
+CATALOG = "catalog.sqlite"
+"""A library's folder is one that holds a file of this name."""
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """A space: ``matrix`` (N, width), and for each span where it begins, how many rows it has and whose it is."""
+class LibraryStore(ABC):
+    """A library that is open. Close it, or use it in a ``with``.
 
-    matrix: NDArray[Any]
-    first: Ints
-    count: Ints
-    track: Ints
+    Attributes:
+        catalog: what is known about the tracks.
+        name: where the library lies, for messages; without a password.
+    """
 
-    def span_of_rows(self) -> Ints:
-        """(N,): which span each row belongs to; the number of spans for rows that count no more."""
-        number = len(self.first)
-        before = np.diff(self.first, prepend=0) - np.concatenate(([0], self.count[:-1]))
-        lengths = np.column_stack((before, self.count)).ravel()
-        return np.repeat(np.column_stack((np.full(number, number), np.arange(number))).ravel(), lengths)
+    def __init__(self, catalog: Catalog, name: str) -> None:
+        self.catalog, self.name = catalog, name
 
-
-class LibraryStore:
-    """A folder. ``create`` makes it where it is missing. Raises LibraryError when it is not there or not a library."""
-
-    def __init__(self, folder: Path, create: bool = False) -> None:
-        self.folder = Path(folder)
-        if create:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        self.catalog = Catalog(self.folder / CATALOG, create)
-
-    def __enter__(self) -> LibraryStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
+        """Let go of the database."""
         self.catalog.close()
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the writer's lock. Raises LibraryError when another process holds it."""
-        with writer_lock(self.folder / LOCK):
-            yield
+    # how rows are kept
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[None]:
+        """The right to write. Raises LibraryError when another process has it and the store allows only one."""
+
+    @abstractmethod
+    def _keep(self, spaces: Mapping[str, NDArray[Any]]) -> Any:
+        """Before the transaction of a track: bring its rows to where they do no harm if it does not come about."""
+
+    @abstractmethod
+    def _attach(self, track_id: int, kept: Any) -> None:
+        """Within the transaction: what ``_keep`` returned counts from now on, and what the track had before no more."""
+
+    @abstractmethod
+    def rows(self, space: str) -> Rows:
+        """All rows of a space, as they are now."""
+
+    @abstractmethod
+    def forget_other_vectors(self, embedder_id: str) -> None:
+        """Let go of the vectors of every other embedder. Needs the right to write."""
+
+    @abstractmethod
+    def compact(self) -> dict[str, int]:
+        """Write spaces anew that hold too many dead rows; space -> rows let go. Needs the right to write."""
+
+    @abstractmethod
+    def num_bytes(self) -> int:
+        """On disk."""
+
+    # writing
 
     @property
     def embedder_id(self) -> str | None:
@@ -86,32 +98,13 @@ class LibraryStore:
             self.catalog.set_meta("embedder", embedder_id)
             self.catalog.set_meta(f"width:{SOUND}{embedder_id}", str(width))
 
-    def forget_other_vectors(self, embedder_id: str) -> None:
-        """Let go of the vectors of every other embedder, and their files. Needs the writer's lock."""
-        for space in self.catalog.spaces():
-            if space.startswith(SOUND) and space != f"{SOUND}{embedder_id}":
-                with self.catalog.transaction():
-                    self.catalog.change("DELETE FROM spans WHERE space = ?", (space,))
-                self._file(space).path.unlink(missing_ok=True)
-
     def put(self, path: str, stamp: tuple[int, int], content_hash: str, found: Description) -> int:
-        """A described file; its track's id. Needs the writer's lock. A track of the same bytes is replaced."""
+        """A described file; its track's id. Needs the right to write. A track of the same bytes is replaced."""
         catalog = self.catalog
-        spans = []
-        for space, rows in self._spaces_of(found).items():
-            if len(rows):
-                at = catalog.next_row(space)
-                self._file(space).write(at, rows)
-                spans.append(Span(space, at, len(rows)))
+        kept = self._keep(self._spaces_of(found))
         with catalog.transaction():
-            held = catalog.track_of_hash(content_hash)
-            if held is None:
-                track_id = catalog.put_track(content_hash, found.facts, found.tags)
-            else:
-                track_id = held
-                catalog.change("DELETE FROM spans WHERE track_id = ?", (held,))
-            for span in spans:
-                catalog.put_span(track_id, span)
+            track_id = catalog.put_track(content_hash, found.facts, found.tags)
+            self._attach(track_id, kept)
             if len(found.chroma):
                 catalog.put_blob(track_id, "chroma", zlib.compress(found.chroma.tobytes(), 6))
             if len(found.notes):
@@ -136,7 +129,10 @@ class LibraryStore:
                 self.catalog.remove_track(old)
 
     def remove(self, paths: Iterable[str]) -> int:
-        """Forget these places, and the tracks that lie nowhere else; the number of tracks gone. Needs the lock."""
+        """Forget these places, and the tracks that lie nowhere else; the number of tracks gone.
+
+        Needs the right to write.
+        """
         before = self.catalog.num_tracks()
         with self.catalog.transaction():
             for path in paths:
@@ -146,26 +142,31 @@ class LibraryStore:
 
     # reading
 
-    def rows(self, space: str) -> Rows:
-        first, count, track = self.catalog.spans(space)
-        last = int(first[-1] + count[-1]) if len(first) else 0
-        return Rows(self._file(space).read(last), first, count, track)
-
     def sound(self, embedder_id: str | None = None) -> Rows:
         """Vectors of one embedder. Raises LibraryError when the library has those of another."""
         held = self.embedder_id
         if embedder_id is not None and held != embedder_id:
             raise LibraryError(
-                f"{self.folder}: its vectors are of {held}, and you listen with {embedder_id}; "
+                f"{self.name}: its vectors are of {held}, and you listen with {embedder_id}; "
                 "embed it again with: melodygen library add --re-embed"
             )
         return self.rows(f"{SOUND}{held}")
 
+    def space(self) -> SoundSpace:
+        """What sounds alike: of the vectors of the library's embedder."""
+        return SoundSpace(self.sound())
+
+    @abstractmethod
+    def embedded(self) -> set[int]:
+        """Tracks that have a vector of the library's embedder."""
+
     def notes(self, track_ids: Iterable[int]) -> dict[int, NDArray[np.void]]:
+        """NOTE_DTYPE arrays of the tracks that have lines."""
         found = self.catalog.blobs("notes", track_ids)
         return {i: np.frombuffer(zlib.decompress(data), dtype=NOTE_DTYPE) for i, data in found.items()}
 
     def chroma(self, track_ids: Iterable[int]) -> dict[int, NDArray[np.uint8]]:
+        """(T, 24) arrays of the tracks that have a fingerprint, as they are stored."""
         found = self.catalog.blobs("chroma", track_ids)
         return {
             i: np.frombuffer(zlib.decompress(data), dtype=np.uint8).reshape(-1, NUM_BINS)
@@ -173,6 +174,7 @@ class LibraryStore:
         }
 
     def tracks(self, track_ids: Iterable[int] | None = None) -> dict[int, TrackRecord]:
+        """All tracks, or those asked for, by their ids; ids that are not there are left out."""
         return self.catalog.tracks(track_ids)
 
     def track_at(self, path: Path) -> TrackRecord | None:
@@ -186,55 +188,18 @@ class LibraryStore:
         track_id = self.catalog.track_of_hash(hash_of(path))
         return None if track_id is None else self.tracks([track_id])[track_id]
 
-    def compact(self) -> dict[str, int]:
-        """Write spaces anew that hold too many dead rows; space -> rows let go. Needs the writer's lock."""
-        gone = {}
-        for space in self.catalog.spaces():
-            rows = self.rows(space)
-            dead = len(rows.matrix) - int(rows.count.sum())
-            if dead > DEAD_SHARE * max(len(rows.matrix), 1):
-                self._rewrite(space, rows)
-                gone[space] = dead
-        return gone
-
-    def _rewrite(self, space: str, rows: Rows) -> None:
-        """Rows move to a new generation of the file; the catalogue changes over in one transaction."""
-        old = self._file(space)
-        generation = int(self.catalog.meta(f"generation:{space}") or 0) + 1
-        new = RowFile(self._path(space, generation), old.width, old.dtype)
-        new.path.unlink(missing_ok=True)
-        kept = [rows.matrix[f : f + c] for f, c in zip(rows.first.tolist(), rows.count.tolist(), strict=True)]
-        new.write(0, np.concatenate(kept))
-        with self.catalog.transaction():
-            self.catalog.change("DELETE FROM spans WHERE space = ?", (space,))
-            at = 0
-            for count, track in zip(rows.count.tolist(), rows.track.tolist(), strict=True):
-                self.catalog.put_span(track, Span(space, at, count))
-                at += count
-            self.catalog.set_meta(f"generation:{space}", str(generation))
-        old.path.unlink(missing_ok=True)
-
-    def num_bytes(self) -> int:
-        """On disk."""
-        return sum(p.stat().st_size for p in self.folder.iterdir() if p.is_file())
-
     def _spaces_of(self, found: Description) -> dict[str, NDArray[Any]]:
         embedder_id = self.embedder_id
         spaces: dict[str, NDArray[Any]] = {PATCHES: found.patches, STEPS: found.steps}
         if embedder_id is not None and len(found.vector):
             spaces[f"{SOUND}{embedder_id}"] = found.vector[None, :]
-        return spaces
+        return {space: rows for space, rows in spaces.items() if len(rows)}
 
-    def _file(self, space: str) -> RowFile:
-        generation = int(self.catalog.meta(f"generation:{space}") or 0)
+    def _shape(self, space: str) -> tuple[int, str]:
+        """(width, numpy's name of the type) of a space's rows."""
         if space == STEPS:
-            return RowFile(self._path(space, generation), 2, "int8")
-        width = PATCH_WIDTH if space == PATCHES else int(self.catalog.meta(f"width:{space}") or 1)
-        return RowFile(self._path(space, generation), width, "float16")
-
-    def _path(self, space: str, generation: int) -> Path:
-        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in space)
-        return self.folder / f"{name}.{generation}.rows"
+            return 2, "int8"
+        return PATCH_WIDTH if space == PATCHES else int(self.catalog.meta(f"width:{space}") or 1), "float16"
 
 
 def hash_of(path: Path) -> str:
@@ -246,4 +211,4 @@ def hash_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-__all__ = ["PATCHES", "SOUND", "STEPS", "LibraryStore", "Rows", "hash_of"]
+__all__ = ["CATALOG", "PATCHES", "SOUND", "STEPS", "LibraryStore", "hash_of"]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from melodygen.classification.batch import default_workers
-from melodygen.errors import LibraryError, reason_of
+from melodygen.errors import LibraryError
 from melodygen.library import intake as taking
+from melodygen.library.server import ServerStore
 from melodygen.library.store import LibraryStore
 from melodygen.library.track import Description, Failed
 from melodygen.services.describing import Describer
-from melodygen.services.workers import in_processes
+from melodygen.services.queueing import enqueue, hear_queued, server_of
+from melodygen.services.workers import describe_or_reason, in_processes
 
 if TYPE_CHECKING:
     from melodygen.services.library import Library
@@ -25,43 +28,69 @@ _here: list[Describer] = []
 """Of a worker process, made when it starts."""
 
 
+@dataclass(frozen=True)
+class Filling:
+    """How to add.
+
+    ``workers``     processes; None is one a core.
+    ``re_embed``    describe again what another model described.
+    ``queue_only``  leave the hearing to workers; for libraries on a server.
+    ``classifier``  whose styles; None is the shipped one.
+    """
+
+    workers: int | None = None
+    re_embed: bool = False
+    queue_only: bool = False
+    classifier: str | None = None
+
+
 def add_files(
-    library: Library, roots: Sequence[Path], workers: int | None, re_embed: bool, classifier: str | None,
-    progress: Progress | None,
-) -> taking.Intake:  # fmt: skip
-    """Needs the writer's lock. See :meth:`melodygen.services.library.Library.add`."""
+    library: Library, roots: Sequence[Path], filling: Filling, progress: Progress | None
+) -> taking.Intake:
+    """Needs the right to write. See :meth:`melodygen.services.library.Library.add`."""
     store = library.store
+    if filling.queue_only:
+        server_of(store)
     missing = [root for root in roots if not root.exists()]
     if missing:
         raise LibraryError(f"{missing[0]}: no file or folder there")
-    _choose_embedder(store, library.describer, re_embed)
+    _choose_embedder(store, library.describer, filling.re_embed)
     files = taking.files_of(roots)
-    if re_embed:
+    if filling.re_embed:
         files = list(dict.fromkeys((*files, *(Path(p) for p in sorted(store.catalog.files())))))
     result = taking.Intake()
-    waiting = taking.pending(store, files, result, re_embed)
-    count = workers or default_workers(len(files))
-    for item, found in _described(waiting, count, library.describer, classifier):
-        if isinstance(found, str):
-            result.failed.append(Failed(item.path, found))
-            store.catalog.put_skipped(item.path, item.stamp, found)
-        else:
-            store.put(item.path, item.stamp, item.content_hash, found)
-            result.added += 1
-        if progress is not None:
-            done = (
-                result.known
-                + result.moved
-                + result.duplicates
-                + result.added
-                + len(result.failed)
-                + len(result.twins)
-            )
-            progress(done, len(files), item.path)
+    waiting = taking.pending(store, files, result, filling.re_embed)
+    workers = filling.workers or default_workers(len(files))
+    tell = _counting(result, len(files), progress)
+    if isinstance(store, ServerStore):
+        queued = [item for item in waiting if enqueue(store, item, result)]
+        if filling.queue_only:
+            result.queued = len(queued)
+        elif queued:
+            hear_queued(library, queued, result, workers, filling.classifier, tell)
+    else:
+        for item, found in _described(waiting, workers, library.describer, filling.classifier):
+            if isinstance(found, str):
+                result.failed.append(Failed(item.path, found))
+                store.catalog.put_skipped(item.path, item.stamp, found)
+            else:
+                store.put(item.path, item.stamp, item.content_hash, found)
+                result.added += 1
+            tell(0, item.path)
     taking.place_twins(store, result)
     result.gone = taking.gone(store, [root for root in roots if root.is_dir()])
     store.compact()
     return result
+
+
+def _counting(result: taking.Intake, total: int, progress: Progress | None) -> Callable[[int, str], None]:
+    """``tell(ahead, path)``: what ``result`` counts is done, and ``ahead`` more."""
+
+    def tell(ahead: int, path: str) -> None:
+        if progress is not None:
+            progress(result.num_done + ahead, total, path)
+
+    return tell
 
 
 def _choose_embedder(store: LibraryStore, describer: Describer, re_embed: bool) -> None:
@@ -78,7 +107,7 @@ def _described(
 ) -> Iterator[Outcome]:
     if workers <= 1:
         for item in waiting:
-            yield item, _describe(describer, item)
+            yield item, describe_or_reason(describer, Path(item.path))
     else:
         yield from in_processes(
             waiting, _describe_there, workers, _begin, (classifier,),
@@ -91,16 +120,7 @@ def _begin(classifier: str | None) -> None:
 
 
 def _describe_there(item: taking.Pending) -> Outcome:
-    return item, _describe(_here[0], item)
+    return item, describe_or_reason(_here[0], Path(item.path))
 
 
-def _describe(describer: Describer, item: taking.Pending) -> Description | str:
-    """Every failure becomes a line: nothing that a file holds may stop the others."""
-    path = Path(item.path)
-    try:
-        return describer.describe(path)
-    except Exception as error:
-        return reason_of(error, path.name)
-
-
-__all__ = ["add_files"]
+__all__ = ["Filling", "add_files"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from melodygen.errors import LibraryError
-from melodygen.library.similar import SoundSpace, clusters_of
+from melodygen.library.similar import clusters_of
 from melodygen.library.store import LibraryStore
 from melodygen.library.track import TrackRecord
 
@@ -35,9 +35,9 @@ class Cluster:
 
 def clusters(store: LibraryStore, count: int | None, seed: int) -> list[Cluster]:
     """Largest first; ``count`` None is about the square root of half the tracks. Raises LibraryError for one track."""
-    space, records = SoundSpace(store.sound()), store.tracks()
+    space, records = store.space(), store.tracks()
     if len(space) < 2:
-        raise LibraryError(f"{store.folder}: {len(space)} tracks; clusters need at least 2")
+        raise LibraryError(f"{store.name}: {len(space)} tracks; clusters need at least 2")
     count = min(count or max(2, round((len(space) / 2) ** 0.5)), len(space))
     vectors = space.all_vectors()
     labels = clusters_of(vectors, count, seed)
@@ -75,9 +75,9 @@ def collection_map(store: LibraryStore, count: int | None, seed: int) -> Layout:
     MelodygenError without scikit-learn."""
     from melodygen.evaluation.collection_map import lay_out_vectors
 
-    space, records = SoundSpace(store.sound()), store.tracks()
+    space, records = store.space(), store.tracks()
     if len(space) < MIN_MAPPED:
-        raise LibraryError(f"{store.folder}: {len(space)} tracks; a map needs at least {MIN_MAPPED}")
+        raise LibraryError(f"{store.name}: {len(space)} tracks; a map needs at least {MIN_MAPPED}")
     ids = space.track_ids
     if len(ids) > MAX_MAPPED:
         ids = np.sort(np.random.default_rng(seed).choice(ids, MAX_MAPPED, replace=False))

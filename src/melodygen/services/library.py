@@ -24,45 +24,37 @@ from numpy.typing import NDArray
 
 from melodygen.errors import LibraryError
 from melodygen.library import intake as taking
+from melodygen.library.address import Address, default_address, default_folder, open_store
 from melodygen.library.history import LISTENER, Play
 from melodygen.library.lines import Phrase
 from melodygen.library.phrase import PhraseHit, find_phrase
-from melodygen.library.similar import SoundSpace
 from melodygen.library.store import STEPS, LibraryStore
 from melodygen.library.track import Description, Facts, Tags, TrackRecord
 from melodygen.music.key import key_name
 
 if TYPE_CHECKING:
     from melodygen.library.match import Match
+    from melodygen.library.similar import SoundSpace
     from melodygen.services.describing import Describer
     from melodygen.services.listening import Knobs, Recommendation
 
 PathLike = str | os.PathLike[str]
-ENVIRONMENT = "MELODYGEN_LIBRARY"
 Added = Callable[[int, int, str], None]
 """Told after each file: how many are done, of how many, and its path."""
-
-
-def default_folder() -> Path:
-    """``$MELODYGEN_LIBRARY``, else ``melodygen/library`` in the user's data folder."""
-    named = os.environ.get(ENVIRONMENT)
-    if named:
-        return Path(named).expanduser()
-    import platformdirs
-
-    return platformdirs.user_data_path("melodygen") / "library"
+Heard = Callable[[str, str], None]
+"""Told after each file of the queue: its path, and why it was skipped, or nothing."""
 
 
 class Library:
-    """A library on disk. Use it in a ``with``, or close it.
-
-    Raises LibraryError when there is none and ``create`` is false.
-    """
+    """A library in a folder or in PostgreSQL. Use it in a ``with``, or close it."""
 
     def __init__(
-        self, folder: PathLike | None = None, *, create: bool = False, classifier: str | None = None
+        self, folder: Address | None = None, *, create: bool = False, classifier: str | None = None
     ) -> None:
-        self.store = LibraryStore(default_folder() if folder is None else Path(folder).expanduser(), create)
+        """``folder`` may also be an address, ``postgresql://user@host/database``; None is ``$MELODYGEN_LIBRARY``, else
+        a folder in the user's data. Raises LibraryError when there is no library and ``create`` is false.
+        """
+        self.store: LibraryStore = open_store(default_address() if folder is None else folder, create)
         self._classifier = classifier
         self._describer: Describer | None = None
 
@@ -73,6 +65,7 @@ class Library:
         self.close()
 
     def close(self) -> None:
+        """Let go of the store."""
         self.store.close()
 
     @property
@@ -88,18 +81,28 @@ class Library:
 
     def add(
         self, paths: Sequence[PathLike], *, workers: int | None = None, re_embed: bool = False,
-        progress: Added | None = None,
+        queue_only: bool = False, progress: Added | None = None,
     ) -> taking.Intake:  # fmt: skip
         """Add files, and folders at any depth; what is there already is passed over, what failed is named.
 
-        A run that was stopped is gone on with by the next: each track is in whole or not at all. Raises LibraryError
-        when another process writes, or the library is of another embedder and ``re_embed`` is false.
+        A run that was stopped is gone on with by the next: each track is in whole or not at all. ``queue_only`` leaves
+        the hearing to workers (:meth:`work`). Raises LibraryError when another process writes, or the library is of
+        another embedder and ``re_embed`` is false; UsageError for ``queue_only`` in a folder.
         """
-        from melodygen.services.adding import add_files
+        from melodygen.services.adding import Filling, add_files
 
         roots = [Path(p).expanduser() for p in paths]
         with self.store.writing():
-            return add_files(self, roots, workers, re_embed, self._classifier, progress)
+            return add_files(self, roots, Filling(workers, re_embed, queue_only, self._classifier), progress)
+
+    def work(self, *, until_empty: bool = False, progress: Heard | None = None) -> int:
+        """Hear what others have queued, until stopped, or until nothing is left; the number of tracks put in.
+
+        Raises LibraryError when the library is of another embedder, UsageError for a library in a folder.
+        """
+        from melodygen.services.queueing import server_of, work
+
+        return work(server_of(self.store), lambda: self.describer, until_empty, progress)
 
     def remove(self, paths: Sequence[PathLike]) -> int:
         """Forget files, and tracks that lie nowhere else; the number of tracks gone. No file is touched."""
@@ -117,6 +120,7 @@ class Library:
         return self.store.catalog.num_tracks()
 
     def tracks(self) -> list[TrackRecord]:
+        """All tracks, in the order they were added."""
         return list(self.store.tracks().values())
 
     def track(self, path: PathLike) -> TrackRecord:
@@ -127,7 +131,7 @@ class Library:
         return found
 
     def stats(self) -> dict[str, Any]:
-        """Counts of kinds, styles, moods and keys, hours, bytes on disk."""
+        """Counts of kinds, styles, moods and keys, hours, bytes on disk; and where it lies, without a password."""
         tracks = self.tracks()
 
         def counted(labels: Iterable[str]) -> dict[str, int]:
@@ -135,7 +139,7 @@ class Library:
 
         tempi = [t.facts.qpm for t in tracks if t.facts.qpm is not None]
         return {
-            "library": str(self.store.folder),
+            "library": self.store.name,
             "tracks": len(tracks),
             "hours": round(sum(t.facts.duration_seconds for t in tracks) / 3600, 2),
             "bytes": self.store.num_bytes(),
@@ -149,10 +153,10 @@ class Library:
 
     def sound_space(self) -> SoundSpace:
         """Raises LibraryError for an empty library."""
-        space = SoundSpace(self.store.sound())
+        space = self.store.space()
         if not len(space):
             raise LibraryError(
-                f"{self.store.folder}: the library is empty; fill it with: melodygen library add FOLDER"
+                f"{self.store.name}: the library is empty; fill it with: melodygen library add FOLDER"
             )
         return space
 
@@ -163,13 +167,11 @@ class Library:
         """Tracks that sound like a file, nearest first, with their cosine. The file need not be in the library."""
         space = self.sound_space()
         own, facts, tags, vector = self._question(Path(path).expanduser(), space)
-        records = self.store.tracks()
+        records: dict[int, TrackRecord] = {}
 
-        def allowed(track_id: int) -> bool:
-            other = records.get(track_id)
+        def fits(other: TrackRecord) -> bool:
             return (
-                other is not None
-                and track_id != own
+                other.track_id != own
                 and not other.facts.not_music
                 and (not same_style or other.facts.style == facts.style)
                 and (
@@ -178,6 +180,10 @@ class Library:
                 and (mood is None or other.facts.mood == mood)
                 and (kind is None or other.facts.kind == kind)
             )
+
+        def allowed(track_ids: list[int]) -> set[int]:
+            records.update(self.store.tracks(i for i in track_ids if i not in records))
+            return {i for i in track_ids if i in records and fits(records[i])}
 
         return [(records[n.track_id], n.likeness) for n in space.neighbours(vector, top, allowed)]
 
@@ -213,7 +219,7 @@ class Library:
 
         if not len(self):
             raise LibraryError(
-                f"{self.store.folder}: the library is empty; fill it with: melodygen library add FOLDER"
+                f"{self.store.name}: the library is empty; fill it with: melodygen library add FOLDER"
             )
         matches = identify_file(self.store, Path(path).expanduser(), top)
         records = self.store.tracks([m.track_id for m in matches])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from melodygen.errors import LibraryError, UsageError
+from melodygen.library.address import Address
 from melodygen.library.lines import lines_of
 from melodygen.library.score_match import identify_notes, matches_of
 from melodygen.library.store import STEPS
@@ -23,10 +24,11 @@ NEAREST = 5
 
 @dataclass(frozen=True)
 class CopyLimit:
-    """How many bars a piece may share with a track of a library; ``folder`` None is the default library."""
+    """How many bars a piece may share with a track of a library; ``folder`` is also an address; None is the
+    default library."""
 
     max_bars: float
-    folder: Path | None = None
+    folder: Address | None = None
 
     def veto(self) -> Callable[[Score], str]:
         """Why a score is turned down, if it is. Raises LibraryError for no library, or one without a melodic line."""
@@ -35,7 +37,7 @@ class CopyLimit:
         with Library(self.folder) as library:
             rows, notes, tracks = library.store.rows(STEPS), library.store.notes, library.store.tracks()
             if not len(rows.matrix):
-                raise LibraryError(f"{library.store.folder} holds no melodic line; add MIDI or score files")
+                raise LibraryError(f"{library.store.name} holds no melodic line; add MIDI or score files")
             held = notes(tracks)
 
         def shared(score: Score) -> str:

@@ -13,7 +13,6 @@ from melodygen.errors import LibraryError
 from melodygen.library.history import LISTENER, Play, plays_of, read_history
 from melodygen.library.path import path_between, resampled, tempo_distance
 from melodygen.library.recommend import Choice, OthersModel, Proposal, recency_weights, recommend
-from melodygen.library.similar import SoundSpace
 from melodygen.library.store import LibraryStore
 from melodygen.library.track import TrackRecord
 
@@ -67,7 +66,8 @@ def record_plays(store: LibraryStore, plays: Iterable[Play]) -> int:
 
 
 def record_like(store: LibraryStore, track_id: int, listener: str = LISTENER) -> None:
-    store.catalog.change("INSERT OR IGNORE INTO likes VALUES (?, ?)", (listener, track_id))
+    """Remember that a listener likes a track; once is enough."""
+    store.catalog.change("INSERT INTO likes VALUES (?, ?) ON CONFLICT DO NOTHING", (listener, track_id))
 
 
 def import_history(store: LibraryStore, path: Path, now: float) -> tuple[list[Play], int]:
@@ -93,11 +93,9 @@ def recommend_tracks(
     ``plays`` and ``likes`` (track ids) are taken beside what the library remembers of the listener. Raises LibraryError
     for a listener who played and liked nothing, and for an empty library.
     """
-    space = SoundSpace(store.sound())
+    space = store.space()
     if not len(space):
-        raise LibraryError(
-            f"{store.folder}: the library is empty; fill it with: melodygen library add FOLDER"
-        )
+        raise LibraryError(f"{store.name}: the library is empty; fill it with: melodygen library add FOLDER")
     row_of = {int(track): row for row, track in enumerate(space.track_ids.tolist())}
     kept = [Play(*row) for row in store.catalog.rows("SELECT listener, track_id, played_at FROM plays")]
     everyone = list({(p.listener, p.track_id, p.played_at): p for p in (*kept, *plays)}.values())
@@ -184,7 +182,7 @@ def playlist(
     store: LibraryStore, start: TrackRecord, end: TrackRecord, length: int | None
 ) -> list[TrackRecord]:
     """Tracks from one to another in small steps, both included. Raises LibraryError when they are the same."""
-    space = SoundSpace(store.sound())
+    space = store.space()
     records = store.tracks()
     usable = [int(t) for t in space.track_ids.tolist() if not records[int(t)].facts.not_music]
     usable = sorted({*usable, start.track_id, end.track_id})

@@ -1,4 +1,5 @@
-"""Many files in worker processes, results as they come. A file that kills its worker is tried again alone, and named.
+"""Many files in worker processes, results as they come. A file that fails is named; one that kills its worker is tried
+again alone, and named.
 
 ``work`` and ``begin`` are functions at the top of a module, so that a new process can find them.
 """
@@ -10,7 +11,14 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from melodygen.errors import reason_of
+
+if TYPE_CHECKING:
+    from melodygen.library.track import Description
+    from melodygen.services.describing import Describer
 
 AHEAD = 3
 Item = TypeVar("Item")
@@ -92,4 +100,12 @@ def _begin(begin: Callable[..., None], begin_args: tuple[Any, ...]) -> None:
     begin(*begin_args)
 
 
-__all__ = ["in_processes"]
+def describe_or_reason(describer: Describer, path: Path) -> Description | str:
+    """Every failure becomes a line: nothing that a file holds may stop the others."""
+    try:
+        return describer.describe(path)
+    except Exception as error:
+        return reason_of(error, path.name)
+
+
+__all__ = ["describe_or_reason", "in_processes"]
