@@ -10,8 +10,8 @@ from tests.library.test_matching import moved
 from tests.library.test_phrase import TUNES
 
 from melodygen.errors import LibraryError, UsageError
-from melodygen.library.lines import lines_of
 from melodygen.library.folder import FolderStore
+from melodygen.library.lines import lines_of
 from melodygen.library.track import Description, Facts, Tags
 from melodygen.services.like import CopyLimit, controls_of
 
