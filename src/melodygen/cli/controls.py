@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from melodygen.request import Control
+from melodygen.control import Control
 
 _TYPES: Mapping[str, type] = {"float": float, "int": int, "bool": bool, "score": Path}
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from melodygen.control import Control
 from melodygen.errors import UsageError
 from melodygen.registry import nearest
-from melodygen.request import CONTROLS, LOOP_CONTROLS, Control
+from melodygen.request import CONTROLS, LOOP_CONTROLS
 
 Parameter = Control
 Value = Any
