@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from melodygen.audio.buffer import Audio
@@ -25,6 +25,7 @@ class Draft:
     ``as_written``  the piece before it was moved to the key and tempo that were asked for, where it was: the loop
                     chooses by that, so that a seed gives the same piece in every key and tempo.
     ``model_id``    the model that wrote it, where several write together; empty for the generator's own.
+    ``obtained``    what it has of the controls that were asked for, by name, where the generator measures that.
     """
 
     score: Score
@@ -33,6 +34,7 @@ class Draft:
     num_tokens: int
     as_written: Score | None = None
     model_id: str = ""
+    obtained: Mapping[str, float] = field(default_factory=dict)
 
 
 @runtime_checkable

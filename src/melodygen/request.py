@@ -35,6 +35,7 @@ class Request:
     ``raw``      only what the model predicts: without the bias to chords, repetition and ending.
     ``swing``, ``humanize``  how what is written is played; what is given stays as it is.
     ``flat``     parts that were written with one loudness keep it; else they are given one as people play.
+    ``syncopation``, ``leap``, ``intro``  of what is written; ``note_length`` of how it is played.
     ``goes_on``  more will follow: the last bar does not end the piece.
     ``key_fifths``  sharps of the key's signature, flats below 0, where the key was named so: Gb is -6, F# is 6.
     """
@@ -137,6 +138,31 @@ class Request:
             while_playing=True,
             applies="now",
         ),
+    )
+    syncopation: float | None = field(
+        default=None,
+        metadata=described(
+            "float", "Share of notes off the beat that hold or rest over the next beat", unit="of each pitched part",
+            while_playing=True, rewrites=True,
+        ),
+    )  # fmt: skip
+    note_length: float | None = field(
+        default=None,
+        metadata=described(
+            "float", "How long notes are held, from staccato to legato", low=0.1, high=1.0,
+            unit="of the time to the part's next note", while_playing=True, rewrites=True,
+        ),
+    )  # fmt: skip
+    leap: int | None = field(
+        default=None,
+        metadata=described(
+            "int", "Largest step from one note of the melody to the next", low=1, high=36, unit="semitones",
+            while_playing=True, rewrites=True,
+        ),
+    )  # fmt: skip
+    intro: int = field(
+        default=0,
+        metadata=described("int", "Bars at the beginning, of --bars, in which the melody rests", high=64),
     )
     flat: bool = field(
         default=False,
@@ -296,6 +322,26 @@ def check_request(request: Request) -> None:
             raise UsageError(f"the given piece has no {role} track; it has {', '.join(there) or 'none'}")
     if request.fill is not None:
         _check_fill(request, *request.fill)
+    _check_leaning(request)
+
+
+def _check_leaning(request: Request) -> None:
+    """What cannot be leant to."""
+    for name in ("syncopation", "leap", "intro") if request.raw else ():
+        if getattr(request, name):
+            raise UsageError(f"--raw writes only what the model predicts; leave out --raw or --{name}")
+    if not request.intro:
+        return
+    if request.given is not None or request.prompt is not None:
+        raise UsageError("--intro is for new pieces; leave it out with --under and --prompt")
+    if request.intro >= request.bars:
+        raise UsageError(
+            f"intro {request.intro} is not possible in {request.bars} bars; give 0 to {request.bars - 1}"
+        )
+    if "melody" not in request.tracks or len(request.tracks) < 2:
+        raise UsageError(
+            "--intro needs a melody that comes later and another track that begins; see --tracks"
+        )
 
 
 def _check_fill(request: Request, first: int, count: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,82 @@ def test_density_is_monotone_for_each_track(generator: NeuralGenerator) -> None:
     assert counts[0] < counts[1] < counts[2]
 
 
+@pytest.mark.parametrize("tracks", ["melody,bass", "melody", "melody,chords,drums"])
+def test_density_and_syncopation_rise_with_what_is_asked(tracks: str, generator: NeuralGenerator) -> None:
+    """Counted here by hand: onsets, and onsets off the beat before a beat without one."""
+    for control in ("density", "syncopation"):
+        found = []
+        for value in (0.0, 0.5, 1.0):
+            counts = [_onsets(s) for s in written(generator, bars=8, tracks=tracks, **{control: value})]
+            found.append(np.mean([c[0] if control == "density" else c[1] / c[0] for c in counts]))
+        assert found[0] < found[1] < found[2], (control, found)
+
+
+def _onsets(score: Score) -> tuple[int, int]:
+    total = late = 0
+    for track in score.tracks:
+        onsets = set(track.notes["onset_tick"].tolist())
+        total += len(onsets)
+        if not track.is_drum:
+            late += sum(bool(at % 480) and (at // 480 + 1) * 480 not in onsets for at in onsets)
+    return total, late
+
+
+def test_leaps_stay_within_what_is_asked_in_every_key(generator: NeuralGenerator) -> None:
+    assert max(_leap(s) for s in written(generator, bars=8)) > 5
+    for key in ("C", "F#", "Bb"):
+        for score in written(generator, bars=8, leap=3, key=key):
+            assert _leap(score) <= 3
+
+
+def _leap(score: Score) -> int:
+    melody = score.track_by_role("melody") or ()
+    tops: dict[int, int] = {}
+    for note in melody:
+        tops[note.onset_tick] = max(note.pitch, tops.get(note.onset_tick, 0))
+    line = [tops[tick] for tick in sorted(tops)]
+    return max((abs(a - b) for a, b in itertools.pairwise(line)), default=0)
+
+
+def test_the_melody_rests_in_the_introduction_and_then_begins(generator: NeuralGenerator) -> None:
+    scores = written(generator, bars=6, intro=2)
+    for score in scores:
+        bars = score.bar_ticks()
+        melody, others = score.track_by_role("melody"), [t for t in score.tracks if t.role != "melody"]
+        assert melody is not None and bars[2] <= melody.notes["onset_tick"].min() < bars[3]
+        assert min(t.notes["onset_tick"].min() for t in others) < bars[1]
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_notes_are_held_as_long_as_asked(share: float, generator: NeuralGenerator) -> None:
+    """Each note but those before a long rest, and every given note as it was."""
+    request = Request.of("polka", bars=4, meter="2/4", note_length=share, flat=True)
+    for plain, seed in zip(written(generator), SEEDS, strict=True):
+        played = perform(plain, request, seed)
+        for before, after in zip(plain.tracks, played.tracks, strict=True):
+            onsets = sorted(set(before.notes["onset_tick"].tolist()))
+            assert [n.pitch for n in before] == [n.pitch for n in after]
+            for old, new in zip(before, after, strict=True):
+                following = next((t for t in onsets if t > old.onset_tick), None)
+                if before.is_drum or following is None or following - old.offset_tick >= 960:
+                    continue
+                room = following - old.onset_tick
+                assert abs(new.duration_ticks - max(share * room, 30)) <= 1
+        given = replace(request, given=plain, given_roles=tuple(t.role for t in plain.tracks))
+        assert perform(plain, given, seed) == plain
+
+
+def test_the_loop_takes_the_candidate_that_has_what_was_asked(generator: NeuralGenerator) -> None:
+    piece = compose(
+        Request.of("polka", bars=4, meter="2/4", density=0.9, tracks="melody,bass"), generator, AdditiveRenderer(),
+        Judge(), seed=3, candidates=4, max_rounds=1, min_style=0.0,
+    )  # fmt: skip
+    assert set(piece.chosen.obtained) == {"density"}
+    best = max(c.fit for c in piece.candidates if not c.flaw)
+    assert best - piece.chosen.fit <= 0.05
+    assert piece.chosen.fit == pytest.approx(1 - abs(0.9 - piece.chosen.obtained["density"]))
+
+
 @pytest.mark.parametrize("ending", ["ritardando", "fade", "cold"])
 def test_endings(ending: str, generator: NeuralGenerator) -> None:
     for seed, plain in zip(SEEDS, written(generator), strict=True):
@@ -121,6 +199,11 @@ def test_progressions_are_the_chords(generator: NeuralGenerator) -> None:
         ({"progression": "ii-V-X in C"}, "'X' is neither a numeral"),
         ({"progression": "ii-V-I"}, "names no key; write it like 'ii-V-I in Bb', or give --key"),
         ({"progression": "axis in C", "chords": "C"}, "--progression and --chords cannot be combined"),
+        ({"raw": True, "leap": 3}, "leave out --raw or --leap"),
+        ({"intro": 16}, "intro 16 is not possible in 16 bars; give 0 to 15"),
+        ({"intro": 2, "tracks": "melody"}, "another track that begins"),
+        ({"note_length": 0}, "note-length 0 is not possible; give 0.1 to 1"),
+        ({"leap": 0}, "leap 0 is not possible; give 1 to 36"),
         ({"ending": "slow"}, "ending 'slow' is not known; known: cadence, cold"),
     ],
 )  # fmt: skip

@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.generation.leaning import Leaning
 from melodygen.generation.quality import CYMBALS
 from melodygen.music.harmony import CHORD_QUALITIES
 from melodygen.tokens.grammar import Grammar
@@ -26,7 +27,6 @@ from melodygen.tokens.vocabulary import (
     DRUMS,
     DURATIONS,
     MAX_AGAIN,
-    POSITIONS_PER_QUARTER,
     SEGMENT_ROLES,
     VOCABULARY,
 )
@@ -51,8 +51,6 @@ REPEATS_BEFORE_BIAS, REPEAT_NATS, MAX_REPEAT_NATS = 6, 0.5, 6.0
 """A melody that repeats one pitch more than REPEATS_BEFORE_BIAS times is biased away from it: by REPEAT_NATS for each
 further time, up to MAX_REPEAT_NATS.
 """
-ONSET_NATS, NEARNESS_NATS = 2.5, 3.0
-"""At full density: bias towards another onset in the bar, and away from each quarter of rest before it."""
 CADENCE_BARS = 2
 """The last bars of a piece do not repeat earlier ones, because they close it."""
 
@@ -92,7 +90,7 @@ class LogitBias:
         key: tuple[int, str] | None,
         ends_on_tonic: bool,
         rng: np.random.Generator,
-        density: Mapping[str, float] | None = None,
+        leaning: Leaning | None = None,
     ) -> None:
         """Begin a stream.
 
@@ -101,10 +99,10 @@ class LogitBias:
             key: tonic 0-11 and mode of the piece, or None.
             ends_on_tonic: the last bar written is the last bar of the piece.
             rng: decides which phrases are repeated.
-            density: -1 (sparse) to 1 (dense) by role; a role that is not named is written as it comes.
+            leaning: towards what the request asks for; None for nothing.
         """
         self._config, self._key, self._ends_on_tonic, self._rng = config, key, ends_on_tonic, rng
-        self._density = dict(density or {})
+        self._leaning = leaning
         self._returns_by = 0
         """Distance in bars to the bars that are repeated; 0 for new music."""
         self._bars: list[dict[str, list[int]]] = []
@@ -123,11 +121,15 @@ class LogitBias:
                 returns = self._rng.random() < self._config.back
                 self._returns_by = PHRASE_BARS * int(self._rng.integers(1, phrase + 1)) if returns else 0
             self._bars.append({})
+            if self._leaning is not None:
+                self._leaning.begin_bar(grammar.meter)
             self._chords = [(0, self._chords[-1][1])] if self._chords else []
         elif kind == "role":
             self._bars[-1][grammar.role] = []
         elif grammar.role:
             self._bars[-1][grammar.role].append(token)
+            if self._leaning is not None:
+                self._leaning.take(token, grammar.role)
         if kind == "pitch" and grammar.role == "melody":
             self._repeats = self._repeats + 1 if value == self._last_pitch else 1
             self._last_pitch = value
@@ -142,6 +144,9 @@ class LogitBias:
     def repeat(self, segment: Sequence[int], grammar: Grammar) -> None:
         """Take a whole segment (without its role's token) that is repeated; ``grammar`` has taken that already."""
         self._bars[-1][grammar.role] = list(segment)
+        if self._leaning is not None:
+            for token in segment:
+                self._leaning.take(token, grammar.role)
         pitches = [_V.values[t] for t in segment if _V.kinds[t] == "pitch"]
         if grammar.role == "melody" and pitches:
             run = next((n for n, p in enumerate(reversed(pitches)) if p != pitches[-1]), len(pitches))
@@ -162,8 +167,8 @@ class LogitBias:
             self._bias_to_rhythm(grammar, added)
             if self._returns_by and grammar.bars_left >= CADENCE_BARS:
                 self._bias_to_return(grammar, added)
-        if self._density.get(grammar.role):
-            self._bias_to_density(self._density[grammar.role], grammar, added)
+        if self._leaning is not None:
+            self._leaning.add(grammar, self._bars, added)
         if grammar.role == "melody" and self._repeats > REPEATS_BEFORE_BIAS:
             _pitches(added)[self._last_pitch] -= min(
                 REPEAT_NATS * (self._repeats - REPEATS_BEFORE_BIAS), MAX_REPEAT_NATS
@@ -183,13 +188,6 @@ class LogitBias:
             added[_V.slice("duration")][held <= _DURATIONS] -= self._config.comping
         elif grammar.role == "drums":
             added[_CYMBALS] += self._config.cymbals
-
-    @staticmethod
-    def _bias_to_density(density: float, grammar: Grammar, added: NDArray[np.float64]) -> None:
-        """Another onset rather than the end of the part, and a near one rather than a far one, or the other way."""
-        onsets = added[_V.slice("position")]
-        quarters = (np.arange(len(onsets)) - max(grammar.position, 0)) / POSITIONS_PER_QUARTER
-        onsets += density * (ONSET_NATS - NEARNESS_NATS * quarters)
 
     def _bias_to_return(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         source, role = self._bars[-1 - self._returns_by], grammar.role

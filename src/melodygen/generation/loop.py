@@ -8,8 +8,8 @@ probability of everything that was written, and stands beside it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from melodygen.audio.buffer import Audio
 from melodygen.contracts import Draft, Generator, Renderer, StyleClassifier
 from melodygen.errors import ClassifierError, MelodygenError, UsageError
 from melodygen.generation.ensemble import check_known
+from melodygen.generation.obtained import closeness, of_playing
 from melodygen.generation.performance import perform
 from melodygen.generation.quality import quality
 from melodygen.music.score import Score
@@ -38,8 +39,8 @@ MAX_SILENT_BARS = 4
 """A requested role may rest for this many bars, a phrase; a longer rest is a flaw."""
 SILENCE_PEAK = 1e-4
 """Peak below which a render counts as silent: -80 dBFS."""
-QUALITY_STEP = 0.05
-"""Candidates within one step of quality count as equal."""
+QUALITY_STEP, FIT_STEP = 0.05, 0.05
+"""Candidates within one step of quality, or of what was asked for, count as equal."""
 DRAFT_SAMPLE_RATE = 22_050
 """Sample rate of draft renders in Hz: enough for the classifier, and a third of the time of 44.1 kHz."""
 MAX_WAITING_SAMPLES = 12_000_000
@@ -59,6 +60,8 @@ class CandidateRecord:
         quality: 0-1, how well made it is apart from its style (``melodygen.generation.quality``).
         playable: whether it may be chosen at all.
         model_id: the model that wrote it.
+        obtained: what it has of the controls that were asked for, by name (``melodygen.generation.obtained``).
+        fit: 0-1, how near that is to what was asked for.
     """
 
     seed: int
@@ -69,6 +72,8 @@ class CandidateRecord:
     quality: float = 0.0
     playable: bool = True
     model_id: str = ""
+    obtained: Mapping[str, float] = field(default_factory=dict)
+    fit: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +93,14 @@ class Candidate:
         """Style probability and quality by which it is chosen."""
         return self.chosen_by or (self.record.style_probability, self.record.quality)
 
-    def rank(self, min_style: float) -> tuple[bool, bool, float, int, float]:
-        """Style up to the threshold, then quality, then style: of those that sound like the style the better made is
-        kept, of those as well made the one that sounds most like it."""
+    def rank(self, min_style: float) -> tuple[bool, bool, float, int, int, float]:
+        """Style up to the threshold, then what was asked for, then quality, then style: of those that sound like the
+        style the one nearest to the controls is kept, of these the better made, of these the one that sounds most like
+        it."""
         record = self.record
         style, quality = self.figures
-        merit = (min(style, min_style), round(quality / QUALITY_STEP), style)
+        steps = round(record.fit / FIT_STEP), round(quality / QUALITY_STEP)
+        merit = (min(style, min_style), *steps, style)
         return (record.playable, not record.flaw, *merit)
 
 
@@ -173,9 +180,10 @@ def compose(
 ) -> Composition:
     """Write rounds of candidates until one reaches ``min_style`` or ``max_rounds`` are over, and choose one.
 
-    Where candidates without a flaw reach ``min_style``, the one of the highest quality (in steps) is chosen,
-    and among equals the one with the highest style probability. Where none reaches it, the highest style
-    probability decides. Where all candidates have a flaw, one that can be played is chosen.
+    Where candidates without a flaw reach ``min_style``, the one nearest to the controls and then the one of the
+    highest quality (both in steps) is chosen, and among equals the one with the highest style probability. Where none
+    reaches it, the highest style probability decides. Where all candidates have a flaw, one that can be played is
+    chosen.
 
     Args:
         request: what to write.
@@ -310,7 +318,8 @@ def find_gap(score: Score, request: Request) -> str:
             )
             np.add.at(sounding, np.minimum(begins, last), 1)
             np.add.at(sounding, np.minimum(ends, last), -1)
-        silent = sounding.cumsum()[first:last] == 0
+        begin = max(first, request.intro) if role == "melody" else first
+        silent = sounding.cumsum()[begin:last] == 0
         if silent.all() and len(silent):
             return f"the {role} {'are' if role in {'drums', 'chords'} else 'is'} missing"
         edges = np.flatnonzero(np.diff(np.concatenate(([0], silent.astype(np.int64), [0]))))
@@ -382,6 +391,7 @@ class _Rounds:
 
     def _scored(self, draft: Draft, scores: StyleScores | None, number: int) -> Candidate:
         fatal = find_flaw(draft.score, self.request) or ("silent when rendered" if scores is None else "")
+        obtained = {**draft.obtained, **of_playing(draft.score, self.request)}
         record = CandidateRecord(
             seed=draft.seed,
             round=number,
@@ -391,6 +401,8 @@ class _Rounds:
             quality=quality(draft.score),
             playable=not fatal,
             model_id=draft.model_id or self.generator.model_id,
+            obtained=obtained,
+            fit=closeness(obtained, self.request),
         )
         return Candidate(draft, record, scores)
 

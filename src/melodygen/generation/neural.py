@@ -151,7 +151,11 @@ class NeuralGenerator:
             score = named_as_asked(asked, request)
             count = len(stream.log_probs)
             log_prob = float(np.mean(stream.log_probs)) if count else 0.0
-            drafts.append(Draft(score, seed, log_prob, count, None if asked == written else written))
+            drafts.append(
+                Draft(
+                    score, seed, log_prob, count, None if asked == written else written, plan.obtained(score)
+                )
+            )
         return drafts
 
     def _plan(self, request: Request) -> TokenPlan:

@@ -1,4 +1,4 @@
-"""How written music is played: swing and small deviations of time and touch.
+"""How written music is played: length of notes, swing, and small deviations of time and touch.
 
 The loop applies it to whole pieces (``perform``), the engine to phrases on its timeline.
 """
@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.generation.articulation import held
 from melodygen.generation.dynamics import shape
 from melodygen.generation.ending import with_ending
 from melodygen.music.score import Score, note_array
@@ -57,6 +58,8 @@ def _played(score: Score, request: Request, seed: int) -> Score:
     kept = {row.tobytes() for track in given for row in track.notes}
     if not (request.flat or request.raw):
         score = _with_dynamics(score, kept, seed)
+    if request.note_length is not None:
+        score = _articulated(score, request.note_length, kept)
     if request.swing == 0.5 and request.humanize == 0.0:
         return score
     rng = np.random.default_rng([seed, score.num_notes])
@@ -83,6 +86,18 @@ def _with_dynamics(score: Score, kept: set[bytes], seed: int) -> Score:
             shaped = shape(track.notes, track.role, score.ticks_per_quarter, bars, rng)
             track = replace(track, notes=note_array(shaped))  # noqa: PLW2901
         tracks.append(track)
+    return replace(score, tracks=tuple(tracks))
+
+
+def _articulated(score: Score, share: float, kept: set[bytes]) -> Score:
+    """The score with the notes of pitched parts held so long; what was given stays."""
+    tracks = []
+    for track in score.tracks:
+        notes = track.notes.copy()
+        mask = np.array([row.tobytes() not in kept for row in notes], dtype=bool)
+        if not track.is_drum and mask.any():
+            notes["duration_ticks"][mask] = held(notes, share, score.ticks_per_quarter)[mask]
+        tracks.append(replace(track, notes=note_array(notes)))
     return replace(score, tracks=tuple(tracks))
 
 

@@ -11,8 +11,11 @@ from melodygen.analysis.chords import harmonise
 from melodygen.analysis.roles import assign_roles
 from melodygen.data.scan import dominant_qpm, mend_meters
 from melodygen.errors import MelodygenError, UsageError
+from melodygen.generation.leaning import Leaning, target_onsets
 from melodygen.generation.logit_bias import LogitBias, LogitBiasConfig
 from melodygen.generation.merge import BarLines, main_track, merge, with_harmony
+from melodygen.generation.note_ends import finish
+from melodygen.generation.obtained import of_writing
 from melodygen.generation.stream import PieceStream, SeenBar, shortened, split_segments
 from melodygen.generation.transposition import in_key
 from melodygen.music.harmony import parse_chord
@@ -36,7 +39,6 @@ from melodygen.tokens.grid import (
     GridBar,
     Piece,
     estimate_piece_key,
-    fitting_duration,
     meter_positions,
     piece_to_score,
     score_to_piece,
@@ -45,10 +47,10 @@ from melodygen.tokens.returns import Returns
 from melodygen.tokens.vocabulary import (
     CHORD_QUALITY_NAMES,
     DENSITIES,
-    DURATIONS,
     FILL,
     GAP,
     METERS,
+    SEGMENT_ROLES,
     VOCABULARY,
 )
 
@@ -60,6 +62,8 @@ USUAL_SIGNATURES = (0, 5, 10, 3, 7, 2, 9, 8, 4)
 """Major tonics whose key signatures (up to four sharps or flats) are drawn when no key is requested."""
 USUAL_MODE_SHARE = 0.8
 """Share of drafts in the style's usual mode, where no key is requested."""
+KEY_ROOM = 6
+"""By so many semitones a piece is moved at most to another key."""
 BARS_BEHIND = 8
 """Number of bars that the countdown adds where the music goes on."""
 
@@ -86,7 +90,7 @@ class TokenPlan:
     ) -> None:  # fmt: skip
         self.request = request
         self.style = style
-        self._capacity, self._logit_bias = capacity, logit_bias
+        self._capacity, self._logit_bias, self._density_quantiles = capacity, logit_bias, density
         self.programs = dict(style.programs)
         self._own: Score | None = None
         """The given piece as it is, with roles."""
@@ -125,16 +129,20 @@ class TokenPlan:
         roles = tuple(sorted(roles, key=lambda r: (r != "chordline", r not in kept, roles.index(r))))
         self._kept = frozenset(kept)
         self.header = Header(
-            slot, meter, tempo_band(self._written_qpm), request.key, self._density_level(density),
+            slot, meter, tempo_band(self._written_qpm), request.key, self._density_level(),
             self._prompt is None, True, roles,
         )  # fmt: skip
         ranges = {r: note_range(r, self.programs.get(r, 0)) for r in roles if r not in ("drums", "chordline")}
         ranges |= {r: (low, high) for r, low, high in request.ranges if r in ranges}
+        if request.leap is not None and self._draws_key_of(roles) and "melody" in ranges:
+            ranges["melody"] = _narrowed(*ranges["melody"])
         single = {r: 1 for r in roles if is_single_line(r, self.programs.get(r, 0))}
         self._single = frozenset(single)
         self.limits = Limits(ranges, False, single, self._kept, again)
         encode_header(self.header)  # refuses what a header cannot say, before anything is written
         self._context_bars: list[SeenBar] = []
+        self._bars_before = 0
+        """Number of context bars that stand before the bars to write."""
         self._context, self._first_left, self._stop_at = self._build_context()
         self._forced = self._build_forced(chords)
 
@@ -173,14 +181,15 @@ class TokenPlan:
     def _has_chords(piece: Piece | None) -> bool:
         return piece is not None and any(b.chords for b in piece.bars)
 
-    def _density_level(self, quantiles: Mapping[str, Sequence[float]]) -> int | None:
+    def _density_level_at(self, density: float) -> float:
+        """Density level of the style's bars at a quantile of 0 to 1."""
+        table = self._density_quantiles.get(self.style.name) or range(DENSITIES)
+        return float(np.interp(density * (len(table) - 1), range(len(table)), table))
+
+    def _density_level(self) -> int | None:
         if self.request.density is None:
             return None
-        table = quantiles.get(self.style.name)
-        if not table:
-            return round(self.request.density * (DENSITIES - 1))
-        at = self.request.density * (len(table) - 1)
-        return int(np.clip(round(float(np.interp(at, range(len(table)), table))), 0, DENSITIES - 1))
+        return int(np.clip(round(self._density_level_at(self.request.density)), 0, DENSITIES - 1))
 
     def _given_chords(self, request: Request) -> list[tuple[tuple[int, int, int], ...]] | None:
         """Return the chord changes of each bar to write; the chord line begins again when it is shorter."""
@@ -233,7 +242,7 @@ class TokenPlan:
             right = self._fitting(
                 bars[first + count :], total - first - count, self._meter_before, 0.4 * room, False
             )
-            self._context_bars = [*left, *right]
+            self._context_bars, self._bars_before = [*left, *right], len(left)
             ids = [*shortened(left, returns), GAP, *shortened(right, returns), FILL]
             return ids, total - first, total - first - count
         behind = BARS_BEHIND if self.request.goes_on or self.request.ending in ("fade", "loop") else 0
@@ -241,6 +250,7 @@ class TokenPlan:
             kept = self._prompt.bars[-16:]
             left_then = self.num_bars + behind + len(kept)
             self._context_bars = self._fitting(kept, left_then, meter, room, keep_last=True)
+            self._bars_before = len(self._context_bars)
             return shortened(self._context_bars, returns), self.num_bars + behind, behind
         return [], self.num_bars + behind, behind
 
@@ -325,21 +335,39 @@ class TokenPlan:
 
     @property
     def _draws_key(self) -> bool:
-        implied = self._given is not None or self._prompt is not None or self.request.chords is not None
-        return not implied and bool(set(self.header.roles) - {"drums"})
+        return self._draws_key_of(self.header.roles)
 
-    def _density_bias(self) -> dict[str, float]:
-        """Of each role -1 (sparse) to 1 (dense)."""
-        overall = self.request.density
-        found = {} if overall is None else {r: 2 * overall - 1 for r in self.header.roles if r != "chordline"}
-        return found | {role: 2 * value - 1 for role, value in self.request.track_density}
+    def _draws_key_of(self, roles: Sequence[str]) -> bool:
+        implied = self._given is not None or self._prompt is not None or self.request.chords is not None
+        return not implied and bool(set(roles) - {"drums"})
+
+    def _leaning(self) -> Leaning:
+        """Leanings of one stream towards what the request asks for."""
+        asked = self.request
+        densities = {}
+        if asked.density is not None:
+            densities = {r: asked.density for r in self.header.roles if r != "chordline"}
+        densities |= dict(asked.track_density)
+        return Leaning(
+            {r: target_onsets(r, d, self._density_level_at(0.5)) for r, d in densities.items() if r not in self._kept},
+            asked.syncopation, asked.leap, asked.intro, self._pitch_before,
+        )  # fmt: skip
+
+    @property
+    def _pitch_before(self) -> int:
+        """The melody's last pitch before the bars to write; -1 where none is seen."""
+        melody = VOCABULARY.id("role", SEGMENT_ROLES.index("melody"))
+        seen = self._context_bars[: self._bars_before]
+        tokens = [t for bar in seen for t in bar.segments.get(melody, ())]
+        return next((VOCABULARY.values[t] for t in reversed(tokens) if VOCABULARY.kinds[t] == "pitch"), -1)
 
     def _stream_bias(self, header: Header, seed: int) -> LogitBias | None:
         if self.request.raw:
             return None
         rng = np.random.default_rng([seed, BIAS_STREAM])
         key = header.key or self._final_key
-        return LogitBias(self._logit_bias, key, self._ends_piece, rng, self._density_bias())
+        leaning = self._leaning()
+        return LogitBias(self._logit_bias, key, self._ends_piece, rng, leaning if leaning.is_active else None)
 
     def stream(self, seed: int) -> PieceStream:
         """Return the stream of the draft with this seed."""
@@ -373,6 +401,10 @@ class TokenPlan:
             return moved
         return in_key(moved, (self.request.key[0] - keys[0].tonic + 5) % 12 - 5, self.limits.ranges or {})
 
+    def obtained(self, score: Score) -> dict[str, float]:
+        """What a finished draft has of what was asked for."""
+        return of_writing(score, self.request, self._kept, self._density_level_at(0.5))
+
     def score(self, stream: PieceStream) -> Score:
         """Return the finished draft: the new bars, or the given piece with the new notes merged in."""
         head = encode_header(replace(self.header, meter=self._meter_before))
@@ -399,6 +431,11 @@ class TokenPlan:
             merged, piece, lines, self._span, self.request.qpm, self.request.chords is not None
         )
         return replace(merged, title=merged.title or self.style.name)
+
+
+def _narrowed(low: int, high: int) -> tuple[int, int]:
+    """A range that can be moved to any key without moving single notes by octaves, which would be leaps."""
+    return (low + KEY_ROOM, high - KEY_ROOM) if high - low >= 4 * KEY_ROOM else (low, high)
 
 
 def _with_roles(score: Score, split: bool = False) -> Score:
@@ -437,53 +474,3 @@ def _padded(piece: Piece, bars: int) -> Piece:
     """Return the piece with at least ``bars`` bars: silent ones follow in the last meter."""
     silent = GridBar(piece.bars[-1].meter)
     return replace(piece, bars=(*piece.bars, *[silent] * (bars - len(piece.bars))))
-
-
-def finish(
-    bars: Sequence[GridBar], single: frozenset[str], new: range, kept: frozenset[str], ring: bool = False
-) -> tuple[GridBar, ...]:
-    """Return the bars with notes shortened where they must end.
-
-    Args:
-        bars: all bars of the piece.
-        single: roles that play one note at a time; their notes end where the next one begins.
-        new: the bars that were written.
-        kept: roles that were given and stay as they are.
-        ring: the last notes of each role, if struck in the last bar, sound to its end.
-    """
-    starts = np.cumsum([0, *(b.num_positions for b in bars)]).tolist()
-    end = starts[-1]
-    result = list(bars)
-    for role in set(GRID_ROLES) - {"drums"} - kept:
-        following = end
-        for index in range(len(bars) - 1, -1, -1):
-            notes = bars[index].parts.get(role)
-            if not notes:
-                continue
-            if index in new:
-                fixed = []
-                room_until = following
-                for at, velocity, duration, pitch in reversed(notes):  # sorted by position
-                    onset = starts[index] + at
-                    if role in single and onset < following:
-                        room_until, following = following, onset
-                    until = room_until if role in single else end
-                    fixed.append((at, velocity, fitting_duration(duration, until - onset), pitch))
-                fixed.sort(key=lambda n: (n[0], n[2], n[3]))
-                result[index] = replace(result[index], parts={**result[index].parts, role: tuple(fixed)})
-            following = starts[index] + notes[0][0]
-    if ring and len(bars) - 1 in new:
-        result[-1] = _ringing(result[-1], set(result[-1].parts) - {"drums"} - kept)
-    return tuple(result)
-
-
-def _ringing(bar: GridBar, roles: set[str]) -> GridBar:
-    parts = dict(bar.parts)
-    for role in roles:
-        last = max(n[0] for n in parts[role])
-        to_the_end = fitting_duration(len(DURATIONS) - 1, bar.num_positions - last)
-        held = [
-            (at, band, to_the_end if at == last else length, pitch) for at, band, length, pitch in parts[role]
-        ]
-        parts[role] = tuple(sorted(held, key=lambda n: (n[0], n[2], n[3])))
-    return replace(bar, parts=parts)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from melodygen import __version__
 from melodygen.generation.loop import CandidateRecord, Composition
+from melodygen.generation.obtained import asked_figures
 from melodygen.music.key import key_name
 from melodygen.services.output import AUDIO_FORMATS
 from melodygen.services.user_file import num_bars
@@ -45,6 +46,14 @@ class KeptReport:
 
 
 @dataclass(frozen=True)
+class Obtained:
+    """What was asked of a control, and what the piece has of it, on the same scale."""
+
+    asked: float
+    obtained: float
+
+
+@dataclass(frozen=True)
 class PieceReport:
     """What ``melodygen generate --json`` prints of a piece. ``seconds``: how long it took, loading included."""
 
@@ -76,6 +85,7 @@ class PieceReport:
     picked: int = 1
     kept: tuple[KeptReport, ...] = ()
     track_files: tuple[str, ...] = ()
+    obtained: Mapping[str, Obtained] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -101,11 +111,19 @@ class PieceReport:
                 f"(mean of all {len(listed)} before choosing: {self.unselected_mean_probability:.2f}; "
                 f"{self.turned_down} below {self.min_style:g}{flawed})",
                 *(f"    {line}" for line in listed),
+                *self._obtained_lines(),
                 f"  {self.seconds:.1f} s, {self.model}, {self.classifier}{shortfall}",
                 *(f"  {path}" for path in (*self.files.values(), *self.track_files)),
                 *(self._kept_line(kept) for kept in self.kept),
             ]
         )
+
+    def _obtained_lines(self) -> list[str]:
+        told = [
+            f"{name.replace('_', ' ')} {one.obtained:g} (asked {one.asked:g})"
+            for name, one in self.obtained.items()
+        ]
+        return [f"  obtained: {', '.join(told)}"] if told else []
 
     def _kept_line(self, kept: KeptReport) -> str:
         flaw = f"  flaw: {kept.flaw}" if kept.flaw else ""
@@ -173,4 +191,8 @@ def report_of(
         renderer=renderer_id,
         version=__version__,
         command=command,
+        obtained={
+            name: Obtained(asked_figures(request)[name], value)
+            for name, value in piece.chosen.obtained.items()
+        },
     )

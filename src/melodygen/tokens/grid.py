@@ -89,6 +89,17 @@ def strong_positions(meter: tuple[int, int]) -> tuple[int, ...]:
     return (0, meter_positions(meter) // 2) if halves else (0,)
 
 
+def beat_positions(meter: tuple[int, int]) -> tuple[int, ...]:
+    """Return the positions of the beats of a bar: quarters, dotted quarters in 6/8, 9/8 and 12/8.
+
+    Examples: (0, 12, 24) in 3/4, (0, 18) in 6/8, (0, 6, 12, 18, 24) in 5/8.
+    """
+    eighth = POSITIONS_PER_QUARTER // 2
+    compound = meter[1] == 8 and meter[0] % 3 == 0
+    step = 3 * eighth if compound else (eighth if meter[1] == 8 else POSITIONS_PER_QUARTER)
+    return tuple(range(0, meter_positions(meter), step))
+
+
 def score_to_piece(score: Score, max_bars: int | None = None) -> Piece:
     """Quantise a Score whose tracks carry roles.
 
@@ -205,6 +216,6 @@ def piece_to_score(
 
 __all__ = [
     "GRID_ROLES", "PITCHED_ROLES", "GridBar", "GridNote", "Piece",
-    "columns_to_piece", "estimate_piece_key", "fitting_duration", "meter_positions", "piece_to_columns",
-    "piece_to_score", "score_to_piece", "strong_positions",
+    "beat_positions", "columns_to_piece", "estimate_piece_key", "fitting_duration", "meter_positions",
+    "piece_to_columns", "piece_to_score", "score_to_piece", "strong_positions",
 ]  # fmt: skip
