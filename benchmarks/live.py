@@ -287,15 +287,19 @@ def follow_child() -> None:
 class Log:
     """An output that notes the note-ons."""
 
-    name = "log"
+    name, lead_seconds = "log", 0.0
 
     def __init__(self) -> None:
         self.ons: list[tuple[float, tuple[int, ...]]] = []
 
-    def send(self, message: tuple[int, ...]) -> bool:
+    def send(self, message: tuple[int, ...], at: float | None = None) -> bool:
         if message[0] & 0xF0 == 0x90:
             self.ons.append((time.perf_counter(), message))
         return True
+
+    def keep_time(self) -> None: ...
+
+    def recall(self, is_stop: bool) -> None: ...
 
     def close(self) -> None: ...
 

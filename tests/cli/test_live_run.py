@@ -21,14 +21,18 @@ from melodygen.services.models import ModelNames
 class Wire:
     """An output that keeps what is sent."""
 
-    name = "wire"
+    name, lead_seconds = "wire", 0.0
 
     def __init__(self) -> None:
         self.sent: list[MidiBytes] = []
 
-    def send(self, message: MidiBytes) -> bool:
+    def send(self, message: MidiBytes, at: float | None = None) -> bool:
         self.sent.append(message)
         return True
+
+    def keep_time(self) -> None: ...
+
+    def recall(self, is_stop: bool) -> None: ...
 
 
 def test_a_port_for_each_role(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +46,7 @@ def test_a_port_for_each_role(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def close(self) -> None: ...
 
-    monkeypatch.setattr("melodygen.live.ports.PortOutput", Output)
+    monkeypatch.setattr("melodygen.live.outputs.PortOutput", Output)
     channels = {"melody": 0, "bass": 2, "drums": 9}
     with open_outputs(["drums=kit"], "melodygen", channels, per_role=True) as (output, ports):
         assert [p.name for p in ports] == ["melodygen", "kit", "melodygen melody", "melodygen bass"]

@@ -10,14 +10,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from livehost import unbalanced
+from liveports import (
+    BAND,
+    ONE_LINE,
+    READY,
+    SCHEDULED,
+    Ear,
+    assert_in_time,
+    assert_silent,
+    climbs,
+    command,
+    finish,
+    on_server,
+    ons,
+    said,
+    start,
+    start_server,
+)
 
 from melodygen.io.midi import read_midi, write_midi
 from melodygen.music.score import Score, Tempo, Track
@@ -27,138 +41,6 @@ pytest.importorskip(
 )
 if shutil.which("jackd") is None:
     pytest.skip("jackd is not installed: apt-get install jackd2", allow_module_level=True)
-
-LISTENER = Path(__file__).parents[1] / "support" / "midi_listener.py"
-BAND = ("--model", "fakeband", "--renderer", "fakeband", "--classifier", "fakeband", "--min-style", "0")
-ONE_LINE = ("--tracks", "melody", "--bars", "8", "--no-opening")
-"""Notes that climb for eight bars."""
-SCHEDULED, LATEST = 10e-3, 35e-3
-"""The usual note (the median) and nine of ten: JACK's period is 2.7 ms, the machine may be shared, and what is later
-than 30 ms is dropped. How good it really is stands in docs/live.md; here only what is wrong is found."""
-
-READY = "ready: the first phrase is written"
-
-Row = tuple[float, tuple[int, ...]]
-
-
-def start_server(env: dict[str, str]) -> subprocess.Popen[bytes]:
-    """A JACK server that runs."""
-    name = env["JACK_DEFAULT_SERVER"]
-    server = subprocess.Popen(
-        # synchronous: on a busy machine a late client holds the others up instead of losing its messages
-        ["jackd", "-S", "--no-realtime", "-n", name, "-d", "dummy", "-r", "48000", "-p", "128"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    for _ in range(50):
-        time.sleep(0.1)
-        if server.poll() is not None:
-            pytest.skip("jackd does not start here")
-        if not subprocess.run(
-            ["jack_wait", "-s", name, "-w", "-t", "5"], env=env, capture_output=True
-        ).returncode:
-            break
-    return server
-
-
-def on_server(env: dict[str, str], name: str) -> dict[str, str]:
-    """The environment in which ports are on the server of that name."""
-    return {
-        **env, "JACK_DEFAULT_SERVER": f"melodygen{name}", "JACK_NO_START_SERVER": "1",
-        "MIDO_BACKEND": "mido.backends.rtmidi/UNIX_JACK",
-    }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def jack(env: dict[str, str]) -> Iterator[dict[str, str]]:
-    """A JACK server of our own; the environment in which ports are on it."""
-    here = on_server(env, f"{os.getpid()}")
-    server = start_server(here)
-    try:
-        yield here
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
-STARTED: list[subprocess.Popen[str]] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """A test that fails leaves no process that plays on."""
-    yield
-    while STARTED:
-        process = STARTED.pop()
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def start(env: dict[str, str], arguments: list[str], **more: object) -> subprocess.Popen[str]:
-    STARTED.append(subprocess.Popen([sys.executable, *arguments], env=env, text=True, **more))  # type: ignore[call-overload]
-    return STARTED[-1]
-
-
-class Ear:
-    """A process that opens the input ``name`` and records."""
-
-    def __init__(self, env: dict[str, str], name: str, *options: str) -> None:
-        self.name = name
-        self.process = start(env, [str(LISTENER), name, "100", *options], stdout=subprocess.PIPE)
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "ready\n"
-
-    def close(self) -> list[Row]:
-        """What came: (seconds, bytes)."""
-        self.process.send_signal(signal.SIGTERM)
-        text, _ = self.process.communicate(timeout=30)
-        return [
-            (t, tuple(m)) for t, m in (json.loads(line) for line in text.splitlines() if line.startswith("["))
-        ]
-
-
-def command(env: dict[str, str], *arguments: str, **more: object) -> subprocess.Popen[str]:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    return start(env, ["-m", "melodygen", *arguments], **pipes, **more)
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
-    out, err = process.communicate(timeout=60)
-    assert process.returncode in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT), (
-        err
-    )  # ended by itself, or told to
-    return out, err
-
-
-def said(process: subprocess.Popen[str], *texts: str) -> None:
-    """Wait until the command has said all of it on stderr, in any order."""
-    assert process.stderr is not None
-    lines, awaited = [], set(texts)
-    for line in process.stderr:
-        lines.append(line)
-        awaited -= {text for text in awaited if text in line}
-        if not awaited:
-            return
-    raise AssertionError(f"it never said {awaited} but {lines}")
-
-
-def ons(rows: list[Row], channel: int = 0) -> np.ndarray:
-    return np.array([t for t, m in rows if m[0] == 0x90 | channel])
-
-
-def assert_in_time(off: np.ndarray) -> None:
-    """Seconds off the beat."""
-    off = np.abs(off)
-    assert np.median(off) < SCHEDULED and np.quantile(off, 0.9) < LATEST
-
-
-def climbs(pitches: list[int]) -> list[int]:
-    """Steps above the first, as the fake band climbs: a step a note, round after 40."""
-    return [(p - pitches[0]) % 40 for p in pitches]
-
-
-def assert_silent(rows: list[Row]) -> None:
-    assert not unbalanced((0, m) for _, m in rows if m[0] < 0xF0), "a note is left sounding"
 
 
 def test_live_plays_in_time_with_clock_and_record(jack: dict[str, str], tmp_path: Path) -> None:
@@ -413,68 +295,6 @@ def test_a_clock_that_runs_already_is_joined_on_a_bar_line(jack: dict[str, str],
     assert np.median(np.diff(notes)) == pytest.approx(0.25, abs=0.02)
 
 
-def test_jack_transport_starts_stops_and_jumps(jack: dict[str, str]) -> None:
-    """Three tries: where the machine has other work, JACK's own server stalls and says it rolls while it does not."""
-    try:
-        import jack as client_library
-    except (ImportError, OSError):
-        pytest.skip("JACK-Client (melodygen[jack]) or libjack is missing")
-    for attempt in (1, 2, 3):
-        try:
-            check_transport(jack, client_library, f"transport{attempt}")
-            return
-        except AssertionError:
-            if attempt == 3:
-                raise
-
-
-def check_transport(jack: dict[str, str], client_library: Any, name: str) -> None:
-    """``live`` follows JACK's transport: it plays while that rolls, each note at its quarter."""
-    ear = Ear(jack, name)
-    run = command(jack, "live", *BAND, *ONE_LINE, "--port", name, "--sync", "jack", "--tempo", "240")
-    with client_library.Client(
-        "desk", servername=jack["JACK_DEFAULT_SERVER"], no_start_server=True
-    ) as client:
-
-        def roll(frame: int, seconds: float) -> tuple[float, float, float]:
-            """When ``frame`` was to sound, by JACK's own word on where it is; asked to start, and stopped."""
-            client.transport_frame = frame
-            asked = time.perf_counter()
-            client.transport_start()
-            origins = []
-            for _ in range(10):  # one reading may be of a period that came late
-                time.sleep(seconds / 10)
-                origins.append(time.perf_counter() - (client.transport_frame - frame) / client.samplerate)
-            assert client.transport_state == client_library.ROLLING
-            client.transport_stop()
-            return float(np.median(origins[2:])), asked, time.perf_counter()
-
-        client.transport_stop()
-        client.transport_frame = 0
-        said(run, "following JACK's transport", READY)
-        begun, asked, stopped = roll(0, 1.1)
-        time.sleep(0.5)
-        begun_again, asked_again, _ = roll(24_000, 0.6)  # from half a second: quarter 2
-    run.terminate()
-    finish(run)
-    rows = ear.close()
-    assert_silent(rows)
-    notes = [(t, m[1]) for t, m in rows if m[0] == 0x90]
-    first = [(t, p) for t, p in notes if asked <= t < stopped + 0.1]
-    later = [(t, p) for t, p in notes if asked_again <= t]
-    assert len(first) > 1 and len(later) > 0 and len(first) + len(later) == len(notes), (
-        "it plays while JACK rolls"
-    )
-    # a busy server may stand still after it says that it rolls: the note of the first beat is early then
-    first, later = [n for n in first if n[0] > begun - 0.1], [n for n in later if n[0] > begun_again - 0.1]
-    base = first[0][1] - round((first[0][0] - begun) / 0.25)  # notes before it may have come too late
-    for origin, quarter, heard in ((begun, 0, first), (begun_again, 2, later)):
-        for t, pitch in heard:
-            assert (pitch - base) % 40 == quarter + round((t - origin) / 0.25), "the note of its quarter"
-        off = np.array([(t - origin + 0.125) % 0.25 - 0.125 for t, _ in heard])
-        assert np.median(np.abs(off)) < LATEST, off
-
-
 def test_one_follows_the_clock_of_the_other(jack: dict[str, str]) -> None:
     """Two melodygens: the second follows the clock of the first; both are heard by one ear each."""
     follower_ear, leader_ear = Ear(jack, "ear-f"), Ear(jack, "ear-l")
@@ -539,6 +359,8 @@ def test_ports_and_panic(jack: dict[str, str]) -> None:
         ((), "say where the music goes"),
         (("--virtual", "--style", "jaz"), "did you mean 'jazz'"),
         (("--virtual", "--mode", "answer"), "--input NAME"),
+        (("--port", "jack:nowhere"), "no MIDI output is called 'nowhere'"),
+        (("--port", "jack", "--port", "drums=kit"), "jack:NAME, or none"),
         (("--virtual", "--channels", "bass=17"), "bass 17"),
         (("--virtual", "--tempo", "0"), "tempo 0"),
         (("--virtual", "--sync", "virtual", "--count-in", "1"), "count-in"),

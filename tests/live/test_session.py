@@ -6,7 +6,6 @@ import math
 import random
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from melodygen.engine import Engine
 from melodygen.engine.actions import LiveActions
 from melodygen.errors import PortError, UsageError
 from melodygen.io.midi import read_midi, write_midi
-from melodygen.live import jack_transport as jacktransport
 from melodygen.live.clock import CONTINUE, SONG_POSITION, START, STOP, TICK, ClockFollower, InternalClock
 from melodygen.live.moves import MOVES, Controls, load_controls, save_controls
 from melodygen.live.player import Player
@@ -66,7 +64,7 @@ def test_port_that_could_be_several_or_none_lists_what_is_there() -> None:
 class World:
     """Time that passes only when somebody waits, a port that notes what it gets, and things that happen."""
 
-    name = "world"
+    name, lead_seconds = "world", 0.0
 
     def __init__(self) -> None:
         self.time = 100.0
@@ -90,9 +88,13 @@ class World:
         self.script.append((100.0 + seconds, happens))
         self.script.sort(key=lambda s: s[0])
 
-    def send(self, message: MidiBytes) -> bool:
+    def send(self, message: MidiBytes, at: float | None = None) -> bool:
         self.got.append((self.time - 100.0, message))
         return True
+
+    def keep_time(self) -> None: ...
+
+    def recall(self, is_stop: bool) -> None: ...
 
     def close(self) -> None: ...
 
@@ -294,7 +296,7 @@ def test_own_output_is_not_heard_as_input() -> None:
     )
     send = world.send
 
-    def loopback(message: MidiBytes) -> bool:
+    def loopback(message: MidiBytes, at: float | None = None) -> bool:
         session.receive(message, world.time)
         return send(message)
 
@@ -689,38 +691,51 @@ def test_score_of_several_tracks_plays_on_their_channels(tmp_path: Path) -> None
     assert voices == [(0xC0, 4), (0xC1, 33), (0x90, 60), (0x91, 40), (0x99, 36)]
 
 
-class OtherClock:
-    """JACK's client, rolling since ``begun`` of our clock, in periods of 1024 frames; its clock is ``lead`` behind."""
+class Ahead(World):
+    """An output that wants messages 20 ms ahead and plays them at their time."""
 
-    def __init__(self, begun: float, lead: float) -> None:
-        self.begun, self.lead, self.now, self.stalled = begun, lead, 0.0, 0.0
+    lead_seconds = 0.02
 
-    def transport_query(self) -> tuple[str, dict[str, float]]:
-        frame = int((self.now - self.begun) * 48_000) // 1024 * 1024
-        usecs = (self.begun + frame / 48_000 - self.lead) * 1e6
-        return "rolling", {"frame": frame, "frame_rate": 48_000, "usecs": usecs}
+    def __init__(self) -> None:
+        super().__init__()
+        self.early: list[float] = []
 
-    @property
-    def transport_frame(self) -> int:
-        return int((self.now + self.stalled - self.begun) * 48_000)
+    def send(self, message: MidiBytes, at: float | None = None) -> bool:
+        self.early.append((self.time if at is None else at) - self.time)
+        self.got.append(((self.time if at is None else at) - 100.0, message))
+        return True
 
-    def set_shutdown_callback(self, callback: object) -> None: ...
+    def recall(self, is_stop: bool) -> None:
+        now = self.time - 100.0
+        gone = (0x90, 0xF0) if is_stop else (0x90,)
+        kept = [(t, m) for t, m in self.got if t <= now or m[0] & 0xF0 not in gone]
+        self.got = [(min(t, now) if is_stop else t, m) for t, m in kept]
 
-    def activate(self) -> None: ...
+
+def test_an_output_with_a_lead_gets_everything_that_much_earlier() -> None:
+    world, recorder = Ahead(), Recorder(keep_all=True, roles={0: "melody"})
+    play(world, beat_score(quarters=16), 8.2, recorder=recorder, clock_out=True)
+    onsets = np.array(world.ons())
+    assert np.abs(np.diff(onsets) - 0.5).max() < 1e-5, "their times are those of the music, not of the thread"
+    ticks = np.array([t for t, status in world.clock() if status == TICK])
+    assert np.abs(np.diff(ticks) - 0.5 / 24).max() < 1e-5 and ticks[0] == pytest.approx(onsets[0])
+    assert np.quantile(world.early[1:-4], 0.02) > 0.015 and max(world.early) < 0.021
+    take = recorder.score().tracks[0].notes["onset_tick"]
+    assert np.abs(take - np.arange(16) * 480).max() <= 1
 
 
-@pytest.mark.parametrize("lead", [0.0, 0.31, -7.5, 1e5])
-def test_jack_is_followed_whatever_its_clock_shows(monkeypatch: pytest.MonkeyPatch, lead: float) -> None:
-    client = OtherClock(100.0, lead)
-    jack = SimpleNamespace(Client=lambda name, no_start_server: client, ROLLING="rolling", JackError=OSError)
-    monkeypatch.setattr(jacktransport, "_load", lambda: jack)
-    clock = jacktransport.JackClock(120.0)
-    for step in range(
-        5000
-    ):  # 20 s, in which JACK's clock drifts by 2 ms and the thread is held up now and then
-        client.now = 100.5 + 0.004 * step
-        client.lead = lead + 1e-4 * (client.now - 100.0)
-        client.stalled = 0.05 if step % 50 == 49 else 0.0
-        clock.watch(client.now)
-        assert clock.position(client.now) == pytest.approx((client.now - 100.0) * 2.0, abs=0.004)
-    assert clock.epoch == 1, "no jumps are seen where there are none"
+def test_what_a_pulled_cable_left_sounding_is_ended_when_it_is_back() -> None:
+    world = World()
+    player = world.player()
+    for at, message in ((0.0, (0x90, 60, 90)), (0.1, (0x91, 50, 90)), (0.2, (0x80, 60, 0))):
+        player.schedule(100.0 + at, message)
+    player.run_until(100.15)
+    player.remember_sounding()
+    player.run_until(100.25)  # its end goes out to nobody
+    world.got.clear()
+    player.silence()
+    ended = [m[:2] for _, m in world.got if m[0] & 0xF0 == 0x80]
+    assert (0x80, 60) in ended and (0x81, 50) in ended
+    world.got.clear()
+    player.silence()
+    assert not [m for _, m in world.got if m[0] & 0xF0 == 0x80], "once is enough"

@@ -196,7 +196,7 @@ def run_live(options: LiveOptions) -> None:
         virtual = VIRTUAL_NAME if options.virtual or (options.ports_per_role and not options.port) else None
         outputs = open_outputs(options.port or [], virtual, settings.channels, options.ports_per_role)
         with outputs as (output, ports):
-            clock = slow.enter_context(_clock(options.sync, settings.qpm))
+            clock = slow.enter_context(_clock(options.sync, settings.qpm, ports))
             for name in _inputs(options):
                 if name != "virtual":
                     find_port(name, list_inputs(), "input")
@@ -243,12 +243,13 @@ def _inputs(options: LiveOptions) -> list[str]:
 
 
 @contextmanager
-def _clock(sync: str | None, qpm: float) -> Iterator[Any]:
-    """Our own, or one that follows."""
+def _clock(sync: str | None, qpm: float, ports: Sequence[Port]) -> Iterator[Any]:
+    """Our own, or one that follows; JACK's agrees with JACK's own ports on when a frame is."""
     if sync == JACK:
+        from melodygen.live.jack_output import JackOutput
         from melodygen.live.jack_transport import JackClock
 
-        clock = JackClock(qpm)
+        clock = JackClock(qpm, next((p.frames for p in ports if isinstance(p, JackOutput)), None))
         try:
             yield clock
         finally:

@@ -6,14 +6,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
-    from melodygen.live.hotplug import PortWatch
     from melodygen.live.player import Player
     from melodygen.live.ports import MidiOutput, Port
     from melodygen.live.session import Session
@@ -31,7 +30,10 @@ def open_outputs(
     the list."""
     from melodygen.errors import UsageError
     from melodygen.live.guard import Guard
-    from melodygen.live.ports import PortOutput, RoutedOutput
+    from melodygen.live.jack_library import FrameClock
+    from melodygen.live.jack_output import is_jack
+    from melodygen.live.outputs import open_output, open_own
+    from melodygen.live.ports import RoutedOutput
     from melodygen.music.score import ROLES
 
     main: list[str] = []
@@ -47,19 +49,25 @@ def open_outputs(
             "say where the music goes: --port NAME (see 'melodygen ports') or --virtual; "
             "more ports only as --port ROLE=NAME"
         )
+    kinds = {is_jack(name) for name in (*main, *by_role.values(), *([virtual] if virtual else []))}
+    if len(kinds) > 1:
+        raise UsageError(
+            "JACK's own ports keep another time than the system's: name all ports as jack:NAME, or none"
+        )
     opened: list[Port] = []
+    frames = FrameClock() if True in kinds else None
     guard = None
     try:
-        output = PortOutput(main[0]) if main else PortOutput(virtual or VIRTUAL_NAME, virtual=True)
+        output = open_output(main[0], VIRTUAL_NAME, frames) if main else open_own(virtual or VIRTUAL_NAME)
         opened.append(output)
         routes: dict[int, MidiOutput] = {}
         for role, name in by_role.items():
-            routed = PortOutput(name)
+            routed = open_output(name, f"{VIRTUAL_NAME} {role}", frames)
             opened.append(routed)
             routes[channels[role]] = routed
         for role in channels if per_role else ():
             if channels[role] not in routes:
-                own = PortOutput(f"{virtual or VIRTUAL_NAME} {role}", virtual=True)
+                own = open_own(f"{virtual or VIRTUAL_NAME} {role}", frames)
                 opened.append(own)
                 routes[channels[role]] = own
         guard = Guard([p.name for p in opened if not p.is_virtual])
@@ -71,18 +79,43 @@ def open_outputs(
             guard.close()
 
 
+@contextmanager
 def watch_ports(
     ports: Sequence[Port], session: Session, player: Player, say: Callable[[str], None]
-) -> PortWatch:
-    """Say when a port goes and comes; when it is back it is silenced first, for what it may still sound."""
+) -> Iterator[None]:
+    """Say when a port goes and comes, when a cable is pulled and put back, and who else plays to a port. What is back
+    is silenced first, for what it may still sound."""
     from melodygen.live.hotplug import PortWatch
+    from melodygen.live.jack_output import JackOutput
+    from melodygen.live.port_claim import claimed
 
     def changed(port: Port, there: bool) -> None:
         if port.is_output:
-            session.call(player.silence if there else player.cut)
+            session.call(player.silence if there else player.lose)
         say(f"port {port.name!r} is back" if there else f"port {port.name!r} is gone: waiting for it")
 
-    return PortWatch(ports, changed)
+    pulled: set[str] = set()
+
+    def cable(other: str, is_in: bool) -> None:
+        if is_in and other in pulled:
+            pulled.remove(other)
+            session.call(player.silence)
+            say(f"{other!r} is connected again; what it still sounded is ended")
+        elif is_in:
+            say(f"{other!r} is connected")
+        else:
+            pulled.add(other)
+            session.call(player.remember_sounding)
+            say(f"the cable to {other!r} is pulled: it hears nothing until it is connected again")
+
+    with ExitStack() as held:
+        for port in ports:
+            if isinstance(port, JackOutput):
+                port.on_cable = cable
+            if port.is_output and not port.is_virtual and not held.enter_context(claimed(port.name)):
+                say(f"another melodygen plays to {port.name!r}, so the two mix; stop one or use another port")
+        held.enter_context(PortWatch(ports, changed))
+        yield
 
 
 @contextmanager

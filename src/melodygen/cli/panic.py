@@ -18,14 +18,15 @@ def panic(
     ] = None,
 ) -> None:
     """Send note-offs for every key, pedals up, all notes off and all sound off on all 16 channels."""
+    from melodygen.live.outputs import open_output
     from melodygen.live.player import Player
-    from melodygen.live.ports import PortOutput, list_outputs
+    from melodygen.live.ports import list_outputs
 
     names = port or list_outputs()
     if not names:
         print("there is no output to be silenced")
     for name in names:
-        output = PortOutput(name)
+        output = open_output(name)
         try:
             time.sleep(SETTLE_SECONDS)
             Player(output).panic()

@@ -73,12 +73,12 @@ def main(parent: int, names: list[str]) -> None:
         return
     if hasattr(signal, "alarm"):
         signal.alarm(PANIC_SECONDS)
+    from melodygen.live.outputs import open_output
     from melodygen.live.player import Player
-    from melodygen.live.ports import PortOutput
 
     for name in names:
         try:
-            output = PortOutput(name)
+            output = open_output(name, "melodygen guard")
         except PortError:
             continue  # it went away too
         try:

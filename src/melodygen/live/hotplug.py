@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from melodygen.errors import PortError
+from melodygen.live.jack_output import JackRoster
 from melodygen.live.jack_server import jack_server
 from melodygen.live.ports import (
     CLIENT,
@@ -76,9 +77,10 @@ class PortWatch:
     ) -> None:
         self._ports, self._on_change, self._seconds = ports, on_change, seconds
         self._closing = threading.Event()
-        self._is_jack = uses_jack()
+        self._is_jack = any(p.is_jack for p in ports) or (bool(ports) and uses_jack())
         self._server = self._running()
-        self._rosters: dict[bool, Roster] = {}
+        self._rosters: dict[tuple[bool, bool], Roster | JackRoster] = {}
+        """By what their ports are: outputs, and JACK's own."""
         self._open_rosters()
         self._thread = threading.Thread(target=self._run, name="melodygen-ports", daemon=True)
         self._thread.start()
@@ -115,10 +117,10 @@ class PortWatch:
     def _look(self) -> None:
         if not self._open_rosters():
             return
-        names = {outputs: roster.names() for outputs, roster in self._rosters.items()}
+        names = {kind: roster.names() for kind, roster in self._rosters.items()}
         for port in self._ports:
-            there = port.is_virtual or port.name in names[port.is_output]
-            if port.is_open and not there:
+            there = port.is_virtual or port.name in names[port.is_output, port.is_jack]
+            if port.is_open and (port.has_ended or not there):
                 self._lose(port)
             elif there and not port.is_open:
                 try:
@@ -135,8 +137,9 @@ class PortWatch:
     def _open_rosters(self) -> bool:
         """Open the rosters that are needed and return whether they are open; the next check tries again."""
         try:
-            for outputs in {p.is_output for p in self._ports if not p.is_virtual} - set(self._rosters):
-                self._rosters[outputs] = Roster(outputs)
+            kinds = {(p.is_output, p.is_jack) for p in self._ports if not p.is_virtual}
+            for outputs, is_jack in kinds - set(self._rosters):
+                self._rosters[outputs, is_jack] = JackRoster() if is_jack else Roster(outputs)
         except Exception:  # rtmidi raises its own kinds
             return False
         return True

@@ -1,10 +1,9 @@
 """A clock that follows JACK's transport: start, stop, jumps, and the tempo where a timebase master gives it.
 
-JACK-Client, an optional package, is imported late; it needs the system's libjack. JACK says where the
-transport stood at the start of its current period, and when that was in microseconds of a clock that may
-differ from ours (on Linux CLOCK_MONOTONIC_RAW, which network time does not steer: it departs from
-``time.perf_counter`` by seconds a day). JACK is therefore also asked where the transport is now. Without a
-timebase master the tempo is our own, and quarter 0 is frame 0.
+JACK says at which frame the transport was at the start of its current period, and frames have a time of their own
+(``jack_library.FrameClock``). Whether the transport was moved is decided in frames alone: where the server stands still
+for a moment, as on a busy machine, both counts stand still. Without a timebase master the tempo is our own, and quarter
+0 is frame 0.
 """
 
 from __future__ import annotations
@@ -13,15 +12,13 @@ import threading
 from typing import Any
 
 from melodygen.errors import PortError
+from melodygen.live.jack_library import FrameClock, Reading, open_client, wrapped
 from melodygen.live.transport import MAX_QPM, MIN_QPM
 
 JUMP_SECONDS = 0.02
 """The transport was moved if it is off its expected position by more than this."""
-CLOCK_DRIFT = 5e-4
-"""Seconds per second by which JACK's clock and ours may drift apart; time steering goes no further."""
 RETRY_SECONDS = 3.0
 """Time between two attempts to reach a JACK server."""
-NO_CLIENT = "JACK's transport needs the JACK-Client package and JACK itself: pip install 'melodygen[jack]'"
 
 
 class JackClock:
@@ -29,12 +26,13 @@ class JackClock:
 
     Args:
         qpm: tempo without a timebase master.
+        frames: JACK's time; the one of the output port, where that is JACK's own.
 
     Raises:
         PortError: JACK or its Python package is missing.
     """
 
-    def __init__(self, qpm: float = 120.0) -> None:
+    def __init__(self, qpm: float = 120.0, frames: FrameClock | None = None) -> None:
         self.epoch = 0
         self.epoch_time = 0.0
         self.is_running = False
@@ -42,12 +40,12 @@ class JackClock:
         self._position = 0.0
         self._time = 0.0
         """When the transport was at ``_position``."""
-        self._lead = float("-inf")
-        """Seconds our clock is ahead of JACK's."""
+        self._frame = 0
+        """JACK's frame at that time."""
         self._ended = threading.Event()
         self._retry_at = 0.0
         self._client: Any = None
-        self._jack: Any = _load()
+        self._frames = frames or FrameClock()
         self._open()
 
     @property
@@ -75,12 +73,7 @@ class JackClock:
             self._retry_at = now + RETRY_SECONDS  # our ports must be closed before a new server is spoken to
             self._turn(False, self.position(now), now)
             return ["JACK has ended: waiting for it"]
-        state, position = self._client.transport_query()
-        if state == self._jack.ROLLING:
-            age = (self._client.transport_frame - position["frame"]) / position["frame_rate"]
-            self._follow(True, position, self._when(position["usecs"] / 1e6, now - age))
-        else:
-            self._follow(False, position, now)
+        self._follow(self._frames.read(self._client))
         return []
 
     def close(self) -> None:
@@ -89,18 +82,8 @@ class JackClock:
         if client is not None:
             client.close()
 
-    def _when(self, theirs: float, ours: float) -> float:
-        """Return JACK's time ``theirs`` on our clock.
-
-        ``ours`` is the same moment, or earlier where the thread was held up since ``now``. The largest lead
-        ever found is therefore the right one, as far as the clocks may have drifted since.
-        """
-        lead = ours - theirs
-        held = self._lead - CLOCK_DRIFT * max(0.0, ours - self._time)
-        self._lead = max(lead, held) if held - lead < 1.0 else lead
-        return theirs + self._lead
-
-    def _follow(self, is_rolling: bool, position: dict[str, Any], when: float) -> None:
+    def _follow(self, reading: Reading) -> None:
+        is_rolling, position, frame = reading
         if "beats_per_minute" in position:
             bars = (position["bar"] - 1) * position["beats_per_bar"]
             beats = bars + position["beat"] - 1 + position["tick"] / position["ticks_per_beat"]
@@ -109,8 +92,10 @@ class JackClock:
         else:
             qpm = self._own_qpm
             quarters = position["frame"] / position["frame_rate"] * qpm / 60.0
-        off = (quarters - self.position(when)) * 60.0 / self._qpm
-        self._qpm = qpm
+        passed = wrapped(frame - self._frame) / position["frame_rate"] if self.is_running else 0.0
+        off = (quarters - self._position) * 60.0 / self._qpm - passed
+        self._qpm, self._frame = qpm, frame
+        when = self._frames.time_of(frame)
         if is_rolling != self.is_running or abs(off) > JUMP_SECONDS:
             self._turn(is_rolling, quarters, when)
         else:
@@ -122,23 +107,8 @@ class JackClock:
         self.epoch, self.epoch_time = self.epoch + 1, when
 
     def _open(self) -> None:
-        try:
-            self._client = self._jack.Client("melodygen transport", no_start_server=True)
-        except self._jack.JackError as error:
-            raise PortError(
-                f"no JACK server: {error}; start one (jackd), or leave out --sync jack"
-            ) from error
+        client = open_client("melodygen transport")
         self._ended.clear()
-        self._lead = float("-inf")
-        self._client.set_shutdown_callback(lambda status, reason: self._ended.set())
-        self._client.activate()
-
-
-def _load() -> Any:
-    try:
-        import jack
-    except (ImportError, OSError) as error:  # OSError: the package is there, libjack is not
-        raise PortError(f"{NO_CLIENT} [{error}]") from error
-    jack.set_error_function(lambda message: None)
-    jack.set_info_function(lambda message: None)
-    return jack
+        client.set_shutdown_callback(lambda status, reason: self._ended.set())
+        client.activate()
+        self._client = client

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from melodygen.live.ports import MidiOutput
-from melodygen.live.sounding import SoundingNotes, note_off, panic, silence
+from melodygen.live.sounding import Key, SoundingNotes, note_off, panic, silence
 from melodygen.live.transport import NOTE_OFF, NOTE_ON, MidiBytes
 
 SPIN_SECONDS = 0.0004
@@ -25,7 +25,11 @@ LATE_SECONDS = 0.03
 MAX_NOTE_SECONDS = 30.0
 ECHO_SECONDS = 0.25
 """An incoming message equal to one sent within this time is our own, come back."""
+UNHEARD_SECONDS = 2.0
+"""A lost port is noticed within a second; notes that began so shortly before may have lost their ends."""
 BURST, BURST_SECONDS = 16, 0.003
+TIMING = 0xF8
+"""Status bytes from this one on are the clock's (System Real Time)."""
 LATENESS_BIN = 1e-4
 NUM_BINS = 1_000
 
@@ -73,10 +77,12 @@ class Player:
         self._now = now
         self._late, self._max_note = late_seconds, max_note_seconds
         self.on_sent: Callable[[float, MidiBytes], None] = lambda when, message: None
-        """Told of each channel message that went out, and when."""
+        """Told of each channel message that went out, and of the time at which it is heard."""
         self._due: list[tuple[float, int, MidiBytes]] = []
         self._number = 0
         self._sounding = SoundingNotes()
+        self._hung: set[Key] = set()
+        """Notes that a receiver may still sound, because it was not there to hear their ends."""
         self._channels: set[int] = set()
         self._recent: deque[tuple[float, MidiBytes]] = deque(maxlen=256)
         self._wakeup = threading.Event()
@@ -85,6 +91,11 @@ class Player:
         self._bins = [0] * NUM_BINS
         self._dropped = 0
         self._worst = 0.0
+
+    @property
+    def lead_seconds(self) -> float:
+        """How long before its time the output wants a message."""
+        return self._output.lead_seconds
 
     @property
     def num_sounding(self) -> int:
@@ -97,19 +108,25 @@ class Player:
         heapq.heappush(self._due, (time_seconds, self._number, message))
 
     def run_until(self, deadline: float) -> None:
-        """Send what is due until ``deadline`` (seconds), or until woken."""
+        """Send what is due until ``deadline`` (seconds), or until woken.
+
+        An output with a lead gets messages that much earlier, with their time.
+        """
+        self._output.keep_time()
+        lead = self._output.lead_seconds
         while True:
             now = self._now()
-            while self._due and self._due[0][0] <= now:
+            while self._due and self._due[0][0] - lead <= now:
                 due, _, message = heapq.heappop(self._due)
                 self._send(due, message, now)
                 now = self._now()
-            until = min(deadline, self._due[0][0]) if self._due else deadline
+            until = min(deadline, self._due[0][0] - lead) if self._due else deadline
             if now >= deadline or self._wakeup.is_set():
                 self._wakeup.clear()
                 break
-            if until - now > SPIN_SECONDS:
-                self._wait(until - now - SPIN_SECONDS)
+            spin = 0.0 if lead else SPIN_SECONDS  # with a lead the output keeps the time
+            if until - now > spin:
+                self._wait(until - now - spin)
             else:  # a sleep may end late, a spin does not
                 while self._now() < until:
                     pass
@@ -128,6 +145,14 @@ class Player:
     def cut(self) -> None:
         """Drop all queued messages and end all sounding notes, because the transport stopped or jumped."""
         self._due.clear()
+        self._output.recall(is_stop=True)
+        self.release()
+
+    def hush(self) -> None:
+        """Drop all queued messages but the clock's, whose ticks must not be missing, and end all sounding notes."""
+        self._due = [row for row in self._due if row[2][0] >= TIMING]
+        heapq.heapify(self._due)
+        self._output.recall(is_stop=False)
         self.release()
 
     def release(self) -> None:
@@ -136,14 +161,26 @@ class Player:
             self._output.send(message)
             self._report(message)
 
+    def remember_sounding(self) -> None:
+        """Note that a receiver has gone: ``silence`` will end what sounds there or began just before."""
+        since = self._now() - UNHEARD_SECONDS
+        begun = {(m[0] & 0x0F, m[1]) for when, m in self._recent if m[0] & 0xF0 == NOTE_ON and when > since}
+        self._hung |= begun | set(self._sounding)
+
+    def lose(self) -> None:
+        """Go on without a receiver: as ``hush``, but what sounds is remembered."""
+        self.remember_sounding()
+        self.hush()
+
     def silence(self) -> None:
         """End everything in order: note-offs, pedals up, all notes off on the channels that were used."""
-        self.cut()
-        self._send_paced(silence(self._channels))
+        self.hush()
+        hung, self._hung = sorted(self._hung), set()
+        self._send_paced([*(note_off(key) for key in hung), *silence(self._channels)])
 
     def panic(self) -> None:
         """Send everything that may end a sound, on all channels. This takes about half a second."""
-        self.cut()
+        self.hush()
         self._send_paced(panic())
 
     def _send_paced(self, messages: list[MidiBytes]) -> None:
@@ -188,23 +225,23 @@ class Player:
                 return
             key = (message[0] & 0x0F, message[1])
             if self._sounding.stop(key):  # many instruments keep the first of two equal notes for ever
-                self._output.send(note_off(key))
+                self._output.send(note_off(key), due)
             # noted before it is sent: whatever happens next, its note-off will be sent
-            self._sounding.start(key, now + self._max_note)
+            self._sounding.start(key, max(now, due) + self._max_note)
             self._channels.add(key[0])
         elif status in (NOTE_OFF, NOTE_ON):
             if not self._sounding.stop((message[0] & 0x0F, message[1])):
                 return
             message = (NOTE_OFF | message[0] & 0x0F, message[1], message[2] if status == NOTE_OFF else 0)
-        self._output.send(message)
+        self._output.send(message, due)
         if status == NOTE_ON:
             late = max(0.0, self._now() - due)
             self._worst = max(self._worst, late)
             self._bins[min(int(late / LATENESS_BIN), NUM_BINS - 1)] += 1
-        self._report(message)
+        self._report(message, due)
 
-    def _report(self, message: MidiBytes) -> None:
+    def _report(self, message: MidiBytes, due: float = 0.0) -> None:
         if message[0] < 0xF0:
-            now = self._now()
-            self._recent.append((now, message))
-            self.on_sent(now, message)
+            sounds = max(self._now(), due)
+            self._recent.append((sounds, message))
+            self.on_sent(sounds, message)

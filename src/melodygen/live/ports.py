@@ -155,8 +155,30 @@ class MidiOutput(Protocol):
 
     name: str
 
-    def send(self, message: MidiBytes) -> bool:
-        """Send a message and return whether it went out. Never raises."""
+    @property
+    def lead_seconds(self) -> float:
+        """How long before its time a message is to be handed over."""
+        ...
+
+    def send(self, message: MidiBytes, at: float | None = None) -> bool:
+        """Send a message and return whether it went out. Never raises.
+
+        Args:
+            message: the message.
+            at: its time in seconds of ``time.perf_counter``, for outputs with a lead; None is now.
+        """
+        ...
+
+    def keep_time(self) -> None:
+        """Look at the clock that the output keeps, where it has one. Called every few milliseconds."""
+        ...
+
+    def recall(self, is_stop: bool) -> None:
+        """Take back the note-ons that were handed over ahead of their time.
+
+        Args:
+            is_stop: take back the ticks of the clock too, and let the rest go out at once.
+        """
         ...
 
 
@@ -166,10 +188,17 @@ class Port(Protocol):
     name: str
     is_virtual: bool
     is_output: bool
+    is_jack: bool
+    """Whether it is JACK's own (``jack_output``)."""
 
     @property
     def is_open(self) -> bool:
         """Whether the port can be used."""
+        ...
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the MIDI system has told the port that it ends."""
         ...
 
     def open(self) -> None:
@@ -197,6 +226,8 @@ class PortOutput:
     """
 
     is_output = True
+    is_jack = has_ended = False
+    lead_seconds = 0.0
 
     def __init__(self, name: str, virtual: bool = False) -> None:
         self._backend = load_backend()
@@ -225,8 +256,8 @@ class PortOutput:
         if port is not None:
             port.close()
 
-    def send(self, message: MidiBytes) -> bool:
-        """Send a message and return whether it went out."""
+    def send(self, message: MidiBytes, at: float | None = None) -> bool:
+        """Send a message now, whatever its time, and return whether it went out."""
         with self._lock:
             if self._port is None:
                 return False
@@ -235,6 +266,12 @@ class PortOutput:
             except Exception:  # the device went away between two looks
                 return False
             return True
+
+    def keep_time(self) -> None:
+        """Do nothing, because there is no clock."""
+
+    def recall(self, is_stop: bool) -> None:
+        """Do nothing, because nothing is handed over ahead of its time."""
 
     def close(self) -> None:
         """Give the port back after everything sent has gone out."""
@@ -256,6 +293,7 @@ class PortInput:
     """
 
     is_output = False
+    is_jack = has_ended = False
 
     def __init__(self, name: str, received: Received, virtual: bool = False) -> None:
         self._backend = load_backend()
@@ -328,8 +366,22 @@ class RoutedOutput:
         self._all = list({id(o): o for o in (main, *by_channel.values())}.values())
         self.name = " + ".join(o.name for o in self._all)
 
-    def send(self, message: MidiBytes) -> bool:
+    @property
+    def lead_seconds(self) -> float:
+        """How long before its time a message is to be handed over; one for all."""
+        return max(o.lead_seconds for o in self._all)
+
+    def send(self, message: MidiBytes, at: float | None = None) -> bool:
         """Send a message and return whether it went out everywhere."""
         if message[0] < 0xF0:
-            return self._by_channel.get(message[0] & 0x0F, self._main).send(message)
-        return all([o.send(message) for o in self._all])
+            return self._by_channel.get(message[0] & 0x0F, self._main).send(message, at)
+        return all([o.send(message, at) for o in self._all])
+
+    def keep_time(self) -> None:
+        """Look at the clock of the main output; the others share it."""
+        self._main.keep_time()
+
+    def recall(self, is_stop: bool) -> None:
+        """Take back what was handed over to each of them."""
+        for output in self._all:
+            output.recall(is_stop)

@@ -47,7 +47,7 @@ SAMPLE_RATE = 48_000
 BLOCK_SAMPLES = 192
 BLOCK_SECONDS = BLOCK_SAMPLES / SAMPLE_RATE
 AHEAD_SECONDS = 0.008
-"""How far ahead blocks are made: the thread may be held up this long without being late."""
+"""How far ahead blocks are made, at least: the thread may be held up this long without being late."""
 START_LEAD_SECONDS = 0.012
 """Time from the start of our own clock to the first block."""
 START_GAP_SECONDS = 0.002
@@ -221,6 +221,7 @@ class Session:
                         again = self._next + IDLE_SECONDS
                         each()
         finally:
+            self._player.cut()
             if self._clock_out and self._last_tick is not None:
                 self._player.send_now((STOP,))
             self._player.silence()
@@ -246,7 +247,8 @@ class Session:
         assert isinstance(self._clock, InternalClock)
         bar = bar_quarters(*self.meter)
         count_in = self._count_in * bar if self._clock.position(0.0) <= 0 else 0.0
-        self._clock.start(self._now() + START_LEAD_SECONDS, -count_in if count_in else None)
+        lead = START_LEAD_SECONDS + self._player.lead_seconds
+        self._clock.start(self._now() + lead, -count_in if count_in else None)
 
     def _step(self) -> None:
         while not self._commands.empty():
@@ -265,13 +267,14 @@ class Session:
             self._next = now
         if self._clock.epoch != self._epoch:
             self._restart(now)
-        while self._next < now + AHEAD_SECONDS and not self._stopping:
+        ahead = max(AHEAD_SECONDS, self._player.lead_seconds)
+        while self._next < now + ahead and not self._stopping:
             self._block()
         if self._position >= self._until:
             self._player.run_until(self._next)
             self._stopping = True
             return
-        self._player.run_until(self._next - AHEAD_SECONDS)
+        self._player.run_until(self._next - ahead)
 
     def _restart(self, now: float) -> None:
         """Begin a new epoch: the clock started, stopped or jumped."""

@@ -1,0 +1,32 @@
+"""A JACK server for the tests on real ports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from liveports import STARTED, on_server, start_server
+
+
+@pytest.fixture(scope="module")
+def jack(env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A JACK server of our own; the environment in which ports are on it."""
+    here = on_server(env, f"{os.getpid()}")
+    server = start_server(here)
+    try:
+        yield here
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """A test that fails leaves no process that plays on."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
