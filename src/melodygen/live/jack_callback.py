@@ -76,15 +76,14 @@ class OutputCallback:
 def _compiled() -> Any:
     from numba import carray, cfunc, types
 
-    array_at: Any = carray  # its types are those of plain Python, not of compiled code
     functions = _functions(library())
     last_frame_time, get_buffer, clear, reserve, max_size = functions[:5]
     read_space, peek, read_advance, read = functions[5:]
     header_size = HEADER.size
 
     def process(num_frames: Any, argument: Any) -> Any:
-        state = array_at(argument, STATE_SIZE, types.uint64)
-        header = array_at(argument, 2 * STATE_SIZE, types.uint32)[2 * HEADER_PLACE :]
+        state = carray(argument, STATE_SIZE, types.uint64)
+        header = carray(argument, 2 * STATE_SIZE, types.uint32)[2 * HEADER_PLACE :]
         ring, first = state[RING], last_frame_time(state[CLIENT])
         buffer = get_buffer(state[PORT], num_frames)
         clear(buffer)
