@@ -12,10 +12,10 @@ from livehost import Scribe
 
 from melodygen.cli import live_run
 from melodygen.cli.live_run import LiveOptions, run_live
-from melodygen.cli.live_session import open_outputs
 from melodygen.errors import UsageError
 from melodygen.live.transport import MidiBytes
 from melodygen.services.models import ModelNames
+from melodygen.services.ports import open_outputs
 
 
 class Wire:

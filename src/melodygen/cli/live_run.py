@@ -12,33 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from melodygen.cli.learn import learned_controls
-from melodygen.cli.live_session import (
-    VIRTUAL_NAME,
-    Line,
-    exit_as_told,
-    open_outputs,
-    signals_stop,
-    watch_ports,
-)
-from melodygen.engine import Engine, ProcessWriter
-from melodygen.engine.actions import LiveActions
+from melodygen.cli.live_session import Line, exit_as_told, signals_stop
+from melodygen.engine import ProcessWriter
 from melodygen.engine.core import CHANNELS
-from melodygen.engine.parameters import Parameters
 from melodygen.errors import UsageError
 from melodygen.live.clock import ClockFollower, InternalClock
 from melodygen.live.moves import MOVES, Controls
-from melodygen.live.player import Player
 from melodygen.live.ports import MidiOutput, Port, PortInput, find_port, list_inputs
-from melodygen.live.recorder import Recorder
-from melodygen.live.session import Session, SessionOptions
+from melodygen.live.session import SessionOptions
 from melodygen.live.terminal import keys
 from melodygen.music.score import ROLES
 from melodygen.music.units import bar_quarters
-from melodygen.parsing import check_range, check_style
-from melodygen.registry import list_styles, nearest
-from melodygen.request import CONTROLS
-from melodygen.services.models import ModelNames, load_writer, random_seed, style_of
+from melodygen.parsing import check_range
+from melodygen.registry import nearest
+from melodygen.services.models import ModelNames, load_writer
 from melodygen.services.output import prepare_folder, refuse_existing
+from melodygen.services.performance import LiveMusic, LivePerformance, check_live_music
+from melodygen.services.ports import VIRTUAL_NAME, open_outputs, watch_ports
 
 JACK = "jack"
 RECORD_BYTES = 1 << 20
@@ -78,16 +68,13 @@ class LiveOptions:
 class _Settings:
     """What the options come to: all checked, before anything is opened or loaded."""
 
-    parameters: Mapping[str, Any]
-    standby: tuple[str, ...]
-    qpm: float
-    meter: tuple[int, int]
+    music: LiveMusic
     channels: dict[str, int]
     learned: dict[tuple[int, int], str]
 
     @property
     def mode(self) -> str:
-        return str(self.parameters.get("mode", "play"))
+        return str(self.music.parameters.get("mode", "play"))
 
 
 class _LiveRun:
@@ -100,32 +87,29 @@ class _LiveRun:
         self.writer = ProcessWriter(
             functools.partial(load_writer, names.model, names.classifier, names.renderer, soundfont)
         )
-        self.engine = Engine(
-            self.writer, channels=settings.channels, standby=settings.standby, **settings.parameters
-        )
-        self.recorder = Recorder(options.record is not None, {c: r for r, c in settings.channels.items()})
-        self.player = Player(output)
-        beats, unit = settings.meter
-        self.session = Session(
-            self.engine,
-            self.player,
+        beats, unit = settings.music.meter
+        playing = LivePerformance(
+            self.writer,
+            settings.music.parameters,
+            output,
             clock,
             SessionOptions(
-                meter=settings.meter,
+                meter=settings.music.meter,
                 latency_seconds=options.latency / 1000,
                 clock_out=options.clock_out,
                 count_in_bars=options.count_in,
                 thru=options.thru,
                 until=float("inf") if options.until is None else options.until * bar_quarters(beats, unit),
             ),
-            recorder=self.recorder,
+            keep_all=options.record is not None,
+            standby=settings.music.standby,
+            channels=settings.channels,
         )
+        self.engine, self.session, self.player = playing.engine, playing.session, playing.player
+        self.recorder = playing.recorder
         self.line = Line(lambda: _where(self.engine, self.session, clock), options.quiet)
         self.session.on_notice = self.line.say
-        actions = LiveActions(
-            self.engine, self.session, self.player, clock, self.recorder, self.writer.styles,
-            options.save_bars, self.line.say,
-        )  # fmt: skip
+        actions = playing.actions(options.save_bars, self.line.say)
         self.signals: list[int] = []
         self.controls = Controls(actions.do, settings.learned)
         self.session.on_control = self.controls.control
@@ -196,7 +180,7 @@ def run_live(options: LiveOptions) -> None:
         virtual = VIRTUAL_NAME if options.virtual or (options.ports_per_role and not options.port) else None
         outputs = open_outputs(options.port or [], virtual, settings.channels, options.ports_per_role)
         with outputs as (output, ports):
-            clock = slow.enter_context(_clock(options.sync, settings.qpm, ports))
+            clock = slow.enter_context(_clock(options.sync, settings.music.qpm, ports))
             for name in _inputs(options):
                 if name != "virtual":
                     find_port(name, list_inputs(), "input")
@@ -210,12 +194,8 @@ def run_live(options: LiveOptions) -> None:
 
 
 def _settings(options: LiveOptions) -> _Settings:
-    style = str(options.parameters["style"])
     standby = tuple(s for s in (options.standby or "").split(",") if s)
-    for name in (style, *standby) if options.models.model is None else ():
-        check_style(name, list_styles())
-    usual = style_of(style)
-    qpm = CONTROLS["qpm"].check(usual.qpm if options.tempo is None else options.tempo)
+    music = check_live_music(options.parameters, standby, options.tempo, options.meter, options.models.model)
     check_range("latency", options.latency, -1000, 1000)
     check_range("count-in", options.count_in, 0, 8)
     check_range("save-bars", options.save_bars, 1, 1000)
@@ -227,14 +207,11 @@ def _settings(options: LiveOptions) -> _Settings:
         )
     if options.sync is not None and options.count_in:
         raise UsageError("--count-in is for our own clock; with --sync the DAW counts")
-    meter = CONTROLS["meter"].check(options.meter) or usual.meter
     channels = {**CHANNELS, **_channels(options.channels)}
     if options.record is not None:
         refuse_existing([options.record], options.force)
         prepare_folder(options.record.parent, RECORD_BYTES)
-    parameters = {"tracks": usual.tracks, "seed": random_seed(), **options.parameters}
-    Parameters((style,), **parameters)  # what cannot be is said before the models are loaded
-    return _Settings(parameters, standby, qpm, meter, channels, learned_controls(options.controls))
+    return _Settings(music, channels, learned_controls(options.controls))
 
 
 def _inputs(options: LiveOptions) -> list[str]:

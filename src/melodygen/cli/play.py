@@ -6,14 +6,9 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from melodygen.live.document_processor import DocumentProcessor
-    from melodygen.live.score_processor import ScoreProcessor
-    from melodygen.music.score import Score
 
 
 def play(
@@ -37,23 +32,20 @@ def play(
 
     The file's own events go out on the file's own channels.
     """
-    from melodygen.cli.live_session import (
-        VIRTUAL_NAME,
-        Line,
-        exit_as_told,
-        open_outputs,
-        signals_stop,
-        watch_ports,
-    )
+    from melodygen.cli.live_session import Line, exit_as_told, signals_stop
     from melodygen.live.clock import InternalClock
     from melodygen.live.player import Player
     from melodygen.live.session import Session, SessionOptions
     from melodygen.live.terminal import keys
     from melodygen.parsing import check_range
+    from melodygen.services.performance import read_playable
+    from melodygen.services.ports import VIRTUAL_NAME, open_outputs, watch_ports
 
     check_range("tempo-factor", tempo_factor, 0.1, 10.0)
     check_range("latency", latency, -1000, 1000)
-    processor, score = _read(midi, quiet)
+    processor, score, warnings = read_playable(midi)
+    for warning in () if quiet else warnings:
+        print(f"melodygen: {midi.name}: {warning}", file=sys.stderr)
     position, looped = _places(processor.bars, start, loop)
     meter = score.time_signatures[0]
     with open_outputs(port or [], VIRTUAL_NAME if virtual else None, {}) as (output, ports):
@@ -90,28 +82,6 @@ def play(
             session.start_when(lambda: True)
             session.run(realtime=realtime)
     exit_as_told(signals)
-
-
-def _read(path: Path, quiet: bool) -> tuple[DocumentProcessor | ScoreProcessor, Score]:
-    """What plays a file, and its score. What the reader mended is printed. MidiReadError for a file without notes."""
-    from melodygen.errors import MidiReadError
-    from melodygen.io.midi_document import read_midi_document
-    from melodygen.io.read import is_notation, read_score
-    from melodygen.live.document_processor import DocumentProcessor
-    from melodygen.live.score_processor import ScoreProcessor
-
-    processor: DocumentProcessor | ScoreProcessor
-    if is_notation(path):
-        score = read_score(path)
-        processor = ScoreProcessor(score)
-    else:
-        document = read_midi_document(path)
-        score, processor = document.score, DocumentProcessor(document)
-        for warning in () if quiet else document.warnings:
-            print(f"melodygen: {path.name}: {warning}", file=sys.stderr)
-    if not score.num_notes:
-        raise MidiReadError(f"{path}: there is no note in the file")
-    return processor, score
 
 
 def _places(

@@ -32,6 +32,17 @@ def serve(
     model: Annotated[str | None, typer.Option(help="Generator: name or folder.")] = None,
     classifier: Annotated[str | None, typer.Option(help="Classifier: name or folder.")] = None,
     renderer: Annotated[str | None, typer.Option(help="Renderer by name.")] = None,
+    library: Annotated[
+        Path | None, typer.Option(help="Folder of the library. Default: $MELODYGEN_LIBRARY, else your own.")
+    ] = None,
+    osc: Annotated[
+        int | None,
+        typer.Option(help="UDP port for Open Sound Control, of this machine only.", min=1, max=65_535),
+    ] = None,
+    osc_reply: Annotated[
+        int | None,
+        typer.Option(help="Port that OSC answers go to. Default: where it came from.", min=1, max=65_535),
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")] = True,
 ) -> None:
     """Serve the studio page and the HTTP API on this machine.
@@ -45,6 +56,9 @@ def serve(
 
         from melodygen.server.app import ServerSettings, create_app, new_token
         from melodygen.server.guard import LOOPBACK
+
+        if osc is not None:
+            import pythonosc  # noqa: F401
         from melodygen.services.models import ModelNames
     except ImportError as error:
         raise PluginError(
@@ -64,6 +78,9 @@ def serve(
         keep_seconds=keep_days * 86_400,
         keep_bytes=round(keep_gib * 2**30),
         models=ModelNames(model, classifier, renderer),
+        library=library,
+        osc_port=osc,
+        osc_reply_port=osc_reply,
     )
     listener = _listen(host, port)
     url = f"http://{host if host not in ('0.0.0.0', '::') else '127.0.0.1'}:{listener.getsockname()[1]}"

@@ -184,6 +184,17 @@ class JobStore:
                 self._add(job_id, "state", {"state": state, "error": error})
         return bool(changed)
 
+    def withdraw(self, job_id: str) -> bool:
+        """Cancel a job that still waits; whether it did."""
+        with self._transaction():
+            changed = self._database.execute(
+                "UPDATE jobs SET state = ?, ended_seconds = ? WHERE id = ? AND state = ?",
+                (CANCELLED, self._clock(), job_id, QUEUED),
+            ).rowcount
+            if changed:
+                self._add(job_id, "state", {"state": CANCELLED, "error": None})
+        return bool(changed)
+
     def events(self, job_id: str, after: int = 0) -> list[JobEvent]:
         """Events with a number above ``after``."""
         rows = self._select(

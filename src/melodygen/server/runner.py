@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from melodygen.server.jobs import CANCELLED, DONE, FAILED, Job, JobStore
+from melodygen.server.jobs import CANCELLED, DONE, ENDED, FAILED, Job, JobStore
 from melodygen.server.worker import KINDS, serve
 from melodygen.services.models import ModelNames
 
@@ -51,8 +51,10 @@ class Runner:
         self._thread.join(5.0)
 
     def cancel(self, job_id: str) -> None:
-        """Stop a job if it runs here."""
+        """Stop a job that runs here."""
         self._cancelled.add(job_id)
+        if self._store.get(job_id).state in ENDED:  # it ended meanwhile: nothing will take it off the list
+            self._cancelled.discard(job_id)
 
     def _run(self) -> None:
         while not self._ending.is_set():

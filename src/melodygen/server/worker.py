@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from melodygen.server.tasks import Task
 
 ANALYSIS, GENERATION = "analysis", "generation"
-KINDS = {GENERATION: ("generate", "render"), ANALYSIS: ("classify",)}
+KINDS = {
+    GENERATION: ("generate", "render"),
+    ANALYSIS: ("classify", "similar", "identify", "find", "history", "map", "export"),
+}
 """Which kinds of job a process of each sort does. Analysis has its own so that an upload never waits for a piece."""
 MAX_MEMORY_BYTES = 8 * 2**30
 """Address space of a process that decodes what users send."""

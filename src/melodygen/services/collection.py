@@ -73,6 +73,11 @@ def _words(tracks: tuple[TrackRecord, ...]) -> str:
 def collection_map(store: LibraryStore, count: int | None, seed: int) -> Layout:
     """At most ``MAX_MAPPED`` tracks, drawn with the seed. Raises LibraryError for fewer than four,
     MelodygenError without scikit-learn."""
+    return mapped_tracks(store, count, seed)[1]
+
+
+def mapped_tracks(store: LibraryStore, count: int | None, seed: int) -> tuple[list[TrackRecord], Layout]:
+    """The tracks of a map, and the map; see ``collection_map``."""
     from melodygen.evaluation.collection_map import lay_out_vectors
 
     space, records = store.space(), store.tracks()
@@ -85,7 +90,7 @@ def collection_map(store: LibraryStore, count: int | None, seed: int) -> Layout:
     vectors = space.vectors([t.track_id for t in tracks])
     styles = tuple(t.facts.styles[0] if t.facts.styles else ("no music", 0.0) for t in tracks)
     paths = tuple(str(Path(t.path).with_name(t.name.replace("/", "-"))) for t in tracks)
-    return lay_out_vectors(vectors, paths, ("",) * len(tracks), styles, count, seed)
+    return tracks, lay_out_vectors(vectors, paths, ("",) * len(tracks), styles, count, seed)
 
 
-__all__ = ["Cluster", "clusters", "collection_map"]
+__all__ = ["Cluster", "clusters", "collection_map", "mapped_tracks"]

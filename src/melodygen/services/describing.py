@@ -18,6 +18,7 @@ from melodygen.analysis.rhythm import Rhythm, read_rhythm
 from melodygen.audio.decode import read_mono
 from melodygen.audio.features import Features, mel_power, mono_features, to_mono_at
 from melodygen.classification.batch import load_recognizer
+from melodygen.classification.recognizer import TrackClassifier
 from melodygen.classification.scoring import Scorer, is_silent, window_classifier
 from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft, score_rhythm, stretch
 from melodygen.classification.tagger import Tagger, load_tagger
@@ -55,7 +56,11 @@ class Describer:
     @classmethod
     def load(cls, classifier: str | None = None) -> Describer:
         """With the shipped tagger, and the shipped classifier of renders or one named."""
-        recognizer = load_recognizer(classifier)
+        return cls.of(load_recognizer(classifier))
+
+    @classmethod
+    def of(cls, recognizer: TrackClassifier) -> Describer:
+        """With the nets of a recognizer; the shipped tagger where it has none."""
         tagger = recognizer.for_recordings
         return cls(tagger if isinstance(tagger, Tagger) else load_tagger(), recognizer.for_renders)
 

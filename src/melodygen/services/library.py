@@ -49,13 +49,16 @@ class Library:
     """A library in a folder or in PostgreSQL. Use it in a ``with``, or close it."""
 
     def __init__(
-        self, folder: Address | None = None, *, create: bool = False, classifier: str | None = None
-    ) -> None:
+        self, folder: Address | None = None, *, create: bool = False, classifier: str | None = None,
+        describer: Callable[[], Describer] | None = None,
+    ) -> None:  # fmt: skip
         """``folder`` may also be an address, ``postgresql://user@host/database``; None is ``$MELODYGEN_LIBRARY``, else
-        a folder in the user's data. Raises LibraryError when there is no library and ``create`` is false.
+        a folder in the user's data. ``describer`` gives nets that are loaded already. Raises LibraryError when there is
+        no library and ``create`` is false.
         """
         self.store: LibraryStore = open_store(default_address() if folder is None else folder, create)
         self._classifier = classifier
+        self._load_describer = describer
         self._describer: Describer | None = None
 
     def __enter__(self) -> Library:
@@ -74,7 +77,8 @@ class Library:
         if self._describer is None:
             from melodygen.services.describing import Describer
 
-            self._describer = Describer.load(self._classifier)
+            load = self._load_describer
+            self._describer = Describer.load(self._classifier) if load is None else load()
         return self._describer
 
     # filling

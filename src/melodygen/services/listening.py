@@ -100,7 +100,7 @@ def recommend_tracks(
     kept = [Play(*row) for row in store.catalog.rows("SELECT listener, track_id, played_at FROM plays")]
     everyone = list({(p.listener, p.track_id, p.played_at): p for p in (*kept, *plays)}.values())
     everyone = [p for p in everyone if p.track_id in row_of]
-    liked = [i for i in (*_likes(store, listener), *likes) if i in row_of]
+    liked = [i for i in (*liked_tracks(store, listener), *likes) if i in row_of]
     moment = time.time() if now is None else now
     own = [p for p in everyone if p.listener == listener]
     weights = recency_weights(
@@ -123,13 +123,6 @@ def recommend_tracks(
     )  # fmt: skip
     ids = space.track_ids.tolist()
     return [_told(proposal, records[ids[proposal.item]], records[ids[proposal.like]]) for proposal in found]
-
-
-def _likes(store: LibraryStore, listener: str) -> list[int]:
-    return [
-        int(row[0])
-        for row in store.catalog.rows("SELECT track_id FROM likes WHERE listener = ?", (listener,))
-    ]
 
 
 def _allowed(track: TrackRecord, is_new: bool, knobs: Knobs) -> bool:
@@ -203,6 +196,48 @@ def save_playlist(store: LibraryStore, name: str, tracks: Sequence[TrackRecord])
             store.catalog.change("INSERT INTO playlists VALUES (?, ?, ?)", (name, position, track.track_id))
 
 
+def list_playlists(store: LibraryStore) -> dict[str, int]:
+    """Name -> number of tracks of each playlist that was saved."""
+    return dict(store.catalog.rows("SELECT name, count(*) FROM playlists GROUP BY name ORDER BY name"))
+
+
+def load_playlist(store: LibraryStore, name: str) -> list[TrackRecord]:
+    """The tracks of a saved playlist, in order. Raises LibraryError for a name that is not there."""
+    rows = store.catalog.rows("SELECT track_id FROM playlists WHERE name = ? ORDER BY position", (name,))
+    if not rows:
+        known = ", ".join(list_playlists(store)) or "none"
+        raise LibraryError(f"no playlist is called {name!r}; there are: {known}")
+    records = store.tracks([row[0] for row in rows])
+    return [records[row[0]] for row in rows]
+
+
+def delete_playlist(store: LibraryStore, name: str) -> bool:
+    """Forget a saved playlist; whether it was there."""
+    return bool(store.catalog.change("DELETE FROM playlists WHERE name = ?", (name,)))
+
+
+def recent_plays(store: LibraryStore, listener: str, count: int) -> list[Play]:
+    """The newest plays that the library remembers of a listener, newest first."""
+    rows = store.catalog.rows(
+        "SELECT listener, track_id, played_at FROM plays WHERE listener = ? ORDER BY played_at DESC LIMIT ?",
+        (listener, count),
+    )
+    return [Play(*row) for row in rows]
+
+
+def liked_tracks(store: LibraryStore, listener: str) -> list[int]:
+    """Ids of the tracks that a listener likes, as the library remembers them."""
+    rows = store.catalog.rows("SELECT track_id FROM likes WHERE listener = ?", (listener,))
+    return [int(row[0]) for row in rows]
+
+
+def forget_like(store: LibraryStore, track_id: int, listener: str = LISTENER) -> bool:
+    """Whether the track was liked."""
+    return bool(
+        store.catalog.change("DELETE FROM likes WHERE listener = ? AND track_id = ?", (listener, track_id))
+    )
+
+
 def m3u(tracks: Sequence[TrackRecord]) -> str:
     """An M3U8 playlist."""
     lines = ["#EXTM3U"]
@@ -219,10 +254,16 @@ def recommendation_dict(found: Recommendation) -> dict[str, object]:
 __all__ = [
     "Knobs",
     "Recommendation",
+    "delete_playlist",
+    "forget_like",
     "import_history",
     "in_common",
+    "liked_tracks",
+    "list_playlists",
+    "load_playlist",
     "m3u",
     "playlist",
+    "recent_plays",
     "recommend_tracks",
     "recommendation_dict",
     "record_like",
