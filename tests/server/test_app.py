@@ -17,42 +17,12 @@ import soundfile as sf
 pytest.importorskip("fastapi", reason="the server extra is not installed")
 pytest.importorskip("httpx", reason="httpx is not installed")
 from fastapi.testclient import TestClient
+from studio_jobs import ended, generated
 
 from melodygen.server.app import ServerSettings, create_app
 from melodygen.services.models import ModelNames
 
-BAND = ModelNames("fakeband", "fakeband", "fakeband")
 HOST = "127.0.0.1"
-
-
-@pytest.fixture(scope="module")
-def client(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(site)  # processes that are spawned get it from here
-        patch.setenv("OMP_NUM_THREADS", "1")
-        settings = ServerSettings(
-            tmp_path_factory.mktemp("data"), models=BAND, max_upload_bytes=200_000, max_waiting=4
-        )
-        with TestClient(create_app(settings), base_url=f"http://{HOST}") as found:
-            yield found
-
-
-def ended(client: TestClient, job_id: str, seconds: float = 60.0) -> dict[str, Any]:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").json()
-        if job["state"] in ("done", "failed", "cancelled"):
-            return job
-        time.sleep(0.05)
-    raise AssertionError(f"job {job_id} is {job['state']} after {seconds} s")
-
-
-def generated(client: TestClient, **asked: Any) -> dict[str, Any]:
-    answer = client.post(
-        "/v1/generate", json={"style": "jazz", "bars": 2, "candidates": 3, "seed": 7, **asked}
-    )
-    assert answer.status_code == 202, answer.text
-    return ended(client, answer.json()["id"])
 
 
 def tone(seconds: float = 1.0) -> bytes:

@@ -59,12 +59,12 @@ def musicxml_bytes(score: Score) -> bytes:
     _text(SubElement(identification, "encoding"), "software", "melodygen")
     part_list = SubElement(root, "part-list")
     symbols = next((t for t in tracks if not t.is_drum), tracks[0])
-    layout = _layout(score)
+    layout = layout_of(score)
     channels = iter(c for _ in range(len(tracks)) for c in (*range(1, 10), *range(11, 17)))
     for number, track in enumerate(tracks, 1):
         _score_part(part_list, f"P{number}", track, 10 if track.is_drum else next(channels))
     for number, track in enumerate(tracks, 1):
-        root.append(_Part(score, track, f"P{number}", layout, with_symbols=track is symbols).element())
+        root.append(Part(score, track, f"P{number}", layout, with_symbols=track is symbols).element())
     indent(root, " ")
     return (_DOCTYPE + tostring(root, encoding="unicode") + "\n").encode("utf-8")
 
@@ -81,7 +81,7 @@ def _clean(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """Bars of all parts: onset ticks (the closing line included), lengths in units, meter and key of each."""
 
     ticks: tuple[int, ...]
@@ -103,7 +103,7 @@ def _units(tick: int, ticks: Sequence[int], starts: Sequence[int], scale: float)
     return starts[bar] + (tick - ticks[bar]) * scale
 
 
-def _layout(score: Score) -> _Layout:
+def layout_of(score: Score) -> Layout:
     ticks = score.bar_ticks()
     scale = UNITS_PER_QUARTER / score.ticks_per_quarter
     lengths = tuple(max(3, round((b - a) * scale / 3) * 3) for a, b in pairwise(ticks))
@@ -122,7 +122,7 @@ def _layout(score: Score) -> _Layout:
         label = chord.label if key is None else label_in_key(chord.label, key.fifths, key.mode)
         chords.append(replace(chord, label=label))
     speller = Speller((_units(c.tick, ticks, starts, scale), c.label) for c in chords)
-    return _Layout(tuple(ticks), lengths, meters, tuple(keys), starts, scale, tuple(chords), speller)
+    return Layout(tuple(ticks), lengths, meters, tuple(keys), starts, scale, tuple(chords), speller)
 
 
 def _score_part(part_list: Element, identity: str, track: Track, channel: int) -> None:
@@ -146,12 +146,10 @@ def _score_part(part_list: Element, identity: str, track: Track, channel: int) -
         _text(midi, "midi-unpitched", pitch + 1)
 
 
-class _Part:
+class Part:
     """One ``part`` element."""
 
-    def __init__(
-        self, score: Score, track: Track, identity: str, layout: _Layout, with_symbols: bool
-    ) -> None:
+    def __init__(self, score: Score, track: Track, identity: str, layout: Layout, with_symbols: bool) -> None:
         self.score, self.track, self.identity, self.layout = score, track, identity, layout
         self.with_symbols = with_symbols
         two = needs_two_staves(track)
@@ -360,4 +358,4 @@ def _offset_place(mark: Element) -> int:
     return len(mark) - 1 if mark.tag == "direction" else len(mark)
 
 
-__all__ = ["musicxml_bytes", "write_musicxml"]
+__all__ = ["Layout", "Part", "layout_of", "musicxml_bytes", "write_musicxml"]

@@ -65,6 +65,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
     add_library_routes(app, studio)
     add_live_routes(app, studio)
     add_subsonic_routes(app, studio)
+    app.state.studio = studio
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:

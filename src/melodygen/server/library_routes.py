@@ -134,7 +134,7 @@ def _add_tracks(app: FastAPI, studio: Studio) -> None:
 
         with studio.library() as opened:
             found = held(opened, track)
-        path = found.path
+        path = FilePath(found.path)
         notes = score_to_json(read_symbolic(path)) if is_symbolic(path) else None
         return {**track_json(found), "score": notes}
 

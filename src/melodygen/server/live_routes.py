@@ -76,7 +76,7 @@ def live_show(studio: Studio, asked: LiveQuestion) -> Show:
         raise UsageError(f"{unknown[0]} stands beside the parameters, not among them")
     models = studio.settings.models
     music = check_live_music(
-        {"style": asked.style, **asked.parameters}, tuple(asked.standby), asked.qpm, asked.meter, models.model
+        {"style": asked.style, **asked.parameters}, tuple(asked.standby), asked.qpm, asked.meter, None
     )
     if asked.port not in (PAGE, VIRTUAL):
         check_port(asked.port)

@@ -42,10 +42,11 @@ class OscServer:
     def __init__(self, studio: Studio, port: int, reply_port: int | None = None) -> None:
         self._studio, self._reply_port = studio, reply_port
         dispatcher = Dispatcher()
-        for name, act in {
+        acts: dict[str, Callable[..., None]] = {
             "generate": self._generate, "notes": self._notes, "play": self._play, "stop": self._stop,
             "live/start": self._start, "live/stop": self._stop, "live/set": self._set, "live/status": self._status,
-        }.items():  # fmt: skip
+        }  # fmt: skip
+        for name, act in acts.items():
             dispatcher.map(f"/melodygen/{name}", self._handler(act), needs_reply_address=True)
         dispatcher.set_default_handler(self._handler(self._move, True), needs_reply_address=True)
         try:

@@ -8,12 +8,14 @@ crashes a decoder, fills the memory or never ends takes only its job with it.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Event as StopEvent
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +55,7 @@ class JobContext:
 def serve(sort: str, names: ModelNames, connection: Connection, stop: StopEvent) -> None:
     """Do jobs until the pipe closes. ``sort`` is a key of ``KINDS``; ``names`` are the models to load."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to act on
+    threading.Thread(target=_end_with_server, name="melodygen-server-watch", daemon=True).start()
     from melodygen.server.tasks import make_tasks
 
     tasks: Mapping[str, Task] = {}
@@ -61,12 +64,6 @@ def serve(sort: str, names: ModelNames, connection: Connection, stop: StopEvent)
         tasks = make_tasks(sort, names)
     except MelodygenError as error:  # every job hears it; to start again would change nothing
         missing = str(error)
-    parent = os.getppid()
-
-    def should_stop() -> bool:
-        """Also where the server is gone: nobody will fetch the result."""
-        return stop.is_set() or os.getppid() != parent
-
     if sort == ANALYSIS:
         _limit_memory()
     _send(connection, "", "unavailable" if missing else "ready", {})
@@ -79,7 +76,7 @@ def serve(sort: str, names: ModelNames, connection: Connection, stop: StopEvent)
         def emit(what: str, data: dict[str, Any], job_id: str = job_id) -> None:
             _send(connection, job_id, what, data)
 
-        context = JobContext(Path(folder), emit, should_stop)
+        context = JobContext(Path(folder), emit, stop.is_set)
         try:
             if missing:
                 raise MelodygenError(missing)
@@ -95,6 +92,14 @@ def serve(sort: str, names: ModelNames, connection: Connection, stop: StopEvent)
 def _send(connection: Connection, job_id: str, what: str, data: dict[str, Any]) -> None:
     with contextlib.suppress(BrokenPipeError, OSError):
         connection.send((job_id, what, data))
+
+
+def _end_with_server() -> None:
+    """End this process, whatever it does, when the server has gone: nobody will fetch the result."""
+    server = multiprocessing.parent_process()
+    if server is not None:
+        wait([server.sentinel])
+        os._exit(1)
 
 
 def _limit_memory() -> None:
