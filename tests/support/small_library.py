@@ -8,9 +8,10 @@ import numpy as np
 import soundfile as sf
 
 from melodygen.io.midi import write_midi
+from melodygen.library.address import open_store
 from melodygen.library.chroma import NUM_BINS, PATCH_WIDTH
 from melodygen.library.lines import lines_of
-from melodygen.library.store import LibraryStore, hash_of
+from melodygen.library.store import hash_of
 from melodygen.library.track import Description, Facts, Tags
 from melodygen.music.score import Score, Track, note_array
 
@@ -28,7 +29,7 @@ def tune(number: int) -> Score:
 def make_library(folder: Path, music: Path) -> Path:
     """Fill ``music`` with files and ``folder`` with what is known of them; tunes come before sounds."""
     music.mkdir(parents=True, exist_ok=True)
-    with LibraryStore(folder, create=True) as store, store.writing():
+    with open_store(folder, create=True) as store, store.writing():
         store.set_embedder(EMBEDDER, WIDTH)
         for number in range(NUM_TUNES + NUM_SOUNDS):
             is_tune = number < NUM_TUNES

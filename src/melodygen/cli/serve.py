@@ -33,7 +33,7 @@ def serve(
     classifier: Annotated[str | None, typer.Option(help="Classifier: name or folder.")] = None,
     renderer: Annotated[str | None, typer.Option(help="Renderer by name.")] = None,
     library: Annotated[
-        Path | None, typer.Option(help="Folder of the library. Default: $MELODYGEN_LIBRARY, else your own.")
+        str | None, typer.Option(help="The library: a folder, or postgresql://…. Default: your own.")
     ] = None,
     osc: Annotated[
         int | None,

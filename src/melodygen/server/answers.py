@@ -52,7 +52,7 @@ async def submit_upload(
 ) -> JSONResponse:
     """A job about the file in the request's body; analysis jobs are told where the library is."""
     upload = await uploaded(request, studio)
-    files = {"file": str(upload.path), "library": str(studio.library_folder)}
+    files = {"file": str(upload.path), "library": str(studio.library_address)}
     job = await run_in_threadpool(studio.jobs.submit, kind, {"name": upload.name, **asked, FILES: files})
     return await answer_job(studio, job, wait_seconds)
 

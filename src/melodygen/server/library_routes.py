@@ -155,7 +155,7 @@ def _add_tracks(app: FastAPI, studio: Studio) -> None:
         seed: Annotated[int, Query(ge=0, le=2**32 - 1)] = 0, wait: float = WAIT
     ) -> JSONResponse:
         """The library in two dimensions, a point for each track: what sounds alike lies side by side."""
-        asked = {"seed": seed, FILES: {"library": str(studio.library_folder)}}
+        asked = {"seed": seed, FILES: {"library": str(studio.library_address)}}
         return await answer_job(studio, await run_in_threadpool(studio.jobs.submit, "map", asked), wait)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from melodygen.errors import UsageError
+from melodygen.library.address import Address, default_address, is_server
+from melodygen.library.store import CATALOG
 from melodygen.server.guard import LOOPBACK
 from melodygen.server.jobs import ENDED, Job, JobStore
 from melodygen.server.performer import Performer
@@ -37,7 +39,7 @@ class ServerSettings:
     ``keep_seconds``, ``keep_bytes``  how long results stay, and how much disk they may take.
     ``job_seconds``       the longest a job may take.
     ``models``            what writes, renders and classifies.
-    ``library``           folder of the collection that is asked; None is the user's own.
+    ``library``           the collection that is asked, a folder or an address; None is the user's own.
     ``osc_port``          UDP port on which Open Sound Control is heard, None for none; answers go to
                           ``osc_reply_port``, or to where a message came from.
     """
@@ -51,7 +53,7 @@ class ServerSettings:
     keep_bytes: int = 2 * 2**30
     job_seconds: float = 600.0
     models: ModelNames = field(default_factory=ModelNames)
-    library: Path | None = None
+    library: Address | None = None
     osc_port: int | None = None
     osc_reply_port: int | None = None
 
@@ -86,30 +88,27 @@ class Studio:
 
     def clean(self, text: str) -> str:
         """An error without the paths of this machine."""
-        for folder in (self.settings.data, self.library_folder):
-            text = text.replace(str(folder), folder.name)
+        for folder in (self.settings.data, self.library_address):
+            text = text.replace(str(folder), Path(folder).name)
         text = re.sub(r"upload\.[a-z0-9]+", "the file", text)
         return re.sub(r"(?<![\w.])/(?:[\w.~-]+/)+", "", text)
 
     @property
-    def library_folder(self) -> Path:
+    def library_address(self) -> Address:
         """Where the library lies, whether it is there or not."""
-        from melodygen.services.library import default_folder
-
-        return self.settings.library or default_folder()
+        return default_address() if self.settings.library is None else self.settings.library
 
     def has_library(self) -> bool:
-        """Whether there is a library to ask."""
-        from melodygen.library.store import CATALOG
-
-        return (self.library_folder / CATALOG).is_file()
+        """Whether there is a library to ask; of one in a database it is taken for granted."""
+        address = self.library_address
+        return is_server(address) or (Path(address) / CATALOG).is_file()
 
     @contextmanager
     def library(self) -> Iterator[Library]:
         """The library, for one question. Raises LibraryError where there is none."""
         from melodygen.services.library import Library
 
-        with Library(self.library_folder) as library:
+        with Library(self.library_address) as library:
             yield library
 
     def cancel(self, job: Job) -> None:
