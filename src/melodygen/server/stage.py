@@ -67,13 +67,28 @@ class Tap:
         self._levels: dict[int, int] = {}
         self._sent: list[tuple[float, MidiBytes]] = []
 
-    def send(self, message: MidiBytes) -> bool:
+    @property
+    def lead_seconds(self) -> float:
+        """How long before its time a message is to be handed over."""
+        return 0.0 if self._port is None else self._port.lead_seconds
+
+    def keep_time(self) -> None:
+        """Look at the clock that the port keeps."""
+        if self._port is not None:
+            self._port.keep_time()
+
+    def recall(self, is_stop: bool) -> None:
+        """Take back what was handed over ahead of its time."""
+        if self._port is not None:
+            self._port.recall(is_stop)
+
+    def send(self, message: MidiBytes, at: float | None = None) -> bool:
         """Send a message and return whether it went out."""
         if message[0] & 0xF0 == NOTE_ON and message[2]:
             channel = message[0] & 0x0F
             self._levels[channel] = max(self._levels.get(channel, 0), message[2])
         if self._port is not None:
-            return self._port.send(message)
+            return self._port.send(message, at)
         self._sent.append((round(time.perf_counter() - self._begun, 4), message))
         return True
 
