@@ -1,7 +1,8 @@
 """What the library finds, how fast, and beside what others use.
 
-    python benchmarks/library.py copies  --music FOLDER [--queries 30] [--references 120]
+    python benchmarks/library.py copies  --music FOLDER [--queries 30] [--references 120] [--essentia]
     python benchmarks/library.py phrases --midi FOLDER [--tunes 5000] [--queries 50]
+    python benchmarks/library.py hums    --midi FOLDER [--tunes 5000] [--queries 40] [--pyin]
     python benchmarks/library.py similar --music FOLDER
     python benchmarks/library.py recommend [--plays FILE.npz]
     python benchmarks/library.py scale   --midi FOLDER [--tracks 100000]
@@ -119,6 +120,8 @@ def copies(arguments: argparse.Namespace) -> None:
 
     right: Counter[str] = Counter()
     rival: Counter[str] = Counter()
+    covers = Essentia([read(root / p) for p in references]) if arguments.essentia else None
+    second: Counter[str] = Counter()
     told: dict[str, list[float]] = {}
     spent = 0.0
     step = max(1, len(references) // arguments.queries)
@@ -136,17 +139,76 @@ def copies(arguments: argparse.Namespace) -> None:
                     sf.write(Path(folder) / "query.wav", y, RATE)
                     other = chromaprint(Path(folder) / "query.wav")
                     rival[name] += max(prints, key=lambda i: agreement(other, prints[i])) == number
+                if covers is not None:
+                    second[name] += covers.nearest(y) == number
     each = spent / sum(map(len, told.values()))
     print(f"references {len(references)}, queries a row {len(asked)}, CPU {each:.2f} s a query")
-    print("| change | right and above the threshold | lowest strength | chromaprint right (nearest) |")
+    if covers is not None:
+        print(f"Essentia: {covers.pairs / covers.spent:.0f} pairs a CPU second")
+    print(
+        "| change | right and above the threshold | lowest strength | chromaprint (nearest) | Essentia (nearest) |"
+    )
     for name, strengths in told.items():
         beside = rival[name] if prints else "-"
-        print(f"| {name} | {right[name]} of {len(asked)} | {min(strengths):.2f} | {beside} |")
+        cover = second[name] if covers is not None else "-"
+        print(f"| {name} | {right[name]} of {len(asked)} | {min(strengths):.2f} | {beside} | {cover} |")
     worst = sorted(((ask(read(root / p))[0].strength, p) for p in strangers), reverse=True)
     alarms = sum(strength >= THRESHOLD for strength, _ in worst)
     print(
-        f"false alarms: {alarms} of {len(strangers)} recordings that are not there; strongest {worst[0][0]:.2f}"
+        f"false alarms: {alarms} of {len(strangers)} recordings that are not there; strongest {worst[0][0]:.2f} "
+        "(the threshold was set on these)"
     )
+    fresh_alarms(
+        chroma, {i: unpacked(packed(chroma_of_sound(read(root / p)))) for i, p in enumerate(strangers)}
+    )
+
+
+def fresh_alarms(*sets: dict[int, np.ndarray]) -> None:
+    """Half of each set asked for in the other half: pairs that had no part in setting the threshold."""
+    strengths = []
+    for chromas in sets:
+        there, absent = list(chromas)[::2], list(chromas)[1::2]
+        rows = as_rows([patches_of(chromas[i]).astype(np.float16) for i in there])
+        for i in absent:
+            near = [there[k] for k in candidates(chromas[i], rows)]
+            found = match_sound(chromas[i], {k: chromas[k] for k in near}, threshold=0.0)
+            strengths.append(found[0].strength if found else 0.0)
+    alarms = sum(strength >= THRESHOLD for strength in strengths)
+    top = ", ".join(f"{s:.2f}" for s in sorted(strengths, reverse=True)[:5])
+    print(
+        f"pairs new to the threshold: {alarms} of {len(strengths)} questions are answered wrongly; strongest {top}"
+    )
+
+
+class Essentia:
+    """Its cover similarity (Serrà et al. 2009), question against every reference: there is no index."""
+
+    def __init__(self, references: list[np.ndarray]) -> None:
+        self._references = [self._chroma(y) for y in references]
+        self.spent, self.pairs = 0.0, 0
+
+    def _chroma(self, y: np.ndarray) -> Any:
+        import librosa
+        from essentia.pytools.spectral import hpcpgram
+
+        return hpcpgram(librosa.resample(y, orig_sr=RATE, target_sr=44_100), sampleRate=44_100)
+
+    def nearest(self, y: np.ndarray) -> int:
+        import essentia.standard as es
+
+        asked = self._chroma(y)
+        begun = cpu()
+        distance = []
+        for other in self._references:
+            crossed = es.ChromaCrossSimilarity(
+                frameStackSize=9, frameStackStride=1, binarizePercentile=0.095, oti=True
+            )(asked, other)
+            aligned = es.CoverSongSimilarity(
+                disOnset=0.5, disExtension=0.5, alignmentType="serra09", distanceType="asymmetric"
+            )(crossed)
+            distance.append(float(aligned[1]))
+        self.spent, self.pairs = self.spent + cpu() - begun, self.pairs + len(distance)
+        return int(np.argmin(distance))
 
 
 def chromaprint(path: Path) -> np.ndarray:
@@ -161,17 +223,18 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
     """Share of equal bits at the best offset: what AcoustID's comparison does."""
     need = max(1, min(len(one), len(other), 20))
     differing = np.bitwise_count(one[:, None] ^ other[None, :]).astype(np.int64)
-    best = 0.0
-    for offset in range(need - len(one), len(other) - need + 1):
-        diagonal = differing.diagonal(offset)
-        best = max(best, 1 - float(diagonal.mean()) / 32)
+    n, m = differing.shape
+    # each row moved one further to the right: diagonals become columns
+    apart = np.pad(differing, ((0, 0), (0, n))).ravel()[:-n].reshape(n, n + m - 1)[:, : n + m - 1].sum(axis=0)
+    counts = np.convolve(np.ones(n), np.ones(m))
+    enough = counts >= need
+    best = float((1 - apart[enough] / counts[enough] / 32).max(initial=0.0))
     return best
 
 
-def phrases(arguments: argparse.Namespace) -> None:
+def read_tunes(arguments: argparse.Namespace, rng: np.random.Generator) -> list[Any]:
     from melodygen.io.midi import read_midi
 
-    rng = np.random.default_rng(1)
     files = sorted(p for p in arguments.midi.rglob("*.mid") if "drums" not in p.parts)
     tunes = []
     for i in rng.permutation(len(files)):
@@ -183,6 +246,12 @@ def phrases(arguments: argparse.Namespace) -> None:
             tunes.append((notes, steps))
         if len(tunes) == arguments.tunes:
             break
+    return tunes
+
+
+def phrases(arguments: argparse.Namespace) -> None:
+    rng = np.random.default_rng(1)
+    tunes = read_tunes(arguments, rng)
     rows = as_rows([steps for _, steps in tunes])
     print(f"{len(tunes)} tunes, {len(rows.matrix)} notes in lines; {arguments.queries} queries a row")
     print("| notes | errors | MRR, played (30 ms jitter) | first | MRR, names alone | CPU s |")
@@ -231,6 +300,85 @@ def draw_phrase(
             pitches.insert(i, pitches[i] + int(rng.choice([-2, -1, 1, 2])))
             onsets.insert(i, (onsets[i - 1] + onsets[i]) / 2)
     return number, tuple(int(p) for p in pitches), tuple(onsets)
+
+
+def sung(
+    pitches: tuple[int, ...], onsets: tuple[float, ...], rng: np.random.Generator, rate: int = 16_000
+) -> np.ndarray:
+    """A phrase as a voice may hum it: out of tune by up to a quarter tone, in a voice's own octave, drifting, gliding
+    into notes, with vibrato on long ones, breath, and no gap between most notes."""
+    low = int(rng.choice([-24, -12, 0]))
+    offset = rng.uniform(-0.5, 0.5)
+    middle = float(np.median(pitches))
+    shift = 12 * round((64 + low / 2 - middle) / 12) + offset
+    gaps = np.append(np.diff(onsets), 0.6).clip(0.16, 1.5)
+    starts = np.concatenate(([0.0], np.cumsum(gaps)[:-1])) + 0.3
+    frames = np.arange(0, starts[-1] + gaps[-1] + 0.3, 0.002)
+    pitch = np.full(len(frames), float(pitches[0]))
+    level = np.zeros(len(frames))
+    for k, (start, gap) in enumerate(zip(starts.tolist(), gaps.tolist(), strict=True)):
+        here = (frames >= start) & (frames < start + gap)
+        t = frames[here] - start
+        before = pitches[k - 1] if k else pitches[k] - rng.uniform(0, 2)
+        glide = rng.uniform(0.03, 0.08)
+        bent = pitches[k] + (before - pitches[k]) * np.exp(-t / (glide / 2.5))
+        vibrato = (
+            rng.uniform(0.15, 0.4) * np.sin(2 * np.pi * rng.uniform(4.8, 6.2) * t) * (t > 0.25) * (gap > 0.4)
+        )
+        pitch[here] = bent + vibrato + rng.normal(0, 0.12)
+        apart = rng.uniform(0.02, 0.06) if rng.random() < 0.35 else 0.0
+        swell = np.minimum(1, t / 0.04) * np.where(t > gap - apart, 0.02, 1.0)
+        level[here] = rng.uniform(0.6, 1.0) * (0.25 + 0.75 * swell if apart == 0 else swell)
+    drift = np.cumsum(rng.normal(0, 0.01, len(frames)))
+    samples = np.arange(round(frames[-1] * rate)) / rate
+    hertz = 440 * 2 ** ((np.interp(samples, frames, pitch + drift) + shift - 69) / 12)
+    phase = 2 * np.pi * np.cumsum(hertz) / rate
+    tone = sum(np.sin(k * phase) / k**1.6 for k in range(1, 9))
+    breath = rng.standard_normal(len(samples)) * 0.01
+    return (0.15 * np.interp(samples, frames, level) * tone + breath).astype(np.float32)
+
+
+def hums(arguments: argparse.Namespace) -> None:
+    """Phrases sung by ``sung``, heard by each tracker, looked for."""
+    from melodygen.errors import LibraryError
+    from melodygen.library.hum import notes_of_contour
+    from melodygen.library.pitch import pitch_contour
+
+    rng = np.random.default_rng(11)
+    tunes = read_tunes(arguments, rng)
+    rows = as_rows([steps for _, steps in tunes])
+    print(f"{len(tunes)} tunes; {arguments.queries} hums a row")
+    print(
+        "| notes | errors | MRR swift-f0 | first | MRR pYIN | MRR of the notes themselves | CPU s swift-f0, pYIN |"
+    )
+    for size, errors in ((6, 0), (10, 0), (10, 1), (16, 0), (16, 1), (16, 3)):
+        ranks: dict[str, list[float]] = {"swift": [], "pyin": [], "notes": []}
+        spent = dict.fromkeys(ranks, 0.0)
+        for _ in range(arguments.queries):
+            number, pitches, onsets = draw_phrase(tunes, size, errors, rng)
+            y = sung(pitches, onsets, rng)
+            for name, found in ranks.items():
+                if name == "pyin" and not arguments.pyin:
+                    continue
+                begun = cpu()
+                heard = list(zip(pitches, onsets, strict=True))
+                if name != "notes":
+                    heard = notes_of_contour(pitch_contour(y, name == "swift"))
+                spent[name] += cpu() - begun
+                try:
+                    phrase = Phrase(tuple(p for p, _ in heard), tuple(o for _, o in heard))
+                except LibraryError:
+                    found.append(0.0)
+                    continue
+                at = [k for k, hit in enumerate(find_phrase(phrase, rows, 50)) if hit.track_id == number]
+                found.append(1 / (1 + at[0]) if at else 0.0)
+        told = {name: f"{np.mean(r):.3f}" if r else "-" for name, r in ranks.items()}
+        first = np.mean(np.array(ranks["swift"]) == 1)
+        cost = f"{spent['swift'] / arguments.queries:.2f}, {spent['pyin'] / arguments.queries:.2f}"
+        print(
+            f"| {size} | {errors} | {told['swift']} | {first:.0%} | {told['pyin']} | {told['notes']} | {cost} |",
+            flush=True,
+        )
 
 
 def similar(arguments: argparse.Namespace) -> None:
@@ -496,9 +644,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("copies", "phrases", "similar", "recommend", "scale", "add"))
+    parser.add_argument("what", choices=("copies", "phrases", "hums", "similar", "recommend", "scale", "add"))
     parser.add_argument("--music", type=Path)
     parser.add_argument("--midi", type=Path)
+    parser.add_argument("--essentia", action="store_true", help="copies: Essentia's cover similarity as well")
+    parser.add_argument("--pyin", action="store_true", help="hums: pYIN as well, which is slow")
     parser.add_argument("--plays", type=Path)
     parser.add_argument("--references", type=int, default=120)
     parser.add_argument("--queries", type=int, default=30)
@@ -508,8 +658,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     arguments = parser.parse_args()
     work = {
-        "copies": copies, "phrases": phrases, "similar": similar, "recommend": recommend_table, "scale": scale,
-        "add": add,
+        "copies": copies, "phrases": phrases, "hums": hums, "similar": similar, "recommend": recommend_table,
+        "scale": scale, "add": add,
     }  # fmt: skip
     work[arguments.what](arguments)
 

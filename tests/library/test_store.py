@@ -182,6 +182,27 @@ def test_moved_changed_and_double_files_are_known_by_their_bytes(tmp_path: Path,
             assert store.remove([str(music / "twin.mid")]) == 1
 
 
+def test_a_book_of_tunes_is_its_tunes(tmp_path: Path) -> None:
+    (tmp_path / "music").mkdir()
+    book = tmp_path / "music" / "book.abc"
+    book.write_text("X:1\nT:One\nK:C\nCDEF|\n\nX:7\nT:Seven\nK:G\nGABc|\n")
+    (tmp_path / "music" / "single.abc").write_text("X:3\nT:Alone\nK:C\nCDEF|\n")
+    names = [file.name for file in intake.files_of([tmp_path / "music"])]
+    assert names == ["book.abc#1", "book.abc#7", "single.abc"]
+    one, seven = (book.with_name(f"book.abc#{number}") for number in (1, 7))
+    assert len({hash_of(one), hash_of(seven), hash_of(book)}) == 3
+    with FolderStore(tmp_path / "library", create=True) as store:
+        result = intake.Intake()
+        with store.writing():
+            for number, item in enumerate(intake.pending(store, [one, seven], result)):
+                store.put(item.path, item.stamp, item.content_hash, described(number))
+        found = store.track_at(seven)
+        assert found is not None and found.tags.title == "Tune 1" and not result.failed
+        assert intake.gone(store, [tmp_path / "music"]) == []
+        book.unlink()
+        assert len(intake.gone(store, [tmp_path / "music"])) == 2
+
+
 def test_dead_rows_are_let_go_of(tmp_path: Path, music: Path) -> None:
     with FolderStore(tmp_path / "library", create=True) as store:
         store.set_embedder("e", 8)

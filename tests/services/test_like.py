@@ -13,7 +13,8 @@ from melodygen.errors import LibraryError, UsageError
 from melodygen.library.folder import FolderStore
 from melodygen.library.lines import lines_of
 from melodygen.library.track import Description, Facts, Tags
-from melodygen.services.like import CopyLimit, controls_of
+from melodygen.music.score import Score, Track, note_array
+from melodygen.services.like import CopyLimit, controls_of, density_of
 
 
 def test_controls_are_those_a_generator_knows() -> None:
@@ -29,6 +30,20 @@ def test_controls_are_those_a_generator_knows() -> None:
     assert odd == {"style": "folk"}
     with pytest.raises(UsageError, match="none of the styles"):
         controls_of(Facts("recording", 60.0, (("spoken", 1.0),)), "x.mp3")
+
+
+@pytest.mark.parametrize(
+    "levels", [[1.0, 3.0, 3.0, 4.0, 5.0], [2.0, 3.0, 3.0, 3.0, 4.0], [0.0, 2.0, 4.0, 5.0, 7.0]]
+)
+def test_the_density_of_a_score_is_asked_for_as_the_generator_reads_it(levels: list[float]) -> None:
+    for level in range(int(levels[0]), int(levels[-1]) + 1):
+        gap = 480 / 2 ** ((level - 3) / 2)  # level 3 is a note a quarter, levels are half an octave apart
+        rows = [(round(i * gap), round(gap), 60 + i % 7, 80) for i in range(64)]
+        drums = Track(note_array([(0, 60, 36, 80)] * 1), 0, True, "drums")
+        density = density_of(Score((Track(note_array(rows), role="melody"), drums)), levels)
+        heard = np.interp(density * (len(levels) - 1), range(len(levels)), levels)
+        assert abs(heard - level) <= 0.5, (level, density)
+    assert density_of(Score((Track(note_array(rows), role="melody"),)), ()) == round(level / 7, 2)
 
 
 def test_what_shares_too_many_bars_is_turned_down(tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ def generate(
     like: Annotated[
         Path | None,
         typer.Option(
-            "--like", help="A track whose style, tempo, meter and key are taken.", rich_help_panel=_ASK
+            "--like",
+            help="A track whose style, tempo, meter, key and density are taken.",
+            rich_help_panel=_ASK,
         ),
     ] = None,
     max_copy_bars: Annotated[
@@ -129,7 +131,7 @@ def generate(
     if like is not None:
         from melodygen.services.like import controls_like
 
-        controls |= {k: v for k, v in controls_like(like).items() if controls.get(k) is None}
+        controls |= {k: v for k, v in controls_like(like, model).items() if controls.get(k) is None}
     elif controls["style"] is None:
         raise UsageError("what to write is missing: give --style NAME, or --like FILE")
     loop = {name: controls.pop(name) for name in LOOP_CONTROLS}

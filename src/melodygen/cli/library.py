@@ -251,6 +251,7 @@ def plain(text: str) -> str:
 
 def line_of(track: TrackRecord) -> str:
     """A track in one line: name, style, tempo, key, length, rights; and whether it is gone."""
+    from melodygen.io.folder import stamp_of
     from melodygen.music.key import key_name
 
     facts = track.facts
@@ -267,7 +268,7 @@ def line_of(track: TrackRecord) -> str:
         parts.append(f"ISRC {track.tags.isrc}")
     if track.tags.rights:
         parts.append(plain(track.tags.rights))
-    if track.path and not Path(track.path).exists():
+    if track.path and stamp_of(Path(track.path)) is None:
         parts.append("(gone from disk)")
     return "  ".join(parts)
 

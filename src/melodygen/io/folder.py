@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from melodygen.io.formats import MUSIC_SUFFIXES
+from melodygen.io.notation import split_tune
 
 
 def music_files(
@@ -36,9 +37,9 @@ def music_files(
 
 
 def stamp_of(path: Path) -> tuple[int, int] | None:
-    """Size and time of change; None for a file that is gone."""
+    """Size in bytes and time of change in nanoseconds; of its book for ``book.abc#2``; None for a file that is gone."""
     try:
-        status = path.stat()
+        status = split_tune(path)[0].stat()
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns

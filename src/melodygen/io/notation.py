@@ -55,6 +55,21 @@ def split_tune(path: Path) -> tuple[Path, int | None]:
     return path, None
 
 
+def tunes_in(path: Path) -> list[Path]:
+    """``book.abc#1``, ``book.abc#2`` … of a book of several ABC tunes; the path itself for any other file, and for one
+    that cannot be read."""
+    if path.suffix.lower() != ".abc":
+        return [path]
+    from melodygen.io import abc
+
+    try:
+        tunes = abc.tunes_of(abc.decode_abc(_bytes_of(path)))
+    except MidiReadError:
+        return [path]
+    numbers = list(dict.fromkeys(tune.number for tune in tunes))
+    return [path.with_name(f"{path.name}#{number}") for number in numbers] if len(tunes) > 1 else [path]
+
+
 def _bytes_of(path: Path) -> bytes:
     try:
         size = path.stat().st_size

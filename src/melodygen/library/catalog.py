@@ -134,6 +134,10 @@ class Catalog:
         records = {row[0]: _record(row, tuple(paths.get(row[0], ()))) for row in found}
         return records if wanted is None else {i: records[i] for i in wanted if i in records}
 
+    def tracks_of_kind(self, kind: str) -> set[int]:
+        """The ids of tracks: ``recording``, ``render`` or ``score``."""
+        return {int(row[0]) for row in self.rows("SELECT track_id FROM tracks WHERE kind = ?", (kind,))}
+
     def num_tracks(self) -> int:
         """How many tracks there are."""
         return int(self.rows("SELECT count(*) FROM tracks")[0][0])

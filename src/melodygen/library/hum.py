@@ -1,8 +1,8 @@
 """A hummed, whistled, sung or played tune, one note at a time -> a phrase.
 
-Pitch comes from pYIN (Mauch & Dixon 2014, in librosa). Its contour is set to the singer's own tuning, cut where it
-leaves a semitone for longer than a moment or falls silent, and each piece is a note. What is no pitch (breath, noise)
-is left out.
+The contour of the pitch (``library.pitch``) is set to the singer's own tuning, and cut where it leaves a semitone for
+longer than a moment, falls silent, or is attacked anew; each piece is a note. What is no pitch (breath, noise) is left
+out.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 
 from melodygen.errors import LibraryError
 from melodygen.library.lines import MIN_NOTES, Phrase
+from melodygen.library.pitch import FRAME_SECONDS, SAMPLE_RATE, Contour, Numbers, pitch_contour
 
-SAMPLE_RATE = 16_000
-FMIN_HZ, FMAX_HZ = 65.0, 1_500.0
-HOP = 256
 SILENCE_RMS = 10 ** (-55 / 20)
 MIN_NOTE_SECONDS = 0.09
 MAX_SECONDS = 60.0
+LEAVES_SEMITONES = 0.7
+"""Distance from a note's middle at which the next one begins."""
+DIP_DB = 3.5
+"""A note that gets so much softer and louder again is two."""
+_DIP_FRAMES = 8
 
 
 def phrase_of_hum(mono: NDArray[np.float32]) -> Phrase:
@@ -28,14 +31,7 @@ def phrase_of_hum(mono: NDArray[np.float32]) -> Phrase:
     mono = mono[: round(MAX_SECONDS * SAMPLE_RATE)]
     if not len(mono) or float(mono.std()) < SILENCE_RMS:
         raise LibraryError("the recording is silent: nothing was hummed")
-    import librosa
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        hertz, voiced, _ = librosa.pyin(
-            mono, fmin=FMIN_HZ, fmax=FMAX_HZ, sr=SAMPLE_RATE, hop_length=HOP, frame_length=2_048
-        )
-    notes = notes_of_contour(np.where(voiced, hertz, np.nan), HOP / SAMPLE_RATE)
+    notes = notes_of_contour(pitch_contour(mono))
     if len(notes) < MIN_NOTES:
         heard = "no note" if not notes else "one note" if len(notes) == 1 else f"{len(notes)} notes"
         raise LibraryError(
@@ -44,9 +40,9 @@ def phrase_of_hum(mono: NDArray[np.float32]) -> Phrase:
     return Phrase(tuple(pitch for pitch, _ in notes), tuple(onset for _, onset in notes))
 
 
-def notes_of_contour(hertz: NDArray[np.float64], frame_seconds: float) -> list[tuple[int, float]]:
-    """(MIDI number, onset in seconds) of the notes of a pitch contour; NaN where there is no pitch."""
-    pitch = 69 + 12 * np.log2(hertz / 440.0)
+def notes_of_contour(contour: Contour) -> list[tuple[int, float]]:
+    """(MIDI number, onset in seconds) of the notes of a pitch contour."""
+    pitch = 69 + 12 * np.log2(contour.hertz / 440.0)
     sounding = ~np.isnan(pitch)
     if not sounding.any():
         return []
@@ -54,20 +50,33 @@ def notes_of_contour(hertz: NDArray[np.float64], frame_seconds: float) -> list[t
     turn = np.exp(2j * np.pi * pitch[sounding]).mean()
     pitch = pitch - float(np.angle(turn)) / (2 * np.pi)
     smooth = _median(pitch, 5)
+    anew = attacks(contour.loudness)
     notes: list[tuple[int, float]] = []
     start: int | None = None
     for i in range(len(pitch) + 1):
         here = i < len(pitch) and bool(sounding[i])
-        if start is not None and (not here or abs(smooth[i] - np.nanmedian(smooth[start:i])) > 0.7):
-            if (i - start) * frame_seconds >= MIN_NOTE_SECONDS:
-                notes.append((round(float(np.nanmedian(pitch[start:i]))), start * frame_seconds))
+        if start is not None and (
+            not here or anew[i] or abs(smooth[i] - np.nanmedian(smooth[start:i])) > LEAVES_SEMITONES
+        ):
+            if (i - start) * FRAME_SECONDS >= MIN_NOTE_SECONDS:
+                notes.append((round(float(np.nanmedian(pitch[start:i]))), start * FRAME_SECONDS))
             start = None
         if here and start is None:
             start = i
     return notes
 
 
-def _median(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+def attacks(loudness: Numbers) -> NDArray[np.bool_]:
+    """(T,): where a voice that goes on gets louder again, after it had got softer, by ``DIP_DB`` each."""
+    padded = np.pad(loudness, _DIP_FRAMES, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _DIP_FRAMES + 1)
+    before = windows[:, :_DIP_FRAMES].max(axis=1)
+    after = windows[:, _DIP_FRAMES + 1 :].max(axis=1)
+    lowest = windows.min(axis=1) >= loudness
+    return np.asarray(lowest & (np.minimum(before, after) - loudness >= DIP_DB))
+
+
+def _median(values: Numbers, width: int) -> Numbers:
     half = width // 2
     padded = np.pad(values, half, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, width)

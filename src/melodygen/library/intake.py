@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from melodygen.io.folder import music_files, stamp_of
+from melodygen.io.notation import tunes_in
 from melodygen.library.store import LibraryStore, hash_of
 from melodygen.library.track import Failed
 
@@ -48,11 +49,15 @@ class Intake:
 
 
 def files_of(paths: Iterable[Path]) -> list[Path]:
-    """Absolute paths of files as they are named, and of music files at any depth of folders; each once."""
+    """Absolute paths of files as they are named, and of music files at any depth of folders; each once.
+
+    A book of ABC tunes is its tunes: ``book.abc#1``, ``book.abc#2`` and so on.
+    """
     found: dict[str, Path] = {}
     for path in paths:
         for file in music_files(path, recursive=True) if path.is_dir() else [path]:
-            found.setdefault(str(file.absolute()), file.absolute())
+            for tune in tunes_in(file.absolute()):
+                found.setdefault(str(tune), tune)
     return list(found.values())
 
 
@@ -98,7 +103,7 @@ def pending(
         if track_id is not None and not _is_stale(again, track_id, embedded):
             before = store.tracks([track_id])[track_id].paths
             store.place(path, stamp, track_id)
-            lost = [p for p in before if p != path and not Path(p).exists()]
+            lost = [p for p in before if p != path and stamp_of(Path(p)) is None]
             if lost:
                 store.remove(lost)
             if path in before:
@@ -135,7 +140,8 @@ def gone(store: LibraryStore, folders: Iterable[Path]) -> list[str]:
     roots = [str(f.absolute()) for f in folders]
     return [
         path for path in store.catalog.files()
-        if any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots) and not Path(path).exists()
+        if any(path == root or path.startswith(root.rstrip("/") + "/") for root in roots)
+        and stamp_of(Path(path)) is None
     ]  # fmt: skip
 
 

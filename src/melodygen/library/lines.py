@@ -83,17 +83,26 @@ def lines_of(score: Score) -> tuple[Notes, Steps]:
                 continue
             known.add(key)
             at = np.searchsorted(tempo_ticks, onset, side="right") - 1
-            line = np.zeros(len(onset), dtype=NOTE_DTYPE)
-            line["pitch"], line["line"] = pitch, len(notes)
-            line["bar"] = np.interp(onset, bars, np.arange(len(bars)))
-            line["second"] = tempo_seconds[at] + (onset - tempo_ticks[at]) * second_per_tick[at]
-            interval = np.append(np.diff(pitch).clip(-MAX_INTERVAL, MAX_INTERVAL), BREAK)
-            time = np.append(_time_codes(np.diff(onset) / score.ticks_per_quarter), 0)
-            notes.append(line)
-            steps.append(np.column_stack((interval, time)).astype(np.int8))
+            second = tempo_seconds[at] + (onset - tempo_ticks[at]) * second_per_tick[at]
+            bar = np.interp(onset, bars, np.arange(len(bars)))
+            line = line_of(pitch, onset / score.ticks_per_quarter, bar, second, len(notes))
+            notes.append(line[0])
+            steps.append(line[1])
     if not notes:
         return np.zeros(0, NOTE_DTYPE), np.zeros((0, 2), np.int8)
     return np.concatenate(notes), np.concatenate(steps)
+
+
+def line_of(
+    pitch: NDArray[np.int64], quarter: NDArray[np.float64], bar: NDArray[np.float64], second: NDArray[np.float64],
+    number: int,
+) -> tuple[Notes, Steps]:  # fmt: skip
+    """(notes, steps) of one line, the track's ``number``: MIDI numbers, and onsets in quarters, bars and seconds."""
+    notes = np.zeros(len(pitch), dtype=NOTE_DTYPE)
+    notes["pitch"], notes["line"], notes["bar"], notes["second"] = pitch, number, bar, second
+    interval = np.append(np.diff(pitch).clip(-MAX_INTERVAL, MAX_INTERVAL), BREAK)
+    time = np.append(_time_codes(np.diff(quarter)), 0)
+    return notes, np.column_stack((interval, time)).astype(np.int8)
 
 
 def _lines_of_track(track: Track, together: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -152,7 +161,10 @@ __all__ = [
     "BREAK",
     "MIN_NOTES",
     "STEPS_A_DOUBLING",
+    "Notes",
     "Phrase",
+    "Steps",
+    "line_of",
     "lines_of",
     "phrase_of_names",
     "phrase_of_score",

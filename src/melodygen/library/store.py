@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.errors import LibraryError
+from melodygen.io.notation import split_tune
 from melodygen.library.catalog import Catalog, FileStamp
 from melodygen.library.chroma import NUM_BINS, PATCH_WIDTH
 from melodygen.library.rows import Rows
@@ -183,7 +184,7 @@ class LibraryStore(ABC):
             found = self.catalog.rows("SELECT track_id FROM files WHERE path = ?", (name,))
             if found:
                 return self.tracks([found[0][0]])[found[0][0]]
-        if not path.is_file():
+        if not split_tune(path)[0].is_file():
             return None
         track_id = self.catalog.track_of_hash(hash_of(path))
         return None if track_id is None else self.tracks([track_id])[track_id]
@@ -203,9 +204,12 @@ class LibraryStore(ABC):
 
 
 def hash_of(path: Path) -> str:
-    """32 hexadecimal digits of BLAKE2b of the file's bytes."""
+    """32 hexadecimal digits of BLAKE2b of the file's bytes; of a tune's book and its number for ``book.abc#2``."""
     digest = blake2b(digest_size=16)
-    with path.open("rb") as stream:
+    file, number = split_tune(path)
+    if number is not None:
+        digest.update(f"#{number} ".encode())
+    with file.open("rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from melodygen.classification.batch import default_workers
 from melodygen.errors import LibraryError
+from melodygen.io.folder import stamp_of
 from melodygen.library import intake as taking
 from melodygen.library.server import ServerStore
 from melodygen.library.store import LibraryStore
@@ -51,7 +52,7 @@ def add_files(
     store = library.store
     if filling.queue_only:
         server_of(store)
-    missing = [root for root in roots if not root.exists()]
+    missing = [root for root in roots if not root.is_dir() and stamp_of(root) is None]
     if missing:
         raise LibraryError(f"{missing[0]}: no file or folder there")
     _choose_embedder(store, library.describer, filling.re_embed)

@@ -1,9 +1,9 @@
 """A file as the library keeps it: heard by the tagger and the style CNN, measured, and fingerprinted.
 
 A recording is decoded once, to mono at 16 kHz, twenty minutes of it at most. A score is rendered as a draft, a minute
-from its middle; its fingerprints are made of all its notes. Tags, mood and the styles of recordings are the tagger's,
-the styles of scores the style CNN's. Both hear windows that are spread evenly over a track: the time that a track takes
-hardly depends on its length.
+from its middle; its fingerprints are made of all its notes. The tune of a recording is kept where one voice is heard
+almost alone. Tags, mood and the styles of recordings are the tagger's, the styles of scores the style CNN's. Both hear
+windows that are spread evenly over a track: the time that a track takes hardly depends on its length.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from melodygen.library.embedding import DIMENSION, fused, notes_part, rhythm_par
 from melodygen.library.lines import lines_of
 from melodygen.library.tags import read_tags
 from melodygen.library.track import Description, Facts, Tags
+from melodygen.library.tune import tune_of_sound
 from melodygen.music.score import Score
 
 RATE = 16_000
@@ -93,7 +94,8 @@ class Describer:
     def _recording(self, mono: Features, tags: Tags) -> Description:
         chroma = chroma_of_sound(_halved(mono))
         facts, parts = self._heard(mono, "recording", None, chroma, None)
-        return Description(facts, tags, fused(parts), patches_of(chroma), packed(chroma), parts=parts)
+        notes, steps = tune_of_sound(mono, facts.qpm, facts.meter)
+        return Description(facts, tags, fused(parts), patches_of(chroma), packed(chroma), notes, steps, parts)
 
     def _heard(
         self,

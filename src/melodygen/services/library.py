@@ -113,7 +113,8 @@ class Library:
         with self.store.writing():
             held = self.store.catalog.files()
             wanted = [str(Path(p).expanduser().absolute()) for p in paths]
-            chosen = [h for h in held if any(h == w or h.startswith(w.rstrip("/") + "/") for w in wanted)]
+            inside = tuple(start for w in wanted for start in (w.rstrip("/") + "/", f"{w}#"))
+            chosen = [h for h in held if h in wanted or h.startswith(inside)]
             gone = self.store.remove(chosen)
             self.store.compact()
             return gone

@@ -1,13 +1,16 @@
-"""A piece that is to be like a track, in style, tempo, meter and key, and one that must not share too much with any."""
+"""A piece that is to be like a track (style, tempo, meter, key, density), and must not share too much with others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from melodygen.errors import LibraryError, UsageError
+import numpy as np
+
+from melodygen.classification.symbolic import is_symbolic, read_symbolic
+from melodygen.errors import CheckpointError, LibraryError, UsageError
 from melodygen.library.address import Address
 from melodygen.library.lines import lines_of
 from melodygen.library.score_match import identify_notes, matches_of
@@ -17,6 +20,7 @@ from melodygen.music.score import Score
 from melodygen.registry import list_styles
 from melodygen.request import CONTROLS
 from melodygen.services.library import Library
+from melodygen.tokens.vocabulary import DENSITIES, density_level
 
 NEAREST = 5
 """Tracks that a candidate is held against note for note."""
@@ -60,14 +64,46 @@ class CopyLimit:
             )
 
 
-def controls_like(path: Path) -> dict[str, Any]:
+def controls_like(path: Path, model: str | None = None) -> dict[str, Any]:
     """Describe a recording, MIDI or score file, and take over what can be asked of a generator.
 
-    Raises AudioError or MidiReadError for a file that cannot be read, UsageError for one that is no music.
+    ``model`` is the generator, which knows what is dense in a style. The density of a recording is not known. Raises
+    AudioError or MidiReadError for a file that cannot be read, UsageError for one that is no music.
     """
     from melodygen.services.describing import Describer
 
-    return controls_of(Describer.load().describe(path).facts, path.name)
+    found = controls_of(Describer.load().describe(path).facts, path.name)
+    if is_symbolic(path):
+        found["density"] = density_of(read_symbolic(path), _density_levels(model).get(found["style"], ()))
+    return found
+
+
+def density_of(score: Score, levels: Sequence[float]) -> float:
+    """0.0 sparse to 1.0 dense, as ``--density``: where a score's notes per quarter and role lie among a style's.
+
+    ``levels`` are the density levels at evenly spaced quantiles of the style; without them the level itself counts.
+    """
+    pitched = [track for track in score.tracks if not track.is_drum and len(track)]
+    roles = len({track.role for track in pitched}) or 1
+    quarters = max(score.end_tick / score.ticks_per_quarter, 1.0)
+    level = density_level(sum(len(track) for track in pitched) / quarters / roles)
+    if not levels:
+        return round(level / (DENSITIES - 1), 2)
+    below, through = np.searchsorted(levels, [level - 0.5, level + 0.5])
+    middle = (below + through - 1) / 2
+    return round(float(np.clip(middle / (len(levels) - 1), 0.0, 1.0)), 2)
+
+
+def _density_levels(model: str | None) -> dict[str, list[float]]:
+    """Of a generator's checkpoint, by style; empty for a generator that is none."""
+    from melodygen.nets import checkpoint
+
+    first = (model or "").partition(",")[0]
+    try:
+        config = checkpoint.read_config(checkpoint.resolve(first, checkpoint.DEFAULT_GENERATOR), "generator")
+    except CheckpointError:
+        return {}
+    return dict(config.get("density_quantiles", {}))
 
 
 def controls_of(facts: Facts, name: str) -> dict[str, Any]:
@@ -90,4 +126,4 @@ def controls_of(facts: Facts, name: str) -> dict[str, Any]:
     return found
 
 
-__all__ = ["CopyLimit", "controls_like", "controls_of"]
+__all__ = ["CopyLimit", "controls_like", "controls_of", "density_of"]

@@ -71,7 +71,12 @@ def shared_pairs(
 ) -> Iterator[tuple[int, int, Match]]:
     """(track, track, match) of pairs that share music: scores by their notes, the rest by sound; each pair once."""
     told = set()
-    found = list(shared_passages(store.rows(STEPS), mine, others))
+    scores = store.catalog.tracks_of_kind("score")
+    found = list(
+        shared_passages(
+            store.rows(STEPS), *(ids[np.isin(ids, np.fromiter(scores, np.int64))] for ids in (mine, others))
+        )
+    )
     for a, b, passage in found:
         notes = store.notes([a, b])
         for match in matches_of([(b, passage)], notes[a], notes):
@@ -79,7 +84,6 @@ def shared_pairs(
                 told.add((min(a, b), max(a, b)))
                 yield a, b, match
     rows = store.rows(PATCHES)
-    scores = set(store.rows(STEPS).track.tolist())
     wanted = set(others.tolist())
     for number, track_id in enumerate(mine.tolist(), 1):
         held = store.chroma([track_id]).get(track_id)
