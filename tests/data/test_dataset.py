@@ -99,6 +99,22 @@ def test_every_view_is_accepted_and_decodes(shards: Shards) -> None:
     assert all(seen.values()), seen
 
 
+def test_an_estimated_bass_alone_is_an_example_or_none() -> None:
+    """The band writes jazz a bass of its own; in a window without a soloist nothing may be left."""
+    held = build_shards(
+        [
+            (score_to_piece(tune(8, roles=("bass",))), info("jazz/x/bass", "jazz", block_chords=True)),
+            (score_to_piece(tune(9, roles=("drums",))), info("drums/x/take", "jazz", kind="drums")),
+        ]
+    )
+    sampler = ExampleSampler(held, "train", STYLES)
+    made = [sampler.build(held.pieces[0], np.random.default_rng(seed)) for seed in range(100)]
+    assert None in made
+    for example in made:
+        if example is not None:
+            assert checked(example).num_notes() == example.num_notes
+
+
 def test_splits_styles_and_seeds(shards: Shards) -> None:
     valid = ExampleSampler(shards, "valid", STYLES)
     assert valid.style_names == ["pop"]

@@ -72,6 +72,26 @@ def test_a_fill_at_the_end_of_each_phrase_is_seen() -> None:
     assert band_figures(gone)["longest silence"] == 2.0
 
 
+def changes(roots: str) -> Piece:
+    """Bars with the chords of these degrees in semitones above C, of which x is none."""
+    symbols = [() if r == "x" else ((0, int(r, 12), 0),) for r in roots]
+    return Piece(tuple(GridBar((4, 4), {}, chords) for chords in symbols), 120.0, (0, "major"))
+
+
+@pytest.mark.parametrize(("roots", "home"), [("0570", 1.0), ("057", 0.0), ("0510", 0.0), ("07x0x", 1.0)])
+def test_a_cadence_comes_home(roots: str, home: float) -> None:
+    assert band_figures(changes(roots))["cadence"] == home
+
+
+@pytest.mark.parametrize(
+    ("roots", "share"),
+    [("0xxx5x0x7577", 0.8), ("0xxx5x0x750x", 1.0), ("0xxxxxxxxxxx", 0.6), ("0xxx5x0x750x" * 2, 1.0)],
+)
+def test_the_form_of_a_blues(roots: str, share: float) -> None:
+    assert band_figures(changes(roots))["blues form"] == pytest.approx(share)
+    assert math.isnan(band_figures(changes(roots[:11]))["blues form"])
+
+
 def test_medians_and_intervals_hold_what_they_should() -> None:
     rows = [{"x": float(v), "y": math.nan} for v in range(9)]
     assert medians(rows) == {"x": (2.0, 4.0, 6.0)}

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import soundfile
 from pieces import tune
 from typer.testing import CliRunner
 
 from melodygen.cli.app import app
 from melodygen.errors import CorpusError
-from melodygen.evaluation.generator import read_reference
+from melodygen.evaluation.generator import read_reference, yardsticks
 from melodygen.io.midi import write_midi
 
 
@@ -57,3 +58,20 @@ def test_the_command_writes_a_table_json_and_a_page(folder: Path, tmp_path: Path
     assert [s["style"] for s in json.loads(CliRunner().invoke(app, asked_json).stdout)["styles"]] == ["jig"]
     unknown = CliRunner().invoke(app, [*asked, "--styles", "polka"])
     assert unknown.exit_code != 0
+
+
+def test_pieces_are_heard_played_on_the_page_and_beside_shipped_figures(tmp_path: Path) -> None:
+    (tmp_path / "music" / "folk").mkdir(parents=True)
+    for number in range(2):
+        write_midi(tmp_path / "music" / "folk" / f"{number}.mid", tune(16))
+    out = tmp_path / "report"
+    asked = ["evaluate", "generator", "--music", str(tmp_path / "music"), "-q", "--out", str(out)]
+    done = CliRunner().invoke(app, [*asked, "--players", "1"])
+    assert done.exit_code == 0, done.output
+    (folk,) = json.loads((out / "report.json").read_text())["styles"]
+    assert 0.0 <= folk["figures"]["style probability"]["median"] <= 1.0
+    assert folk["figures"]["style probability"]["pieces"] == 2
+    assert folk["figures"]["top line on beat"]["reference"] == list(yardsticks()["folk"]["top line on beat"])
+    page = (out / "report.html").read_text()
+    assert page.count("<audio") == 1 and soundfile.info(out / "folk" / "001.ogg").duration > 5
+    assert not (out / "folk" / "002.ogg").exists() and 'href="folk/002.mid"' in page

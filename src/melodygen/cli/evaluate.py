@@ -82,6 +82,13 @@ def generator(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A folder for report.json, report.html and the pieces.")
     ] = None,
+    listen: Annotated[
+        bool,
+        typer.Option("--listen/--no-listen", help="Also render each piece and tell its style probability."),
+    ] = True,
+    players: Annotated[
+        int, typer.Option(min=0, help="Pieces a style that the page plays; the rest are MIDI files.")
+    ] = 3,
     seed: Annotated[int, typer.Option(help="Of the pieces, the bootstrap and the forest.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
@@ -89,7 +96,8 @@ def generator(
 ) -> None:
     """Tell how the parts play together, whether the tune comes back and how timid it is, beside a reference.
 
-    A star marks a median outside the reference's quartiles. With scikit-learn a forest tries to tell the pieces from
+    Without a reference the pieces of 16 bars stand beside the shipped figures of human music. A star marks a median
+    outside the reference's quartiles. With scikit-learn a forest tries to tell the pieces from
     the reference.
     """
     from melodygen.cli.progress import stage_progress
@@ -99,11 +107,11 @@ def generator(
     files = [] if out is None else [out / "report.json", out / "report.html"]
     refuse_existing(files, force)
     names = tuple(s.strip() for s in styles.split(",") if s.strip()) if styles else ()
-    asked = GeneratorEvaluation(model, names, pieces, bars, music, reference, seed)
+    asked = GeneratorEvaluation(model, names, pieces, bars, music, reference, seed, listen)
     with stage_progress(visible=not quiet) as progress:
         result = evaluate_generator(asked, lambda what, done: progress(what[:40], done))
     if out is not None:
-        write_report(result, out, force)
+        write_report(result, out, force, players)
     if json_:
         print(json.dumps(result.to_dict()))
     else:
@@ -116,14 +124,14 @@ def _show_generator(result: EvaluationResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from melodygen.evaluation.generator import table_rows
+    from melodygen.evaluation.generator import figure_names, table_rows
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
     console.print(result.told, markup=False)
     table = Table("", *(f"{r.style} ({r.pieces})" for r in result.reports), box=None)
-    for name in result.reports[0].figures:
+    for name in figure_names(result.reports):
         table.add_row(name, *table_rows(result.reports, name))
     apart = ["–" if r.told_apart is None else f"{r.told_apart:.0%}" for r in result.reports]
     table.add_row("told apart", *apart)

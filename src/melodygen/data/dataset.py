@@ -170,6 +170,8 @@ class ExampleSampler:
             return None
         parts = self._arranger.arranged(span, rng, views.band, views.comping, views.felt)
         order = self._order(span, parts, rng)
+        if not order:  # the window held a bass alone, and the band left that out
+            return None
         body = [[parts[role][bar] for role in order] for bar in range(bars)]
         size = self._chorus_bars(info)
         chorus = bool(size) and bars % size == 0 and rng.random() < 0.4

@@ -35,6 +35,7 @@ def band_figures(piece: Piece) -> dict[str, float]:
         **drum_figures(piece), **bass_figures(piece), **return_figures(piece), **line_figures(piece),
         **loudness_figures(piece), **swing_figures(piece), "tune clash": tune_clash(piece),
         "key heard": key_heard(piece), "longest silence": longest_silence(piece), "phrase ends": phrase_ends(piece),
+        "cadence": cadence(piece), "blues form": blues_form(piece),
     }  # fmt: skip
 
 
@@ -244,6 +245,54 @@ def phrase_ends(piece: Piece) -> float:
         if a and b:
             (ends if (index + 1) % PHRASE_BARS == 0 else rest).append(len(a ^ b) / len(a | b))
     return float(np.mean(ends) - np.mean(rest)) if ends and rest else math.nan
+
+
+def cadence(piece: Piece) -> float:
+    """Return 1 where the harmony comes home, else 0; NaN without a key or two chords.
+
+    The last chord has the tonic as its root, and the last other one before it stands on the second, fourth, fifth or
+    seventh degree of the key.
+    """
+    roots = _chord_roots(piece)
+    if piece.key is None or len({root for _, root in roots}) < 2:
+        return math.nan
+    tonic = piece.key[0]
+    last = roots[-1][1]
+    before = next(root for _, root in reversed(roots) if root != last)
+    return float(last == tonic and (before - tonic) % 12 in (2, 5, 7, 10, 11))
+
+
+BLUES_BARS = {1: (0,), 5: (5,), 7: (0,), 9: (7, 2), 11: (0,)}
+"""Bars of a chorus of twelve, and the degrees in semitones on which their chord may stand."""
+
+
+def blues_form(piece: Piece) -> float:
+    """Return the share of the bars 1, 5, 7, 9 and 11 of each twelve that begin on the chord of the twelve-bar blues.
+
+    NaN without a key or twelve bars.
+    """
+    choruses = len(piece.bars) // 12
+    roots = _chord_roots(piece)
+    if piece.key is None or not choruses or not roots:
+        return math.nan
+    right = [
+        (_root_at(roots, 12 * chorus + bar - 1) - piece.key[0]) % 12 in degrees
+        for chorus in range(choruses)
+        for bar, degrees in BLUES_BARS.items()
+    ]
+    return float(np.mean(right))
+
+
+def _chord_roots(piece: Piece) -> list[tuple[tuple[int, int], int]]:
+    """((bar, position), root) of each chord symbol."""
+    return [
+        ((at, place), root) for at, bar in enumerate(piece.bars) for place, root, _ in bar.chords if root >= 0
+    ]
+
+
+def _root_at(roots: Sequence[tuple[tuple[int, int], int]], bar: int) -> int:
+    """Root in force at the beginning of a bar; of the first chord where none has come yet."""
+    return next((root for at, root in reversed(roots) if at <= (bar, 0)), roots[0][1])
 
 
 def top_line(piece: Piece) -> list[Timed]:

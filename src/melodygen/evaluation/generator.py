@@ -6,9 +6,12 @@ the grid of the tokens. Medians come with bootstrap intervals over pieces (95 %)
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,11 @@ LEAST_TO_TELL = 2 * FOLDS
 """Pieces of each kind that are needed to try to tell them apart."""
 
 
+YARDSTICK_BARS = 16
+
+Quartiles = tuple[float, float, float]
+
+
 @dataclass(frozen=True)
 class Figure:
     """One figure over the pieces of a style.
@@ -43,7 +51,7 @@ class Figure:
     low: float | None
     high: float | None
     pieces: int
-    reference: tuple[float, float, float] | None = None
+    reference: Quartiles | None = None
 
     @property
     def is_inside(self) -> bool | None:
@@ -51,6 +59,9 @@ class Figure:
         if self.median is None or self.reference is None:
             return None
         return self.reference[0] <= self.median <= self.reference[2]
+
+
+NOT_MEASURED = Figure(None, None, None, 0)
 
 
 @dataclass(frozen=True)
@@ -76,36 +87,66 @@ class StyleReport:
 
 
 def compare_style(
-    style: str, pieces: Sequence[Piece], reference: Sequence[Piece] = (), seed: int = 0
+    style: str,
+    pieces: Sequence[Piece],
+    reference: Sequence[Piece] = (),
+    seed: int = 0,
+    probabilities: Sequence[float] = (),
 ) -> StyleReport:
-    """Measure the pieces of a style, beside ``reference`` where there is any.
+    """Measure the pieces of a style, beside ``reference`` where there is any, else beside the shipped yardsticks.
 
     Args:
         style: name for the report.
         pieces: what was written.
         reference: human music, or another program's.
         seed: of the bootstrap and the forest.
+        probabilities: how much a classifier hears the style in each piece, 0-1; none where nobody listened.
     """
     rng = np.random.default_rng(seed)
     ours, theirs = [band_figures(p) for p in pieces], [band_figures(p) for p in reference]
-    figures = {name: summary([r[name] for r in ours], [r[name] for r in theirs], rng) for name in ours[0]}
+    known = yardsticks().get(style, {}) if not reference and len(pieces[0].bars) == YARDSTICK_BARS else {}
+    figures = {
+        name: summary([r[name] for r in ours], [r[name] for r in theirs], rng, known.get(name))
+        for name in ours[0]
+    }
+    if probabilities:
+        figures["style probability"] = summary(probabilities, (), rng)
     apart = None
     if min(len(pieces), len(reference)) >= LEAST_TO_TELL:
         apart = told_apart(features(pieces), features(reference), seed)
     return StyleReport(style, len(pieces), figures, apart)
 
 
-def summary(values: Sequence[float], reference: Sequence[float], rng: np.random.Generator) -> Figure:
-    """Return the median with its interval, beside the quartiles of the reference. NaN is left out."""
+@cache
+def yardsticks() -> Mapping[str, Mapping[str, Quartiles]]:
+    """Return quartiles of the figures of human music by style, in windows of ``YARDSTICK_BARS`` bars.
+
+    They serve where no other reference is given; ``recipes/measure_yardsticks.py`` measured them.
+    """
+    held = json.loads(files(__package__).joinpath("yardsticks.json").read_text(encoding="utf-8"))
+    return {
+        style: {name: (q[0], q[1], q[2]) for name, q in record["figures"].items()}
+        for style, record in held["styles"].items()
+    }
+
+
+def summary(
+    values: Sequence[float],
+    reference: Sequence[float],
+    rng: np.random.Generator,
+    yardstick: Quartiles | None = None,
+) -> Figure:
+    """Return the median with its interval, beside the quartiles of the reference or ``yardstick``, without NaN."""
     known = np.array([v for v in values if not math.isnan(v)])
     other = [v for v in reference if not math.isnan(v)]
-    quartiles = [float(q) for q in np.quantile(other, (0.25, 0.5, 0.75))] if other else None
-    yardstick = (quartiles[0], quartiles[1], quartiles[2]) if quartiles else None
+    if other:
+        low, middle, high = np.quantile(other, (0.25, 0.5, 0.75)).tolist()
+        yardstick = (low, middle, high)
     if not len(known):
         return Figure(None, None, None, 0, yardstick)
     draws = np.median(rng.choice(known, (RESAMPLES, len(known))), axis=1)
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return Figure(float(np.median(known)), float(low), float(high), len(known), yardstick)
+    low, high = np.quantile(draws, (0.025, 0.975)).tolist()
+    return Figure(float(np.median(known)), low, high, len(known), yardstick)
 
 
 def features(pieces: Sequence[Piece]) -> NDArray[np.float64]:
@@ -151,10 +192,10 @@ def read_reference(
     """
     found: dict[str, list[Piece]] = {}
     failed: dict[str, str] = {}
-    files = [f for f in find_files(folder, style) if f.kind != "drums"]
+    sources = [f for f in find_files(folder, style) if f.kind != "drums"]
     if style is None and (folder / "manifest.csv").is_file():  # nothing that a model may have learned from
-        files = [f for f in files if f.split == "valid"] or files
-    for file in files:
+        sources = [f for f in sources if f.split == "valid"] or sources
+    for file in sources:
         try:
             found.setdefault(file.style, []).extend(_windows(file, bars))
         except MelodygenError as error:
@@ -173,11 +214,16 @@ def _windows(file: SourceFile, bars: int) -> list[Piece]:
     return [Piece(piece.bars[at : at + bars], piece.qpm, piece.key) for at in starts]
 
 
+def figure_names(reports: Sequence[StyleReport]) -> list[str]:
+    """Names of all figures, each once, in their order."""
+    return list(dict.fromkeys(name for report in reports for name in report.figures))
+
+
 def table_rows(reports: Sequence[StyleReport], name: str) -> list[str]:
     """Cells of one figure by style: the median, and the reference's median after a slash where there is one."""
     cells = []
     for report in reports:
-        figure = report.figures[name]
+        figure = report.figures.get(name, NOT_MEASURED)
         ours = "–" if figure.median is None else f"{figure.median:.2f}"
         mark = "" if figure.is_inside is not False else "*"
         cells.append(ours + mark if figure.reference is None else f"{ours}{mark} / {figure.reference[1]:.2f}")

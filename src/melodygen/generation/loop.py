@@ -377,7 +377,7 @@ class _Rounds:
         scored: list[StyleScores | None] = []
         waiting: list[Audio | None] = []
         for index, score in enumerate(scores):
-            waiting.append(_render_draft(score, self.renderer))
+            waiting.append(render_draft(score, self.renderer))
             self.progress(f"classifying{again}", (index + 1) / len(scores))
             last = index + 1 == len(scores)
             # long recordings are classified in parts, so that they do not fill the memory
@@ -407,7 +407,7 @@ class _Rounds:
         return Candidate(draft, record, scores)
 
 
-def _render_draft(score: Score, renderer: Renderer) -> Audio | None:
+def render_draft(score: Score, renderer: Renderer) -> Audio | None:
     """Return a draft render, or None for silence, which no classifier should be asked about."""
     if not score.num_notes:
         return None

@@ -9,15 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from melodygen.atomic import atomic_path
+from melodygen.audio.files import write_audio
 from melodygen.errors import TokenError, UsageError
-from melodygen.evaluation.generator import StyleReport, compare_style, read_reference, table_rows
+from melodygen.evaluation.generator import (
+    StyleReport,
+    compare_style,
+    figure_names,
+    read_reference,
+    table_rows,
+)
 from melodygen.evaluation.statistics import piece_of
 from melodygen.evaluation.tables import write_json
+from melodygen.generation.loop import render_draft
+from melodygen.generation.performance import perform
 from melodygen.io.midi import write_midi
 from melodygen.music.score import Score
 from melodygen.registry import list_styles
 from melodygen.request import Request
-from melodygen.services.models import load_generator
+from melodygen.services.models import load_classifier, load_generator, load_renderer
 from melodygen.styles.style import style_named
 from melodygen.tokens.grid import Piece, piece_to_score
 
@@ -36,6 +45,7 @@ class GeneratorEvaluation:
         music: a folder that is measured instead of what a model writes.
         reference: a folder to compare with.
         seed: of everything that is drawn.
+        listen: also render each piece and classify it.
     """
 
     model: str | None = None
@@ -45,6 +55,7 @@ class GeneratorEvaluation:
     music: Path | None = None
     reference: Path | None = None
     seed: int = 1
+    listen: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +105,9 @@ def evaluate_generator(asked: GeneratorEvaluation, progress: Progress | None = N
     else:
         scores, told = _written(asked, tell)
         chosen = {name: _on_grid(listed, asked.bars) for name, listed in scores.items()}
+    heard = _heard(scores, tell) if asked.listen else {}
     reports = tuple(
-        compare_style(name, pieces, reference.get(name, ()), asked.seed)
+        compare_style(name, pieces, reference.get(name, ()), asked.seed, heard.get(name, ()))
         for name, pieces in chosen.items()
         if pieces
     )
@@ -123,8 +135,26 @@ def _written(asked: GeneratorEvaluation, tell: Progress) -> tuple[dict[str, list
         def on(share: float, number: int = number, name: str = name) -> None:
             tell(f"writing {name}", (number + share) / len(names))
 
-        scores[name] = [draft.score for draft in generator.generate(request, seeds, on)]
+        drafts = generator.generate(request, seeds, on)
+        scores[name] = [perform(draft.score, request, draft.seed) for draft in drafts]
     return scores, generator.model_id
+
+
+def _heard(scores: Mapping[str, list[Score]], tell: Progress) -> dict[str, list[float]]:
+    """Of each style that the classifier knows, its probability in each piece that sounds."""
+    renderer, classifier = load_renderer(), load_classifier()
+    found: dict[str, list[float]] = {}
+    for number, (name, listed) in enumerate(scores.items()):
+        for index, score in enumerate(listed):
+            tell(f"listening to {name}", (number + index / len(listed)) / len(scores))
+            audio = render_draft(score, renderer)
+            if audio is None:
+                continue
+            result = classifier.classify([audio])[0]
+            if name not in result.labels:
+                break
+            found.setdefault(name, []).append(result[name])
+    return found
 
 
 def _on_grid(scores: list[Score], bars: int) -> list[Piece]:
@@ -137,40 +167,60 @@ def _on_grid(scores: list[Score], bars: int) -> list[Piece]:
     return pieces
 
 
-def write_report(result: EvaluationResult, out: Path, force: bool = False) -> None:
-    """Write ``report.json``, ``report.html`` and the pieces as MIDI below ``out``."""
+def write_report(result: EvaluationResult, out: Path, force: bool = False, players: int = 3) -> None:
+    """Write ``report.json``, ``report.html`` and the pieces as MIDI below ``out``.
+
+    Args:
+        result: what was measured.
+        out: folder; it is made where it is missing.
+        force: replace files that exist.
+        players: how many pieces a style are also rendered (Ogg Vorbis), to be heard on the page.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    renderer = load_renderer()
     for name, scores in result.scores.items():
         (out / name).mkdir(exist_ok=True)
         for number, score in enumerate(scores, start=1):
-            if score.num_notes:
-                write_midi(out / name / f"{number:03d}.mid", score, overwrite=force)
+            if not score.num_notes:
+                continue
+            write_midi(out / name / f"{number:03d}.mid", score, overwrite=force)
+            if number <= players:
+                write_audio(out / name / f"{number:03d}.ogg", renderer.render(score), overwrite=force)
     write_json(out / "report.json", result.to_dict())
     with atomic_path(out / "report.html", overwrite=force) as temporary:
-        temporary.write_text(_page(result), encoding="utf-8")
+        temporary.write_text(_page(result, players), encoding="utf-8")
 
 
-def _page(result: EvaluationResult) -> str:
+def _page(result: EvaluationResult, players: int) -> str:
     heads = "".join(f"<th>{html.escape(r.style)}</th>" for r in result.reports)
     rows = [
         f"<tr><td>{html.escape(name)}</td>"
         + "".join(f"<td>{html.escape(cell)}</td>" for cell in table_rows(result.reports, name))
         + "</tr>"
-        for name in (result.reports[0].figures if result.reports else ())
+        for name in figure_names(result.reports)
     ]
     apart = "".join(
         f"<td>{'–' if r.told_apart is None else f'{r.told_apart:.0%}'}</td>" for r in result.reports
     )
-    links = "".join(
-        f"<p>{html.escape(name)}: "
-        + " ".join(f'<a href="{html.escape(name)}/{i:03d}.mid">{i}</a>' for i in range(1, len(scores) + 1))
-        + "</p>"
-        for name, scores in result.scores.items()
-    )
+    pieces = "".join(_pieces(name, scores, players) for name, scores in result.scores.items())
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>melodygen evaluate generator</title>'
         "<style>body{font-family:sans-serif}td,th{padding:.2em .6em;text-align:right}td:first-child{text-align:left}"
         f"</style><h1>{html.escape(result.told)}</h1><table><tr><th></th>{heads}</tr>{''.join(rows)}"
         f"<tr><td>told apart</td>{apart}</tr></table><p>A star marks a median outside the reference's quartiles.</p>"
-        f"<h2>Pieces</h2>{links}</html>"
+        f"<h2>Pieces</h2>{pieces}</html>"
     )
+
+
+def _pieces(style: str, scores: list[Score], players: int) -> str:
+    """One style's pieces: players for the first, links to the MIDI files of all."""
+    name = html.escape(style)
+    sounds = "".join(
+        f'<audio controls preload="none" src="{name}/{i:03d}.ogg"></audio> '
+        for i, score in enumerate(scores[:players], start=1)
+        if score.num_notes
+    )
+    links = " ".join(
+        f'<a href="{name}/{i:03d}.mid">{i}</a>' for i, score in enumerate(scores, start=1) if score.num_notes
+    )
+    return f"<h3>{name}</h3><p>{sounds}</p><p>MIDI: {links}</p>"
