@@ -1,11 +1,12 @@
 """Likelihood of public piano rolls: the generator's architecture on the sets of Boulanger-Lewandowski et al. (2012).
 
-    python benchmarks/piano_rolls.py JSB_Chorales.mat [--coding notes] [--minutes 10] [--out result.json]
+    python benchmarks/piano_rolls.py JSB_Chorales.mat [--coding notes] [--steps 1000] [--out result.json]
     python benchmarks/piano_rolls.py Nottingham.mat --coding changes
 
-A roll becomes tokens that determine it, so the summed loss of its tokens, the end included, divided by its frames is
-an upper bound of its negative log-likelihood in nats a frame, which is what others have published. ``notes`` spells a frame
-as its keys from the lowest up and a token that closes the frame; ``changes`` spells only the keys that begin or end.
+A roll becomes tokens that determine it. The summed loss of its tokens, the end included, divided by its frames is
+therefore an upper bound of its negative log-likelihood in nats a frame, which is what others have published.
+``notes`` spells a frame as its keys from the lowest up and a token that closes the frame; ``changes`` spells only the
+keys that begin or end.
 Training pieces are transposed by -6 to +6 semitones where they stay on the keyboard. The net with the best validation
 loss is kept, and the test pieces are looked at once, after the training.
 """
