@@ -40,11 +40,17 @@ def write_folder(root: Path, style: str, count: int, up: bool = True, seed: int 
     return root
 
 
-def write_model(folder: Path, styles: tuple[str, ...] = ("jazz", "folk"), seed: int = 0) -> Path:
-    """An untrained generator of those styles."""
+def write_model(
+    folder: Path, styles: tuple[str, ...] = ("jazz", "folk"), seed: int = 0, plays: bool = False
+) -> Path:
+    """An untrained generator of those styles. ``plays``: it is made to write notes in nearly every bar."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = Transformer(VOCABULARY.size, 32, 1, 2)
+    if plays:
+        with torch.no_grad():  # a fresh block is the identity: what follows a token is what is like it
+            net.embedding.weight[VOCABULARY.slice("bar"), 0] = 0.3
+            net.embedding.weight[VOCABULARY.slice("role"), 0] = 1.0
     listed = [style_to_json(Style(name, "", tracks=("melody",), programs={"melody": 0})) for name in styles]
     config = {
         "kind": "generator", "name": folder.name, "summary": "a test", "net": NET,

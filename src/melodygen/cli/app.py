@@ -31,6 +31,7 @@ from melodygen.cli import (
     serve,
     styles,
     train,
+    train_preference,
 )
 from melodygen.errors import MelodygenError
 
@@ -99,6 +100,7 @@ app.command("transpose")(change.transpose)
 app.command("classify")(classify.classify)
 app.command("corpus")(corpus.corpus)
 app.add_typer(train.app, name="train")
+train.app.command("preference")(train_preference.preference)
 app.add_typer(evaluate.app, name="evaluate")
 app.command("map")(map_.map_)
 app.add_typer(library_listen.app, name="library")

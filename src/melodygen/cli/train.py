@@ -172,7 +172,7 @@ def generator(
         folder,
         out,
         TrainingConfig(**settings),
-        frozenset(name for name in settings if _is_given(ctx, name)),
+        frozenset(name for name in settings if is_given(ctx, name)),
         device,
         save_minutes,
         resume,
@@ -180,12 +180,12 @@ def generator(
         workers,
         force,
     )
-    display = functools.partial(_display, quiet=quiet)
+    display = functools.partial(shown_progress, quiet=quiet)
     if dry_run:
         expected = forecast(asked, display).to_dict()
         print(json.dumps(expected) if json_ else _forecast_text(expected, length))
         return
-    result = train_generator(asked, display, _stopping)
+    result = train_generator(asked, display, stopping)
     if result is None:
         return
     if json_:
@@ -217,7 +217,7 @@ def classifier(
     from melodygen.services.train import TrainClassifierRequest, train_classifier
 
     asked = TrainClassifierRequest(folder, out, source, steps, seed, force)
-    figures = train_classifier(asked, functools.partial(_display, quiet=quiet))
+    figures = train_classifier(asked, functools.partial(shown_progress, quiet=quiet))
     if json_:
         print(json.dumps(figures))
     elif not quiet:
@@ -241,13 +241,13 @@ def _forecast_text(report: dict[str, Any], length: int) -> str:
     return "\n".join([*lines, *(f"  not used: {n} × {reason}" for reason, n in report["reasons"].items())])
 
 
-def _is_given(ctx: typer.Context, name: str) -> bool:
+def is_given(ctx: typer.Context, name: str) -> bool:
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
 @contextmanager
-def _stopping() -> Iterator[Any]:
+def stopping() -> Iterator[Any]:
     """Ctrl-C and SIGTERM end the run after the step that is under way; a second Ctrl-C at once."""
     asked = False
 
@@ -287,7 +287,7 @@ class _Watcher:
 
 
 @contextmanager
-def _display(leads: bool, quiet: bool) -> Iterator[_Watcher]:
+def shown_progress(leads: bool, quiet: bool) -> Iterator[_Watcher]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

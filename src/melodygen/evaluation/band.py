@@ -8,8 +8,10 @@ note at each onset of the first role there is of melody, other and chords.
 from __future__ import annotations
 
 import itertools
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +27,9 @@ LEAST_NOTES = 3
 """A bar of the tune with fewer returns by chance."""
 SECOND_HALF = POSITIONS_PER_QUARTER // 2
 
+LEAST_SPREAD = 0.1
+"""Least distance between quartiles that closeness goes by."""
+
 Timed = tuple[int, int, int]
 """Onset and end in twelfths of a quarter from the beginning, pitch."""
 
@@ -37,6 +42,20 @@ def band_figures(piece: Piece) -> dict[str, float]:
         "key heard": key_heard(piece), "longest silence": longest_silence(piece), "phrase ends": phrase_ends(piece),
         "cadence": cadence(piece), "blues form": blues_form(piece),
     }  # fmt: skip
+
+
+def closeness(figures: Mapping[str, float], quartiles: Mapping[str, tuple[float, float, float]]) -> float:
+    """Return how near figures lie to where others' do, 0 to 1; NaN where none can be compared.
+
+    Each counts 1 between the quartiles and falls to 0 at the distance of their spread.
+    """
+    marks = []
+    for name, (low, _, high) in quartiles.items():
+        value = figures.get(name, math.nan)
+        if not math.isnan(value):
+            away = max(low - value, value - high, 0.0)
+            marks.append(max(0.0, 1.0 - away / max(high - low, LEAST_SPREAD)))
+    return float(np.mean(marks)) if marks else math.nan
 
 
 def drum_figures(piece: Piece) -> dict[str, float]:
@@ -321,6 +340,14 @@ def _starts(piece: Piece) -> Iterator[tuple[int, GridBar]]:
     for bar in piece.bars:
         yield at, bar
         at += bar.num_positions
+
+
+def human_quartiles(style: str) -> dict[str, tuple[float, float, float]]:
+    """Quartiles of the figures in people's music of a shipped style (windows of eight bars of the corpus; written by
+    ``scripts/measure_human_bands.py``); nothing for another style.
+    """
+    table = json.loads((Path(__file__).parent / "human_bands.json").read_text(encoding="utf-8"))
+    return {name: (low, middle, high) for name, (low, middle, high) in table.get(style, {}).items()}
 
 
 def medians(rows: Sequence[dict[str, float]]) -> dict[str, tuple[float, float, float]]:

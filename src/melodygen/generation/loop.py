@@ -260,6 +260,19 @@ def compose(
     )
 
 
+def rate(
+    request: Request,
+    generator: Generator,
+    renderer: Renderer,
+    classifier: StyleClassifier,
+    seeds: Sequence[int],
+    progress: ProgressCallback | None = None,
+) -> list[Candidate]:
+    """Write, render and rate one draft for each seed as a round of the loop does, and choose none."""
+    rounds = _Rounds(request, generator, renderer, classifier, progress or _no_progress, _never, _no_flaw)
+    return rounds.write(seeds, 1)
+
+
 def candidate_seeds(seed: int, round_number: int, count: int) -> list[int]:
     """Return the seeds of the candidates of one round.
 

@@ -19,6 +19,7 @@ from melodygen.generation.logit_bias import LogitBiasConfig
 from melodygen.generation.naming import named_as_asked
 from melodygen.generation.prompt import TokenPlan
 from melodygen.generation.sampling import SamplingOptions, write
+from melodygen.generation.stream import PieceStream
 from melodygen.nets import checkpoint as checkpoints
 from melodygen.nets.decoder import TransformerDecoder, quickest_dtype
 from melodygen.nets.lstm import Lstm
@@ -83,11 +84,17 @@ class NeuralGenerator:
         try:
             arguments = dict(config["net"])
             net = NETS[arguments.pop("type")](VOCABULARY.size, **arguments)
-            styles = {s["name"]: style_from_json(s) for s in config["styles"]}
+            for style in config["styles"]:
+                style_from_json(style)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"checkpoint {folder}: config.json lacks or misstates {error}") from error
         checkpoints.load_weights(folder, net)
-        model_id = f"{folder.resolve().name}@{checkpoints.weights_sha256(folder)[:12]}"
+        return cls.from_net(net, config, f"{folder.resolve().name}@{checkpoints.weights_sha256(folder)[:12]}")
+
+    @classmethod
+    def from_net(cls, net: Any, config: Mapping[str, Any], model_id: str) -> NeuralGenerator:
+        """Return the generator of a net that is loaded; ``config`` is that of its checkpoint."""
+        styles = {s["name"]: style_from_json(s) for s in config["styles"]}
         known = list_styles()  # a style's own file says what the checkpoint does not
         by_name = {name: style_named(name, known) for name in styles}
         sampling = {name: style.sampling.given() for name, style in by_name.items() if style.sampling.given()}
@@ -95,7 +102,7 @@ class NeuralGenerator:
         return cls(
             net, styles, model_id, config.get("density_quantiles", {}),
             {**logit_bias, **config.get("logit_bias", {})}, {**sampling, **config.get("sampling", {})},
-            again=vocabulary == VOCABULARY.vocabulary_id,
+            again=config.get("vocabulary_id") == VOCABULARY.vocabulary_id,
         )  # fmt: skip
 
     def generate(
@@ -119,6 +126,15 @@ class NeuralGenerator:
         Raises:
             UsageError: the request asks for what the net cannot say.
         """
+        return [draft for draft, _ in self.write(request, seeds, progress)]
+
+    def write(
+        self,
+        request: Request,
+        seeds: Sequence[int],
+        progress: Callable[[float], None] | None = None,
+    ) -> list[tuple[Draft, PieceStream]]:
+        """Return each draft with the stream of tokens that it was written as; see ``generate``."""
         if request.style not in self.style_info:
             raise UsageError(
                 f"style {request.style!r} is not known to this model; known: {', '.join(self.styles)}"
@@ -144,18 +160,17 @@ class NeuralGenerator:
         write(self.net, streams, options, self.net.context, on_step)
         if progress is not None:
             progress(1.0)
-        drafts = []
+        drafts: list[tuple[Draft, PieceStream]] = []
         for seed, stream in zip(seeds, streams, strict=True):
             written = plan.score(stream)
             asked = plan.as_asked(written)
             score = named_as_asked(asked, request)
             count = len(stream.log_probs)
             log_prob = float(np.mean(stream.log_probs)) if count else 0.0
-            drafts.append(
-                Draft(
-                    score, seed, log_prob, count, None if asked == written else written, plan.obtained(score)
-                )
+            draft = Draft(
+                score, seed, log_prob, count, None if asked == written else written, plan.obtained(score)
             )
+            drafts.append((draft, stream))
         return drafts
 
     def _plan(self, request: Request) -> TokenPlan:

@@ -104,6 +104,11 @@ class PieceStream:
             [(bar.meter, {names[VOCABULARY.values[t]] for t in bar.segments}) for bar in self._seen]
         )
 
+    @property
+    def ids(self) -> list[int]:
+        """Every token of the sequence: header, context, what was written, and ``end`` once it is done."""
+        return [*self.head, *self.context, *self._shown, *([END] if self.done else [])]
+
     def prefix(self) -> list[int]:
         """Return what the net is to see: everything, or the header and what was written last."""
         ids = [*self.head, *self.context, *self._shown]

@@ -1,0 +1,1 @@
+"""Tunes a generator towards a style by preference among its own candidates."""
