@@ -147,17 +147,23 @@ def merits(group: Sequence[Rated], human: Quartiles) -> np.ndarray[tuple[int], n
 
 
 def make_pairs(group: Sequence[Rated], human: Quartiles, style: str, context: int) -> list[Pair]:
-    """The best of a group against the worst, the second best against the second worst, and so on."""
+    """Set the best of a group against the worst that it can be set against, then the second best, and so on."""
     merit = merits(group, human)
     order = sorted(range(len(group)), key=lambda i: (not group[i].flaw, merit[i]), reverse=True)
-    pairs = []
-    for better, worse in list(zip(order, reversed(order), strict=True))[
-        : min(PAIRS_A_GROUP, len(order) // 2)
-    ]:
-        one, other = group[better], group[worse]
-        lengths = sorted(len(c.ids) for c in (one, other))
-        clear = merit[better] - merit[worse] >= LEAST_MARGIN and one.style >= other.style - STYLE_SLACK
-        if one.flaw or not (clear or other.flaw) or lengths[1] > LONGER * lengths[0]:
-            continue
-        pairs.append(Pair(one.example(style, context), other.example(style, context)))
+    pairs: list[Pair] = []
+    while len(order) > 1 and len(pairs) < PAIRS_A_GROUP:
+        better = order.pop(0)
+        worse = next(
+            (i for i in reversed(order) if _is_clear(group[better], group[i], merit[better] - merit[i])), None
+        )
+        if worse is not None:
+            order.remove(worse)
+            pairs.append(Pair(group[better].example(style, context), group[worse].example(style, context)))
     return pairs
+
+
+def _is_clear(better: Rated, worse: Rated, margin: float) -> bool:
+    """Whether one is to be preferred to the other, and not for its length."""
+    shorter, longer = sorted((len(better.ids), len(worse.ids)))
+    clear = margin >= LEAST_MARGIN and better.style >= worse.style - STYLE_SLACK
+    return not better.flaw and (clear or bool(worse.flaw)) and longer <= LONGER * shorter
