@@ -167,9 +167,8 @@ class NeuralGenerator:
             score = named_as_asked(asked, request)
             count = len(stream.log_probs)
             log_prob = float(np.mean(stream.log_probs)) if count else 0.0
-            draft = Draft(
-                score, seed, log_prob, count, None if asked == written else written, plan.obtained(score)
-            )
+            before = None if asked == written else written
+            draft = Draft(score, seed, log_prob, count, before, obtained=plan.obtained(score))
             drafts.append((draft, stream))
         return drafts
 
