@@ -126,6 +126,8 @@ def copies(arguments: argparse.Namespace) -> None:
     spent = 0.0
     step = max(1, len(references) // arguments.queries)
     asked = list(range(0, len(references), step))[: arguments.queries]
+    part, parts = (int(number) for number in arguments.part.split("/"))
+    asked = asked[part - 1 :: parts]
     with tempfile.TemporaryDirectory() as folder:
         for number in asked:
             for said, y in changes(read(root / references[number]), rng, Path(folder)):
@@ -152,6 +154,8 @@ def copies(arguments: argparse.Namespace) -> None:
         beside = rival[name] if prints else "-"
         cover = second[name] if covers is not None else "-"
         print(f"| {name} | {right[name]} of {len(asked)} | {min(strengths):.2f} | {beside} | {cover} |")
+    if part != parts:
+        return
     worst = sorted(((ask(read(root / p))[0].strength, p) for p in strangers), reverse=True)
     alarms = sum(strength >= THRESHOLD for strength, _ in worst)
     print(
@@ -351,7 +355,7 @@ def hums(arguments: argparse.Namespace) -> None:
     print(
         "| notes | errors | MRR swift-f0 | first | MRR pYIN | MRR of the notes themselves | CPU s swift-f0, pYIN |"
     )
-    for size, errors in ((6, 0), (10, 0), (10, 1), (16, 0), (16, 1), (16, 3)):
+    for size, errors in ((6, 0), (10, 0), (10, 1), (16, 1), (16, 3)):
         ranks: dict[str, list[float]] = {"swift": [], "pyin": [], "notes": []}
         spent = dict.fromkeys(ranks, 0.0)
         for _ in range(arguments.queries):
@@ -647,6 +651,7 @@ def main() -> None:
     parser.add_argument("what", choices=("copies", "phrases", "hums", "similar", "recommend", "scale", "add"))
     parser.add_argument("--music", type=Path)
     parser.add_argument("--midi", type=Path)
+    parser.add_argument("--part", default="1/1", help="copies: 2/6 asks the second sixth of the questions")
     parser.add_argument("--essentia", action="store_true", help="copies: Essentia's cover similarity as well")
     parser.add_argument("--pyin", action="store_true", help="hums: pYIN as well, which is slow")
     parser.add_argument("--plays", type=Path)

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.library.approximate import FROM_TRACKS, VectorGraph, has_usearch
 from melodygen.library.catalog import Catalog
 from melodygen.library.database import SqliteDatabase
 from melodygen.library.lock import writer_lock
 from melodygen.library.rows import RowFile, Rows
 from melodygen.library.schema import FOLDER_TABLES
+from melodygen.library.similar import SoundSpace
 from melodygen.library.store import CATALOG, SOUND, LibraryStore
 
 LOCK = "writer.lock"
@@ -84,6 +86,20 @@ class FolderStore(LibraryStore):
         first, count, track = np.array(found, dtype=np.int64).reshape(-1, 3).T
         last = int(first[-1] + count[-1]) if len(first) else 0
         return Rows(self._file(space).read(last), first, count, track)
+
+    def space(self) -> SoundSpace:
+        graph, rows = self._graph(), self.sound()
+        return (graph and graph.space(rows)) or SoundSpace(rows)
+
+    def update_graph(self) -> None:
+        if graph := self._graph():
+            graph.update(self.sound())
+
+    def _graph(self) -> VectorGraph | None:
+        """None for a library that is looked through quickly, or without usearch."""
+        if self.embedder_id is None or self.catalog.num_tracks() < FROM_TRACKS or not has_usearch():
+            return None
+        return VectorGraph(self.folder, self.embedder_id)
 
     def embedded(self) -> set[int]:
         return set(self.rows(f"{SOUND}{self.embedder_id}").track.tolist())

@@ -105,6 +105,9 @@ class ServerStore(LibraryStore):
     def space(self) -> SoundSpace:
         return ServerSpace(self, f"{SOUND}{self.embedder_id}")
 
+    def update_graph(self) -> None:
+        """Nothing to do: the server looks at every vector."""
+
     def embedded(self) -> set[int]:
         found = self.catalog.rows(
             "SELECT track_id FROM vectors WHERE space = ?", (f"{SOUND}{self.embedder_id}",)

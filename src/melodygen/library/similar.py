@@ -28,11 +28,12 @@ class Neighbour:
 class SoundSpace:
     """The vectors of a library, (N, D), one row a track that is alive."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, mean: Floats | None = None) -> None:
+        """``mean`` (D,) is taken off all vectors; None is that of the rows."""
         self._matrix, self._at, self._tracks = rows.matrix, rows.first, rows.track
         self._row_of = {int(t): i for i, t in enumerate(self._tracks.tolist())}
         self._dense = len(self._at) == len(self._matrix)
-        self.mean = self._mean()
+        self.mean = self._mean() if mean is None else mean
 
     @property
     def track_ids(self) -> Ints:

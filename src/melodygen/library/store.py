@@ -153,9 +153,13 @@ class LibraryStore(ABC):
             )
         return self.rows(f"{SOUND}{held}")
 
+    @abstractmethod
     def space(self) -> SoundSpace:
         """What sounds alike: of the vectors of the library's embedder."""
-        return SoundSpace(self.sound())
+
+    @abstractmethod
+    def update_graph(self) -> None:
+        """What makes neighbours quick to find in a large library follows its tracks. Needs the right to write."""
 
     @abstractmethod
     def embedded(self) -> set[int]:

@@ -81,6 +81,7 @@ def add_files(
     taking.place_twins(store, result)
     result.gone = taking.gone(store, [root for root in roots if root.is_dir()])
     store.compact()
+    store.update_graph()
     return result
 
 
