@@ -5,8 +5,6 @@
     python benchmarks/library.py hums    --midi FOLDER [--tunes 5000] [--queries 40] [--pyin]
     python benchmarks/library.py similar --music FOLDER
     python benchmarks/library.py recommend [--plays FILE.npz]
-    python benchmarks/library.py scale   --midi FOLDER [--tracks 100000]
-    python benchmarks/library.py add     --music FOLDER [--kills 20]
 
 ``--music`` is a folder with ``labels.csv`` (path, label, artist); ``--midi`` a folder of MIDI files at any depth.
 Tables go to stdout. CPU seconds are of this process: what a load on the machine cannot falsify. ``copies`` runs
@@ -19,10 +17,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
-import resource
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -35,7 +30,7 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from melodygen.library.chroma import chroma_of_score, chroma_of_sound, packed, patches_of, unpacked
+from melodygen.library.chroma import chroma_of_sound, packed, patches_of, unpacked
 from melodygen.library.lines import Phrase, lines_of
 from melodygen.library.phrase import find_phrase
 from melodygen.library.recommend import Choice, OthersModel, recommend
@@ -228,8 +223,8 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
     need = max(1, min(len(one), len(other), 20))
     differing = np.bitwise_count(one[:, None] ^ other[None, :]).astype(np.int64)
     n, m = differing.shape
-    # each row moved one further to the right: diagonals become columns
-    apart = np.pad(differing, ((0, 0), (0, n))).ravel()[:-n].reshape(n, n + m - 1)[:, : n + m - 1].sum(axis=0)
+    # each row moved one less to the right than the one above it: diagonals become columns
+    apart = np.pad(differing[::-1], ((0, 0), (0, n))).ravel()[:-n].reshape(n, n + m - 1)[:, : n + m - 1].sum(axis=0)
     counts = np.convolve(np.ones(n), np.ones(m))
     enough = counts >= need
     best = float((1 - apart[enough] / counts[enough] / 32).max(initial=0.0))
@@ -399,6 +394,8 @@ def similar(arguments: argparse.Namespace) -> None:
             kept.append(row)
         except Exception as error:
             print(f"{row['path']}: {error}", file=sys.stderr)
+    if arguments.vectors is not None:
+        np.save(arguments.vectors, np.stack([fused(p) for p in parts]))
     labels, artists = (np.array([row[name] for row in kept]) for name in ("label", "artist"))
     counts = Counter(artists.tolist())
     print(f"{len(kept)} recordings\n| parts | style agreement@10 | mean over styles | same artist@10 |")
@@ -498,173 +495,25 @@ def rivals(data: dict[str, np.ndarray], num_items: int, who: list[int], report: 
         report(name, ids.__getitem__)
 
 
-def scale(arguments: argparse.Namespace) -> None:
-    """A library of so many simulated tracks on disk: 20 s references of scores, mixed two by two to be enough."""
-    from melodygen.io.midi import read_midi
-    from melodygen.library.embedding import DIMENSION
-    from melodygen.library.folder import FolderStore
-    from melodygen.library.similar import SoundSpace
-    from melodygen.library.store import PATCHES, SOUND
-
-    rng = np.random.default_rng(4)
-    files = sorted(p for p in arguments.midi.rglob("*.mid") if "drums" not in p.parts)
-    excerpts: list[np.ndarray] = []
-    for i in rng.permutation(len(files))[: arguments.pieces]:
-        try:
-            whole = chroma_of_score(read_midi(files[i]))
-        except Exception:
-            continue
-        excerpts += [whole[a : a + 156] for a in range(0, len(whole) - 155, 156)][:20]
-    print(f"{len(excerpts)} excerpts of 20 s")
-    with tempfile.TemporaryDirectory() as folder, FolderStore(Path(folder), create=True) as store:
-        store.set_embedder("simulated", DIMENSION)
-        fill(store, excerpts, arguments.tracks, rng)
-        print(
-            f"{store.catalog.num_tracks()} tracks, {store.num_bytes() / arguments.tracks:.0f} bytes a track"
-        )
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        for name, work in {
-            "similar": lambda: similar_once(SoundSpace(store.rows(f"{SOUND}simulated")), rng),
-            "identify": lambda: identify_once(store, store.rows(PATCHES), excerpts, rng),
-        }.items():
-            times = []
-            for _ in range(arguments.queries):
-                began, used = time.monotonic(), cpu()
-                work()
-                times.append((time.monotonic() - began, cpu() - used))
-            wall, used = np.median(np.array(times), axis=0)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(
-                f"| {name} | {wall:.2f} s | CPU {used:.2f} s | peak memory {peak:.0f} MiB (before {before:.0f}) |"
-            )
-        print(f"identified at once: {identify_once.right} of {identify_once.asked}")  # type: ignore[attr-defined]
-
-
-def fill(store: Any, excerpts: list[np.ndarray], count: int, rng: np.random.Generator) -> None:
-    """Straight into the tables, a transaction for all: only what is asked is simulated."""
-    import zlib
-
-    from melodygen.library.embedding import DIMENSION
-    from melodygen.library.folder import Span
-    from melodygen.library.store import PATCHES, SOUND
-    from melodygen.library.track import Facts, Tags
-
-    with store.catalog.transaction():
-        for start in range(0, count, 2_000):
-            chromas = []
-            for number in range(start, min(start + 2_000, count)):
-                one = excerpts[number % len(excerpts)]
-                if number >= len(excerpts):
-                    one = 0.6 * one + 0.4 * np.roll(
-                        excerpts[int(rng.integers(len(excerpts)))], int(rng.integers(24)), axis=1
-                    )
-                chromas.append(one)
-            rows = [patches_of(c) for c in chromas]
-            at = store._next_row(PATCHES)
-            store._file(PATCHES).write(at, np.concatenate(rows))
-            vectors = rng.standard_normal((len(chromas), DIMENSION)).astype(np.float32)
-            store._file(f"{SOUND}simulated").write(
-                start, vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-            )
-            for k, (chroma, patches) in enumerate(zip(chromas, rows, strict=True)):
-                track = store.catalog.put_track(f"{start + k:032x}", Facts("score", 20.0), Tags())
-                store._put_span(track, Span(PATCHES, at, len(patches)))
-                store._put_span(track, Span(f"{SOUND}simulated", start + k, 1))
-                store.catalog.put_blob(track, "chroma", zlib.compress(packed(chroma).tobytes(), 1))
-                at += len(patches)
-
-
-def similar_once(space: Any, rng: np.random.Generator) -> None:
-    space.neighbours(space.vectors([int(rng.choice(space.track_ids))])[0], 20)
-
-
-def identify_once(store: Any, rows: Rows, excerpts: list[np.ndarray], rng: np.random.Generator) -> None:
-    """8 s of one of the references, 3 semitones up and 7 % slower."""
-    from melodygen.library.chroma import at_tempo
-
-    number = int(rng.integers(len(excerpts)))
-    asked = at_tempo(np.roll(excerpts[number][40:104], 6, axis=1), 1.07)
-    near = candidates(asked, rows)
-    found = match_sound(asked, {i: unpacked(c) for i, c in store.chroma(near).items()})
-    identify_once.asked = getattr(identify_once, "asked", 0) + 1  # type: ignore[attr-defined]
-    right = bool(found) and found[0].track_id - 1 == number
-    identify_once.right = getattr(identify_once, "right", 0) + right  # type: ignore[attr-defined]
-
-
-def add(arguments: argparse.Namespace) -> None:
-    """Speed of ``library add``, and what a kill at any moment leaves."""
-    from melodygen.services.library import Library
-
-    rng = np.random.default_rng(6)
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "melodygen",
-            "library",
-            "add",
-            str(arguments.music),
-            "--library",
-            folder,
-            "-q",
-        ]
-        began, killed, used = time.monotonic(), 0, 0.0
-        for _ in range(arguments.kills):
-            process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-            time.sleep(float(rng.uniform(8, 20)))
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                killed += 1
-            process.wait()
-            with Library(folder, create=True) as library:
-                check(library)
-        begun = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - begun.ru_utime
-        with Library(folder) as library:
-            check(library)
-            count, size = len(library), library.store.num_bytes()
-        print(
-            f"{count} tracks, {size / max(count, 1):.0f} bytes a track; killed {killed} times of {arguments.kills}"
-        )
-        print(f"wall {time.monotonic() - began:.0f} s in all, CPU of the last run {used:.0f} s")
-
-
-def check(library: Any) -> None:
-    """Every track has its rows and blobs once, and every file its track."""
-    from melodygen.library.store import PATCHES
-
-    tracks = library.store.tracks()
-    sound = library.store.sound() if library.store.embedder_id else None
-    assert sound is None or sorted(sound.track.tolist()) == sorted(tracks)
-    patches = library.store.rows(PATCHES).track.tolist()
-    assert len(set(patches)) == len(patches) and set(patches) <= set(tracks)
-    assert all(track.paths for track in tracks.values())
-    hashes = [track.content_hash for track in tracks.values()]
-    assert len(set(hashes)) == len(hashes)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("copies", "phrases", "hums", "similar", "recommend", "scale", "add"))
+    names = ("copies", "phrases", "hums", "similar", "recommend")
+    parser.add_argument("what", choices=names)
     parser.add_argument("--music", type=Path)
     parser.add_argument("--midi", type=Path)
     parser.add_argument("--part", default="1/1", help="copies: 2/6 asks the second sixth of the questions")
     parser.add_argument("--essentia", action="store_true", help="copies: Essentia's cover similarity as well")
     parser.add_argument("--pyin", action="store_true", help="hums: pYIN as well, which is slow")
+    parser.add_argument("--vectors", type=Path, help="similar: write the vectors there (.npy)")
     parser.add_argument("--plays", type=Path)
     parser.add_argument("--references", type=int, default=120)
     parser.add_argument("--queries", type=int, default=30)
     parser.add_argument("--tunes", type=int, default=5_000)
-    parser.add_argument("--tracks", type=int, default=100_000)
-    parser.add_argument("--pieces", type=int, default=2_000)
-    parser.add_argument("--kills", type=int, default=20)
     arguments = parser.parse_args()
     work = {
         "copies": copies, "phrases": phrases, "hums": hums, "similar": similar, "recommend": recommend_table,
-        "scale": scale, "add": add,
     }  # fmt: skip
     work[arguments.what](arguments)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import Run
+from postgres import empty_database, running_server
 from typer.testing import CliRunner
 
 from melodygen.cli.app import app
@@ -102,6 +103,34 @@ def test_a_library_from_add_to_recommend(tmp_path: Path, music: Path) -> None:
     told = CliRunner().invoke(app, ["library", "similar", str(music / "sound0.flac"), *where]).stdout
     assert "(gone from disk)" in told
     assert ask("remove", str(music / "sound2.flac"))["removed"] == 1
+
+
+@pytest.mark.models
+def test_a_library_in_postgresql_is_filled_by_a_worker(
+    tmp_path: Path, music: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("tune0.mid", "tune2.mid", "sound1.flac", "sound2.flac"):
+        (music / name).unlink()
+    with running_server() as uri:
+        monkeypatch.setenv("MELODYGEN_LIBRARY", empty_database(uri))
+
+        def ask(*command: str) -> Any:
+            done = CliRunner().invoke(app, ["library", *command, "--json"])
+            assert done.exit_code in (0, 1), done.output
+            return json.loads(done.stdout)
+
+        queued = ask("add", str(music), "--queue")
+        assert (queued["queued"], queued["added"], queued["tracks"]) == (4, 0, 0)
+        assert ask("worker", "--until-empty") == {"added": 3}
+        again = ask("add", str(music), "--queue")  # what the worker could not use is named
+        assert again["known"] == 3 and "truncated" in again["failures"][0]["reason"]
+        assert ask("identify", str(music / "sound0.flac"))["matches"][0]["title"] == "Sound 0"
+        [pair] = ask("copies")["pairs"]
+        assert abs(pair["semitones"]) == 5 and "secret" not in json.dumps(ask("stats"))
+        assert {t["path"] for t in ask("similar", str(music / "tune1.mid"))["tracks"]} == {
+            str(music / "cover.mid"), str(music / "sound0.flac"),
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize(

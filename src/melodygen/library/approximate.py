@@ -1,6 +1,6 @@
 """Neighbours in a large library: a graph of the vectors (HNSW; Malkov & Yashunin 2016) in place of a look at each.
 
-The graph is usearch's (Apache-2.0; the extra ``large``). It lies in two files beside the row files, and is brought up to
+The graph is usearch's (Apache-2.0; the extra ``large``). It lies in two files beside the row files and is brought up to
 date by the writer. What is not in it yet is looked at one by one, what is dead is passed over, and what it proposes is
 measured again exactly; so it may miss a neighbour and never tells a wrong likeness. Where a question needs many
 neighbours, because conditions turn most of them down, all vectors are looked at.
@@ -41,30 +41,26 @@ class VectorGraph:
         self._graph_path, self._note_path = folder / "sound.usearch", folder / "sound.usearch.npz"
 
     def update(self, rows: Rows) -> None:
-        """Take up what is new and let go of what is dead. Needs the right to write."""
+        """Take up what is new. What is dead stays, until there is much of it. Needs the right to write."""
         exact = SoundSpace(rows)
         held = self._read()
         tracks = exact.track_ids
         if held is not None:
-            graph, mean, inside = held
-            missing, dead = np.setdiff1d(tracks, inside), np.setdiff1d(inside, tracks)
-            if not len(missing) and not len(dead):
+            missing, dead = np.setdiff1d(tracks, held[2]), np.setdiff1d(held[2], tracks)
+            if not len(missing):
                 return
             if len(missing) + len(dead) > STALE_SHARE * len(tracks):
                 held = None
-        if held is None:
-            graph, mean, inside = _new_graph(len(exact.mean)), exact.mean, tracks[:0]
-            missing, dead = tracks, tracks[:0]
+        graph, mean, inside = held or (_new_graph(len(exact.mean)), exact.mean, tracks[:0])
+        missing = np.setdiff1d(tracks, inside)
         space = SoundSpace(rows, mean)
-        if len(dead):
-            graph.remove(dead.astype(np.uint64))
         for start in range(0, len(missing), _CHUNK):
             part = missing[start : start + _CHUNK]
             graph.add(part.astype(np.uint64), space.vectors(part.tolist()))
         with atomic_path(self._graph_path, overwrite=True) as temporary:
             graph.save(temporary)
         with atomic_path(self._note_path, overwrite=True) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, embedder=self._embedder_id, mean=mean, tracks=tracks)
+            np.savez(stream, embedder=self._embedder_id, mean=mean, tracks=np.union1d(inside, tracks))
 
     def space(self, rows: Rows) -> SoundSpace | None:
         """None where there is no graph of this embedder yet."""
@@ -96,13 +92,12 @@ class ApproximateSpace(SoundSpace):
         super().__init__(rows, mean)
         self._graph = graph
         self._outside = np.setdiff1d(self.track_ids, inside)
-        self._num_dead = len(np.setdiff1d(inside, self.track_ids))
 
     def nearest(self, question: Floats, count: int) -> tuple[Ints, Floats]:
-        if count > MANY:
-            return super().nearest(question, count)
-        found = self._graph.search(question, min(count + self._num_dead, 4 * MANY)).keys.astype(np.int64)
+        found = self._graph.search(question, 2 * min(count, MANY) + 32).keys.astype(np.int64)
         ids = np.concatenate((found[np.isin(found, self.track_ids)], self._outside))
+        if count > MANY or len(ids) < count:
+            return super().nearest(question, count)
         likeness = self.vectors(ids.tolist()) @ question
         order = np.argsort(-likeness, kind="stable")[:count]
         return ids[order], likeness[order]

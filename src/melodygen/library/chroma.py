@@ -125,6 +125,7 @@ def packed(chroma: Floats) -> NDArray[np.uint8]:
 
 
 def unpacked(stored: NDArray[np.uint8]) -> Floats:
+    """(T, 24) as it is stored -> as it was computed, to a 127th."""
     return np.asarray((stored.astype(np.float32) - 128) / 127, dtype=np.float32)
 
 

@@ -54,7 +54,11 @@ class SqliteDatabase:
     """One file. Its journal is a write-ahead log: readers never wait for the writer."""
 
     listed = "(SELECT value FROM json_each(?))"
-    types: Mapping[str, str] = {"SERIAL": "INTEGER PRIMARY KEY", "BLOB": "BLOB", "LEAN": "WITHOUT ROWID"}
+    types: Mapping[str, str] = {
+        "SERIAL": "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "BLOB": "BLOB",
+        "LEAN": "WITHOUT ROWID",
+    }
 
     def __init__(self, path: Path, create: bool = False) -> None:
         """Raises LibraryError for a file that is missing or no database."""

@@ -46,6 +46,7 @@ class Match:
         return f"{amount} {'up' if self.semitones > 0 else 'down'}"
 
     def tempo_words(self) -> str:
+        """How much slower or faster the track is than the question."""
         percent = round(100 * abs(self.tempo_ratio - 1))
         if percent < 2:
             return "at the same tempo"

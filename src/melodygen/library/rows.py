@@ -48,6 +48,7 @@ class RowFile:
 
     @property
     def row_bytes(self) -> int:
+        """What a row takes in the file."""
         return self.width * np.dtype(self.dtype).itemsize
 
     def write(self, first_row: int, rows: NDArray[Any]) -> None:

@@ -49,6 +49,7 @@ class Passage:
 
     @property
     def num_notes(self) -> int:
+        """Of the track."""
         return self.track[1] - self.track[0]
 
 

@@ -68,6 +68,7 @@ class SoundSpace:
         return self.centred(self._rows(slice(0, len(self))))
 
     def centred(self, vectors: Floats) -> Floats:
+        """(n, D) vectors without the library's mean, of length 1."""
         away = vectors - self.mean
         return np.asarray(
             away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6), dtype=np.float32

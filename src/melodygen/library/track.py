@@ -110,6 +110,7 @@ class TrackRecord:
 
     @property
     def path(self) -> str:
+        """Where it lies, the place that was added first; empty for a track that lies nowhere."""
         return self.paths[0] if self.paths else ""
 
     @property

@@ -13,6 +13,8 @@ from melodygen.library.chroma import FRAMES_PER_SECOND, NUM_BINS
 from melodygen.library.match import Match
 
 Floats = NDArray[np.float32]
+MAX_CHARACTERS = 40
+"""Of a track's name in a list."""
 BLUE, RED, GREY = "#3d7ea6", "#d1495b", "#b8b8b4"
 
 
@@ -66,15 +68,21 @@ def plot_path(
     centred = vectors - vectors.mean(axis=0)
     _, _, axes_of = np.linalg.svd(centred[:5_000], full_matrices=False)
     points = centred @ axes_of[:2].T
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(11, 6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     axes.scatter(points[:, 0], points[:, 1], s=14, color=GREY, linewidths=0)
     way = points[list(path)]
-    axes.plot(way[:, 0], way[:, 1], "-o", color=BLUE, markersize=7)
-    for number, ((x, y), name) in enumerate(zip(way, names, strict=True), 1):
-        shown = f"{number} {name[:28]}".replace("$", r"\$")
-        axes.annotate(shown, (x, y), xytext=(6, 6), textcoords="offset points", fontsize=8)
+    axes.plot(way[:, 0], way[:, 1], "-o", color=BLUE, markersize=12)
+    for number, (x, y) in enumerate(way.tolist(), 1):
+        axes.annotate(str(number), (x, y), ha="center", va="center", fontsize=7, color="white")
+    listed = [
+        f"{number:2} {name if len(name) <= MAX_CHARACTERS else name[: MAX_CHARACTERS - 1] + '…'}"
+        for number, name in enumerate(names, 1)
+    ]
+    axes.annotate(
+        "\n".join(listed).replace("$", r"\$"), (1.02, 1.0), xycoords="axes fraction", va="top", fontsize=8
+    )
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(f"{len(path)} tracks in small steps, among {len(vectors)}", fontsize=10)

@@ -30,6 +30,7 @@ class Cluster:
     tracks: tuple[TrackRecord, ...]
 
     def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
         return {"words": self.words, "tracks": [track.to_dict() for track in self.tracks]}
 
 
