@@ -224,7 +224,8 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
     differing = np.bitwise_count(one[:, None] ^ other[None, :]).astype(np.int64)
     n, m = differing.shape
     # each row moved one less to the right than the one above it: diagonals become columns
-    apart = np.pad(differing[::-1], ((0, 0), (0, n))).ravel()[:-n].reshape(n, n + m - 1)[:, : n + m - 1].sum(axis=0)
+    sheared = np.pad(differing[::-1], ((0, 0), (0, n))).ravel()[:-n].reshape(n, n + m - 1)
+    apart = sheared.sum(axis=0)
     counts = np.convolve(np.ones(n), np.ones(m))
     enough = counts >= need
     best = float((1 - apart[enough] / counts[enough] / 32).max(initial=0.0))

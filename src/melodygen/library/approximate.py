@@ -24,7 +24,7 @@ MANY = 1_000
 """Neighbours beyond which a question is answered exactly."""
 STALE_SHARE = 0.2
 """Of dead or missing tracks; above it, the graph is made anew."""
-_CONNECTIVITY, _EXPANSION_ADD, _EXPANSION_SEARCH = 24, 128, 256
+_KNOBS = {"connectivity": 24, "expansion_add": 128, "expansion_search": 256}
 _CHUNK = 20_000
 
 
@@ -76,13 +76,10 @@ class VectorGraph:
                 if str(note["embedder"]) != self._embedder_id:
                     return None
                 mean, tracks = note["mean"], note["tracks"]
-            graph = Index.restore(self._graph_path, view=view)
+            graph = Index.restore(self._graph_path, view=view, **_KNOBS)
         except (OSError, ValueError, RuntimeError):
             return None
-        if graph is None:
-            return None
-        graph.expansion_search = _EXPANSION_SEARCH
-        return graph, mean, tracks
+        return None if graph is None else (graph, mean, tracks)
 
 
 class ApproximateSpace(SoundSpace):
@@ -106,10 +103,7 @@ class ApproximateSpace(SoundSpace):
 def _new_graph(width: int) -> Any:
     from usearch.index import Index
 
-    return Index(
-        ndim=width, metric="ip", dtype="f16", connectivity=_CONNECTIVITY, expansion_add=_EXPANSION_ADD,
-        expansion_search=_EXPANSION_SEARCH,
-    )  # fmt: skip
+    return Index(ndim=width, metric="ip", dtype="f16", **_KNOBS)
 
 
 __all__ = ["FROM_TRACKS", "ApproximateSpace", "VectorGraph", "has_usearch"]
