@@ -8,6 +8,7 @@ neighbours, because conditions turn most of them down, all vectors are looked at
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ MANY = 1_000
 """Neighbours beyond which a question is answered exactly."""
 STALE_SHARE = 0.2
 """Of dead or missing tracks; above it, the graph is made anew."""
-_KNOBS = {"connectivity": 24, "expansion_add": 128, "expansion_search": 256}
+_KNOBS: Mapping[str, Any] = {"connectivity": 24, "expansion_add": 128, "expansion_search": 256}
 _CHUNK = 20_000
 
 
