@@ -4,13 +4,16 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 export PYTHONUNBUFFERED = 1
 
-.PHONY: demo test check format docs samples clean
+.PHONY: demo test test-daw check format docs samples clean
 
 demo: .venv/run.stamp ## write a jazz piece into this folder
 	.venv/bin/melodygen generate --style jazz
 
 test: check ## everything that must hold
 	.venv/bin/python -m pytest
+
+test-daw: .venv/dev.stamp ## beside a real DAW, where jackd2 and ardour are installed (apt-get install jackd2 ardour)
+	.venv/bin/python -m pytest -m daw -rs tests/daw
 
 check: .venv/dev.stamp ## format, style, types and layers, without running a test
 	.venv/bin/ruff format --check .

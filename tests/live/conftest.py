@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from liveports import STARTED, on_server, start_server
+from liveports import end_started, on_server, start_server
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,4 @@ def jack(env: dict[str, str]) -> Iterator[dict[str, str]]:
 def nothing_left_behind() -> Iterator[None]:
     """A test that fails leaves no process that plays on."""
     yield
-    while STARTED:
-        process = STARTED.pop()
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    end_started()

@@ -27,13 +27,18 @@ READY = "ready: the first phrase is written"
 Row = tuple[float, tuple[int, ...]]
 
 
-def start_server(env: dict[str, str]) -> subprocess.Popen[bytes]:
-    """A JACK server that runs."""
+# Synchronous: on a busy machine a late client holds the others up instead of losing its messages.
+SYNCHRONOUS = ("-S",)
+
+
+def start_server(
+    env: dict[str, str], options: tuple[str, ...] = SYNCHRONOUS, period: int = 128
+) -> subprocess.Popen[bytes]:
+    """A JACK server that runs. Without real-time priority (jackd goes on where it is not granted) its dummy driver
+    falls behind the time for good."""
     name = env["JACK_DEFAULT_SERVER"]
     server = subprocess.Popen(
-        # synchronous: on a busy machine a late client holds the others up instead of losing its messages. Without
-        # real-time priority (jackd goes on where it is not granted) the dummy driver falls behind the time for good
-        ["jackd", "-S", "-R", "-P", "10", "-n", name, "-d", "dummy", "-r", "48000", "-p", "128"],
+        ["jackd", *options, "-R", "-P", "10", "-n", name, "-d", "dummy", "-r", "48000", "-p", f"{period}"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     for _ in range(50):
@@ -61,6 +66,15 @@ STARTED: list[subprocess.Popen[str]] = []
 def start(env: dict[str, str], arguments: list[str], **more: object) -> subprocess.Popen[str]:
     STARTED.append(subprocess.Popen([sys.executable, *arguments], env=env, text=True, **more))  # type: ignore[call-overload]
     return STARTED[-1]
+
+
+def end_started() -> None:
+    """Kill what still runs of all that was started."""
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 class Ear:

@@ -20,7 +20,7 @@ from melodygen.live.transport import NOTE_ON, MidiBytes
 
 PREFIX = "jack"
 """How the port is asked for: ``jack`` opens one that others connect to, ``jack:NAME`` connects it to NAME."""
-MARGIN_SECONDS = 0.012
+MARGIN_SECONDS = 0.02
 """Beside a period, how long before its time a message is handed over: the thread that plays may be held up this long
 without being late."""
 ROOM = 1 << 16

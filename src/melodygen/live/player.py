@@ -184,12 +184,13 @@ class Player:
         self._send_paced(panic())
 
     def _send_paced(self, messages: list[MidiBytes]) -> None:
-        """Send messages in bursts: JACK drops what does not fit into a period (40 messages in one of 128
-        samples).
+        """Send messages in bursts: python-rtmidi's JACK port drops what does not fit into a period (40 messages in one
+        of 128 samples). An output with a lead keeps them until there is room.
         """
+        has_room = self._output.lead_seconds > 0
         for index, message in enumerate(messages, 1):
             self._output.send(message)
-            if index % BURST == 0:
+            if index % BURST == 0 and not has_room:
                 self._pause(BURST_SECONDS)
 
     def is_echo(self, message: MidiBytes, now: float) -> bool:
