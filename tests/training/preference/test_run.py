@@ -207,6 +207,34 @@ def test_the_floor_is_the_starts_or_that_of_people() -> None:
     assert Floor(start).broken(Diversity(0.8, float("nan"), 0.02))  # silence is no diversity
 
 
+def test_time_is_fitted_with_pairs_and_steps(model: Path, tmp_path: Path) -> None:
+    setting = begin(replace(SMALL, minutes=2), model, tmp_path, None, ears())
+    config = setting.config
+    assert (
+        config.pairs > SMALL.pairs and config.steps > SMALL.steps
+    )  # two minutes are long for so small a net
+    assert resume(tmp_path, ears()).config == config and setting.record.asked.pairs == SMALL.pairs
+    (tmp_path / "short").mkdir()
+    with pytest.raises(UsageError, match=r"--time 0.01m is too short at this pace .* give \d+m or more"):
+        begin(replace(SMALL, minutes=0.01), model, tmp_path / "short", None, ears())
+
+
+def test_the_classifier_of_the_start_goes_with_it(
+    unbroken: tuple[Path, Outcome], model: Path, tmp_path: Path
+) -> None:
+    start = write_model(tmp_path / "start", seed=3, plays=True)
+    for folder, told in ((start, "mine"), (tmp_path / "out", "stale")):
+        (folder / "classifier").mkdir(parents=True)
+        (folder / "classifier" / "config.json").write_text(told)
+    work = tmp_path / "w"
+    work.mkdir()
+    setting = begin(SMALL, start, work, None, ears())
+    write_checkpoint(setting, tmp_path / "out", unbroken[1])
+    assert (tmp_path / "out" / "classifier" / "config.json").read_text() == "mine"
+    write_checkpoint(begin(SMALL, model, work, None, ears()), tmp_path / "out", unbroken[1])
+    assert not (tmp_path / "out" / "classifier").exists()
+
+
 def test_impossible_requests() -> None:
     for wrong in ({"beta": 0.0}, {"pairs": 1}, {"steps": 0}, {"leash": -1.0}, {"minutes": 0.1}, {"bars": 1}):
         with pytest.raises(UsageError, match=f"--{'time' if 'minutes' in wrong else next(iter(wrong))} "):

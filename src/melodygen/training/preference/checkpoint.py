@@ -50,15 +50,22 @@ def write_checkpoint(setting: Setting, out: Path, outcome: Outcome) -> None:
             "reference": Path(record.reference).name, "figures": figures, "start": start.get("provenance", {}),
         },
     }  # fmt: skip
-    source = Path(record.source) / CLASSIFIER
-    if (source / checkpoints.CONFIG).is_file() and not (out / CLASSIFIER).exists():
-        shutil.copytree(source, out / CLASSIFIER)
+    _take_classifier(Path(record.source) / CLASSIFIER, out / CLASSIFIER)
     (out / "training").mkdir(parents=True, exist_ok=True)
     with atomic_path(out / "training" / "log.jsonl", overwrite=True) as temporary:
         lines = [json.dumps(asdict(check)) + "\n" for check in outcome.progress.curve]
         temporary.write_text("".join(lines), encoding="utf-8")
     with disk_errors(out):
         checkpoints.save_checkpoint(out, net, config, preference_card(config, outcome.rows))
+
+
+def _take_classifier(source: Path, target: Path) -> None:
+    """The classifier that was trained with the start goes with it; one of another model does not stay."""
+    if source.resolve() == target.resolve():
+        return
+    shutil.rmtree(target, ignore_errors=True)
+    if (source / checkpoints.CONFIG).is_file():
+        shutil.copytree(source, target)
 
 
 def preference_card(config: Mapping[str, Any], rows: Sequence[Row]) -> str:
