@@ -13,6 +13,7 @@ from fakeband import Beeper, Judge, Writer
 
 import melodygen
 from melodygen.contracts import Draft, Generator
+from melodygen.engine.writer import Abandoned, ModelWriter, PhraseRequest
 from melodygen.errors import MelodygenError, UsageError
 from melodygen.generation.changes import Extender
 from melodygen.generation.ensemble import Ensemble, check_known, derived
@@ -110,6 +111,19 @@ def test_a_fault_of_one_stops_all_and_is_the_one_that_is_told(failing_first: boo
     with pytest.raises(MelodygenError, match="no ink"):
         Ensemble(members).generate(JAZZ, [1, 2])
     assert time.monotonic() - began < 4 and threading.active_count() == threads
+
+
+def test_a_live_writer_writes_with_several_and_can_abandon_all() -> None:
+    writer = ModelWriter(Ensemble((Writer(), Other())), Beeper(), Judge())
+    assert writer.styles == ("jazz", "polka")
+    assert writer.write(PhraseRequest(JAZZ, 3, quick=True)).score.num_notes
+    assert writer.write(PhraseRequest(JAZZ, 3, candidates=3)).score.num_notes
+    slow = ModelWriter(Ensemble((_Slow(), _Slow())), Beeper(), Judge())
+    threading.Timer(0.2, slow.abandon).start()
+    began = time.monotonic()
+    with pytest.raises(Abandoned):
+        slow.write(PhraseRequest(JAZZ, 3, candidates=4))
+    assert time.monotonic() - began < 4
 
 
 def test_changes_of_a_piece_keep_to_one_model_each() -> None:
