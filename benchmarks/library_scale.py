@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
 import signal
 import tempfile
 import time
@@ -138,8 +139,8 @@ def add(arguments: argparse.Namespace) -> None:
         for _ in range(arguments.kills):
             process = forked_add(describer, arguments.music, folder)
             until = time.monotonic() + 120
-            while len(hashes_in(folder)) <= len(before) and os.waitpid(process, os.WNOHANG)[0] == 0:
-                assert time.monotonic() < until
+            while len(hashes_in(folder)) <= len(before):
+                assert time.monotonic() < until, "nothing was added: give more files, or fewer kills"
                 time.sleep(0.05)
             time.sleep(float(rng.uniform(0, 1.5)))
             os.kill(process, signal.SIGKILL)
@@ -156,6 +157,8 @@ def add(arguments: argparse.Namespace) -> None:
         with Library(folder) as library:
             check(library)
             count, size = len(library), library.store.num_bytes()
+        if arguments.keep is not None:
+            shutil.copytree(folder, arguments.keep)
     added = count - len(before)
     print(
         f"killed {killed} of {arguments.kills} times; lost {lost}; in the end {count} tracks of {number} files"
@@ -285,6 +288,7 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=100_000)
     parser.add_argument("--pieces", type=int, default=2_000)
     parser.add_argument("--queries", type=int, default=30)
+    parser.add_argument("--keep", type=Path, help="add: leave the library in this folder")
     parser.add_argument("--kills", type=int, default=20)
     arguments = parser.parse_args()
     work[arguments.what](arguments)

@@ -101,7 +101,8 @@ def _choose_embedder(store: LibraryStore, describer: Describer, re_embed: bool) 
         if not re_embed:
             store.sound(describer.embedder_id)  # raises, and says the way out
         store.forget_other_vectors(describer.embedder_id)
-    store.set_embedder(describer.embedder_id, describer.dimension)
+    if held != describer.embedder_id:  # or else it would wait for workers, who hold it while they hear
+        store.set_embedder(describer.embedder_id, describer.dimension)
 
 
 def _described(
