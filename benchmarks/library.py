@@ -3,6 +3,7 @@
     python benchmarks/library.py copies  --music FOLDER [--queries 30] [--references 120] [--essentia]
     python benchmarks/library.py phrases --midi FOLDER [--tunes 5000] [--queries 50]
     python benchmarks/library.py hums    --midi FOLDER [--tunes 5000] [--queries 40] [--pyin]
+    python benchmarks/library.py tunes   --midi FOLDER [--tunes 5000] [--queries 20]
     python benchmarks/library.py similar --music FOLDER
     python benchmarks/library.py recommend [--plays FILE.npz]
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -381,6 +383,54 @@ def hums(arguments: argparse.Namespace) -> None:
         )
 
 
+def tunes(arguments: argparse.Namespace) -> None:
+    """Recordings of the tune alone and of the whole band: whether a tune is tracked, and found by ten of its notes."""
+    from melodygen.audio.features import to_mono_at
+    from melodygen.classification.symbolic import render_draft
+    from melodygen.data.scan import prepare_score
+    from melodygen.io.midi import read_midi
+    from melodygen.library.tune import tune_of_sound
+    from melodygen.rendering.sampler import SamplerRenderer
+
+    rng = np.random.default_rng(12)
+    others = read_tunes(arguments, rng)
+    files = sorted(p for p in arguments.midi.rglob("*.mid") if "drums" not in p.parts)
+    renderer, told = SamplerRenderer(), {"alone": [], "band": []}  # type: ignore[var-annotated]
+    for i in rng.permutation(len(files)).tolist():
+        piece = read_midi(files[i])
+        score = prepare_score(piece)
+        melody = [track for track in score.tracks if track.role == "melody" and len(track) >= 40]
+        if (
+            not melody
+            or len(score.tracks) < 3
+            or len(lines_of(piece)[0]) < 40
+            or not 30 < score.duration_seconds < 120
+        ):
+            continue
+        wanted, whole = lines_of(dataclasses.replace(score, tracks=tuple(melody[:1])))[0], lines_of(piece)[1]
+        itself = {k for k, (_, steps) in enumerate(others, 1) if np.array_equal(steps, whole)}
+        for name, tracks in (("alone", tuple(melody[:1])), ("band", score.tracks)):
+            sound = render_draft(dataclasses.replace(score, tracks=tracks), renderer)
+            steps = tune_of_sound(np.asarray(to_mono_at(sound, 16_000), np.float32), None, None)[1]
+            if not len(steps):
+                told[name].append(None)
+                continue
+            rows = as_rows([steps, *(steps for _, steps in others)])
+            at = int(rng.integers(len(wanted[wanted["line"] == 0]) - 10))
+            part = wanted[at : at + 10]
+            phrase = Phrase(tuple(part["pitch"].tolist()), tuple(part["second"].tolist()))
+            hits = [hit for hit in find_phrase(phrase, rows, 50) if hit.track_id not in itself]
+            place = [k for k, hit in enumerate(hits) if hit.track_id == 0]
+            told[name].append(1 / (1 + place[0]) if place else 0.0)
+        if len(told["alone"]) == arguments.queries:
+            break
+    for name, ranks in told.items():
+        kept = [r for r in ranks if r is not None]
+        print(
+            f"{name}: a tune was tracked in {len(kept)} of {len(ranks)}; MRR of those {np.mean(kept or [0]):.3f}"
+        )
+
+
 def similar(arguments: argparse.Namespace) -> None:
     """Of the ten nearest by other artists, the share of the same label; of the ten nearest, by the same artist."""
     from melodygen.library.embedding import SIZES, WEIGHTS, fused
@@ -500,7 +550,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ("copies", "phrases", "hums", "similar", "recommend")
+    names = ("copies", "phrases", "hums", "tunes", "similar", "recommend")
     parser.add_argument("what", choices=names)
     parser.add_argument("--music", type=Path)
     parser.add_argument("--midi", type=Path)
@@ -514,7 +564,8 @@ def main() -> None:
     parser.add_argument("--tunes", type=int, default=5_000)
     arguments = parser.parse_args()
     work = {
-        "copies": copies, "phrases": phrases, "hums": hums, "similar": similar, "recommend": recommend_table,
+        "copies": copies, "phrases": phrases, "hums": hums, "tunes": tunes, "similar": similar,
+        "recommend": recommend_table,
     }  # fmt: skip
     work[arguments.what](arguments)
 
