@@ -73,6 +73,11 @@ def test_a_generator_is_built_with_all_its_keys(name: str, corpus: Path, tmp_pat
         recipe, ClassifierInputs(corpus), tmp_path / "b" / "a", said.append, tiny=True, workers=1
     )
     assert digest(again.path / "model.safetensors") == digest(result.path / "model.safetensors")
+
+    small = recipe.tiny()
+    later = replace(small, start=str(result.path), training=replace(small.training, steps=0))
+    begun = run_recipe(later, ClassifierInputs(corpus), tmp_path / "c", said.append, workers=1)
+    assert digest(begun.path / "model.safetensors") == digest(result.path / "model.safetensors")
     assert read_config(again.path)["logit_bias"] == config["logit_bias"]
 
 

@@ -20,7 +20,7 @@ from melodygen.errors import CheckpointError, CorpusError
 from melodygen.evaluation.logit_bias import MEASURES, measure_logit_bias
 from melodygen.evaluation.tables import markdown_table
 from melodygen.generation.neural import NETS, NeuralGenerator, style_to_json
-from melodygen.nets.checkpoint import CARD, CONFIG, read_config, save_checkpoint
+from melodygen.nets.checkpoint import CARD, CONFIG, load_weights, read_config, resolve, save_checkpoint
 from melodygen.registry import find_style
 from melodygen.styles.style import Style
 from melodygen.tokens.vocabulary import VOCABULARY
@@ -69,6 +69,7 @@ def build_generator(
     config["logit_bias"] = {name: _given(recipe, name, found["bias"]) for name, found in biases.items()}
     config["provenance"] = {
         "melodygen": version("melodygen"), "recipe_name": recipe.name, "recipe": asdict(recipe.training),
+        "start": recipe.start,
         "steps": training.step, "tokens": training.tokens, "valid_nats_per_token": round(loss, 4),
         "logit_bias_shares": {n: {k: f[k] for k in ("generated", "human")} for n, f in biases.items()},
     }  # fmt: skip
@@ -110,6 +111,8 @@ def _trained(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(WEIGHTS_SEED)
         net, averaged = make(VOCABULARY.size, **arguments), make(VOCABULARY.size, **arguments)
+    if recipe.start:
+        load_weights(resolve(recipe.start, recipe.start), net)
     sampler = ExampleSampler(shards, "train", recipe.styles)
     training = GeneratorTraining(net, sampler, recipe.training)
     state = work / f"{recipe.name}.pt"
