@@ -13,6 +13,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 from melodygen import parsing
 from melodygen.errors import UsageError
 from melodygen.registry import nearest
+from melodygen.styles.mixture import style_shares, style_text
 
 BY_ROLE = ("instruments", "ranges", "densities")
 """Kinds with a value for each role, as rows (role, …)."""
@@ -47,7 +48,7 @@ _EXAMPLES = {
 class Control:
     """One control: what it is, what it may be and when it may change.
 
-    ``kind``           float, int, bool, choice, roles, key, meter, chords, fill or score.
+    ``kind``           float, int, bool, choice, style, roles, key, meter, chords, fill or score.
     ``low, high``      range of a number, both allowed.
     ``knob``           the part of that range which a knob or fader covers; None is all of it.
     ``choices``        of a choice; empty where the models decide what there is.
@@ -108,6 +109,8 @@ class Control:
             return parsing.check_progression(str(value))
         if self.kind == "bool":
             return self._check_bool(value)
+        if self.kind == "style":
+            return self._check_style(value)
         if self.kind == "choice":
             return self._check_choice(value)
         return self._check_number(value)
@@ -163,6 +166,15 @@ class Control:
             raise UsageError(f"{self.label} {value!r} is not known; {nearest(value, self.choices)}")
         return value
 
+    def _check_style(self, value: Any) -> str:
+        """A style, or a mixture as ``style_text`` writes it."""
+        if isinstance(value, str) and value not in self.choices:
+            shares = style_shares(value)
+            for name in shares:
+                self._check_choice(name)
+            return style_text(shares)
+        return self._check_choice(value)
+
     def _check_music(self, value: Any) -> Any:
         if isinstance(value, str):
             value = _PARSERS[self.kind](value)
@@ -190,7 +202,7 @@ class Control:
         found: dict[str, Any] = {"type": types.get(self.kind, "string"), "description": self.help}
         if self.kind in ("float", "int"):
             found |= {"minimum": self.low, "maximum": self.high}
-        if self.choices:
+        if self.choices and self.kind != "style":
             found["enum"] = list(self.choices)
         if self.optional:
             found["type"] = [found["type"], "null"]

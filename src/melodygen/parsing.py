@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from melodygen.errors import ScoreError, UsageError
 from melodygen.music.units import bar_quarters
 from melodygen.registry import broken_styles, nearest
+from melodygen.styles.mixture import style_shares
 
 MAX_NUMERATOR = 15
 DENOMINATORS = (1, 2, 4, 8, 16)
@@ -192,11 +193,16 @@ def parse_fill(text: str) -> tuple[int, int]:
 
 
 def check_style(name: str, known: Iterable[str]) -> None:
-    """Raise UsageError unless ``known`` holds the style, and StyleError where its file cannot be used."""
-    if name not in (listed := tuple(known)):
-        if (error := broken_styles().get(name)) is not None:
+    """Raise UsageError unless ``known`` holds the style, or each of a mixture, and StyleError where its file cannot be
+    used.
+    """
+    listed = tuple(known)
+    for style in style_shares(name) if name not in listed else ():
+        if style in listed:
+            continue
+        if (error := broken_styles().get(style)) is not None:
             raise error
-        raise UsageError(f"style {name!r} is not known; {nearest(name, listed)}")
+        raise UsageError(f"style {style!r} is not known; {nearest(style, listed)}")
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:

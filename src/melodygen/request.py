@@ -42,7 +42,7 @@ class Request:
 
     style: str = field(
         metadata=described(
-            "choice", "Style by name: see 'melodygen styles'",
+            "style", "Style by name, or a mixture like jazz:0.7,folk:0.3: see 'melodygen styles'",
             while_playing=True, applies="bar", rewrites=True,
         )
     )  # fmt: skip

@@ -6,6 +6,7 @@ model wrote it; that model alone makes it again from the draft's seed.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -15,6 +16,7 @@ from melodygen.contracts import Draft, Generator
 from melodygen.errors import MelodygenError, UsageError
 from melodygen.parsing import check_style
 from melodygen.request import Request
+from melodygen.styles.mixture import style_shares
 from melodygen.styles.style import Style
 
 
@@ -110,11 +112,12 @@ def derived(generator: Generator, change: Callable[[Generator], Generator]) -> G
 def check_known(generator: Generator, style: str) -> None:
     """Raise UsageError unless the generator, and each member of an ensemble, knows the style."""
     check_style(style, dict.fromkeys(s for member in members_of(generator) for s in member.styles))
-    for member in members_of(generator):
-        if style not in member.styles:
+    shares = style_shares(style) if style not in generator.styles else {style: 1.0}
+    for member, name in itertools.product(members_of(generator), shares):
+        if name not in member.styles:
             common = ", ".join(generator.styles) or "none"
             raise UsageError(
-                f"style {style!r} is not known to {member.model_id}; models that write together need it in "
+                f"style {name!r} is not known to {member.model_id}; models that write together need it in "
                 f"each, common to all: {common}"
             )
 

@@ -24,6 +24,7 @@ from melodygen.generation.quality import quality
 from melodygen.music.score import Score
 from melodygen.registry import nearest
 from melodygen.request import LoopOptions, Request, check_loop, check_request
+from melodygen.styles.mixture import style_probability, style_shares
 from melodygen.styles.scores import StyleScores
 
 ProgressCallback = Callable[[str, float], None]
@@ -54,7 +55,7 @@ class CandidateRecord:
     Attributes:
         seed: seed of the candidate.
         round: number of its round, from 1.
-        style_probability: probability of the requested style; 0 for silence.
+        style_probability: probability of the requested style, or nearness to the requested mixture; 0 for silence.
         log_prob_per_token: mean log-probability of the tokens the model chose, in nats.
         flaw: why it is chosen only where every other candidate has a flaw too; empty if it has none.
         quality: 0-1, how well made it is apart from its style (``melodygen.generation.quality``).
@@ -210,11 +211,11 @@ def compose(
     check_request(request)
     check_loop(LoopOptions(None, candidates, min_style, max_rounds))
     check_known(generator, request.style)
-    if request.style not in classifier.labels:
-        raise ClassifierError(
-            f"classifier {classifier.classifier_id} does not know {request.style!r}; "
-            f"{nearest(request.style, classifier.labels)}"
-        )
+    for name in style_shares(request.style):
+        if name not in classifier.labels:
+            raise ClassifierError(
+                f"classifier {classifier.classifier_id} does not know {name!r}; {nearest(name, classifier.labels)}"
+            )
     rounds = _Rounds(
         request,
         generator,
@@ -380,7 +381,7 @@ class _Rounds:
             found = self._scored(replace(draft, score=score), scored[index], number)
             if index in first:
                 scores = first[index]
-                style = 0.0 if scores is None else scores[self.request.style]
+                style = 0.0 if scores is None else style_probability(scores, self.request.style)
                 found = replace(found, chosen_by=(style, quality(before[index])))
             written.append(found)
         return written
@@ -408,16 +409,23 @@ class _Rounds:
         record = CandidateRecord(
             seed=draft.seed,
             round=number,
-            style_probability=0.0 if scores is None else scores[self.request.style],
+            style_probability=0.0 if scores is None else style_probability(scores, self.request.style),
             log_prob_per_token=draft.log_prob_per_token,
             flaw=fatal or find_gap(draft.score, self.request) or self.veto(draft.score),
             quality=quality(draft.score),
             playable=not fatal,
             model_id=draft.model_id or self.generator.model_id,
-            obtained=obtained,
+            obtained={**self._style_figures(scores), **obtained},
             fit=closeness(obtained, self.request),
         )
         return Candidate(draft, record, scores)
+
+    def _style_figures(self, scores: StyleScores | None) -> dict[str, float]:
+        """Of a mixture: the probability of each style."""
+        shares = style_shares(self.request.style)
+        if scores is None or len(shares) == 1:
+            return {}
+        return {f"style {name}": round(scores[name], 4) for name in shares}
 
 
 def render_draft(score: Score, renderer: Renderer) -> Audio | None:

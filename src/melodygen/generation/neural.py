@@ -7,6 +7,7 @@ the bars around an infill are context. All drafts of a call are written together
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,11 @@ from melodygen.nets.decoder import TransformerDecoder, quickest_dtype
 from melodygen.nets.lstm import Lstm
 from melodygen.nets.prompt_spans import ChunkedPrompt
 from melodygen.nets.sequence_net import SequenceNet
+from melodygen.nets.style_mixture import StyleMixture
 from melodygen.nets.transformer import Transformer
 from melodygen.registry import list_styles
 from melodygen.request import Request
+from melodygen.styles.mixture import mixed_style, style_shares
 from melodygen.styles.style import Style, style_named
 from melodygen.tokens.vocabulary import EARLIER_VOCABULARIES, VOCABULARY
 
@@ -36,6 +39,10 @@ DEFAULT_SAMPLING = {"temperature": 0.9, "top_p": 0.95}
 """Sampling of a model whose config has no ``sampling``."""
 
 
+TILTS = (1.0, 2.0, 4.0)
+"""By so much the net's share of the styles behind the first is raised in a mixture's candidates."""
+TILT_STREAM = 24
+"""Random stream of a seed: which of them."""
 CARRIED = ("name", "description", "qpm", "meter", "tracks", "programs", "mode", "swing")
 """The fields of a Style that a checkpoint's config holds."""
 
@@ -135,10 +142,11 @@ class NeuralGenerator:
         progress: Callable[[float], None] | None = None,
     ) -> list[tuple[Draft, PieceStream]]:
         """Return each draft with the stream of tokens that it was written as; see ``generate``."""
-        if request.style not in self.style_info:
-            raise UsageError(
-                f"style {request.style!r} is not known to this model; known: {', '.join(self.styles)}"
-            )
+        for name in style_shares(request.style):
+            if name not in self.style_info:
+                raise UsageError(
+                    f"style {name!r} is not known to this model; known: {', '.join(self.styles)}"
+                )
         plan = self._plan(request)
         streams = [plan.stream(seed) for seed in seeds]
         total = max(1, len(streams) * plan.num_bars)
@@ -151,13 +159,14 @@ class NeuralGenerator:
                 reported = done
                 progress(min(1.0, done))
 
-        defaults = self._sampling[request.style]
+        defaults = self._mixed(request.style, self._sampling)
         options = SamplingOptions(
             defaults["temperature"] if request.temperature is None else request.temperature,
             request.top_k,
             defaults["top_p"] if request.top_p is None else request.top_p,
         )
-        write(self.net, streams, options, self.net.context, on_step)
+        for net, group in self._nets(request.style, streams, seeds):
+            write(net, group, options, net.context, on_step)
         if progress is not None:
             progress(1.0)
         drafts: list[tuple[Draft, PieceStream]] = []
@@ -173,9 +182,53 @@ class NeuralGenerator:
         return drafts
 
     def _plan(self, request: Request) -> TokenPlan:
-        style = self.style_info[request.style]
-        slot, logit_bias = self.styles.index(request.style), self._logit_bias[request.style]
-        return TokenPlan(request, style, slot, self._density, self.net.context, logit_bias, self._again)
+        shares = style_shares(request.style)
+        style = mixed_style(request.style, [self.style_info[name] for name in shares])
+        bias = LogitBiasConfig(
+            **self._mixed(request.style, {n: asdict(b) for n, b in self._logit_bias.items()})
+        )
+        density = {style.name: self._mixed_levels(shares)} if shares.keys() <= self._density.keys() else {}
+        slot = self.styles.index(next(iter(shares)))
+        return TokenPlan(request, style, slot, density, self.net.context, bias, self._again)
+
+    def _nets(
+        self, style: str, streams: Sequence[PieceStream], seeds: Sequence[int]
+    ) -> list[tuple[SequenceNet, list[PieceStream]]]:
+        """The net with all streams; for a mixture the net under each style's header, with the streams of each tilt.
+
+        The first style gives tracks and instruments, and so it is heard first: candidates give the others more than
+        their share by a tilt that the seed draws, and the loop chooses the one that is nearest to the shares.
+        """
+        shares = style_shares(style)
+        if len(shares) == 1:
+            return [(self.net, list(streams))]
+        tokens = [VOCABULARY.id("style", 1 + self.styles.index(name)) for name in shares]
+        tilted: dict[float, list[PieceStream]] = {}
+        for stream, seed in zip(streams, seeds, strict=True):
+            rng = np.random.default_rng([seed, TILT_STREAM])
+            tilted.setdefault(TILTS[int(rng.integers(len(TILTS)))], []).append(stream)
+        nets = []
+        for tilt, group in sorted(tilted.items()):
+            weights = np.array([s * (1.0 if i == 0 else tilt) for i, s in enumerate(shares.values())])
+            own = dict(zip(tokens, (weights / weights.sum()).tolist(), strict=True))
+            nets.append((StyleMixture(self.net, tokens[0], own), group))
+        return nets
+
+    @staticmethod
+    def _mixed(style: str, tables: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+        """Values of a style by name; of a mixture their means by share."""
+        shares = style_shares(style)
+        if len(shares) == 1:
+            return dict(tables[style])
+        return {key: sum(s * tables[n][key] for n, s in shares.items()) for key in tables[next(iter(shares))]}
+
+    def _mixed_levels(self, shares: Mapping[str, float]) -> list[float]:
+        places = np.linspace(0, 1, 5)
+        levels = np.zeros(len(places))
+        for name, share in shares.items():
+            own = self._density[name]
+            levels += share * np.interp(places, np.linspace(0, 1, len(own)), own)
+        return [float(level) for level in levels]
 
 
 def _decoder(net: Transformer) -> SequenceNet:

@@ -15,6 +15,7 @@ from melodygen.errors import TokenError
 from melodygen.generation.leaning import density_of, syncopated
 from melodygen.music.score import Score, Track
 from melodygen.request import Request
+from melodygen.styles.mixture import style_shares
 from melodygen.tokens.grid import Piece, beat_positions, meter_positions, score_to_piece
 from melodygen.tokens.vocabulary import POSITIONS_PER_QUARTER
 
@@ -126,7 +127,9 @@ def asked_figures(request: Request) -> dict[str, float]:
     """What was asked for, by the names of the figures."""
     single = {n: getattr(request, n) for n in ("density", "syncopation", "leap", "note_length", "intro")}
     found = {name: float(value) for name, value in single.items() if value is not None}
-    return found | {f"track_density {role}": value for role, value in request.track_density}
+    shares = style_shares(request.style)
+    styles = {f"style {name}": share for name, share in shares.items()} if len(shares) > 1 else {}
+    return found | styles | {f"track_density {role}": value for role, value in request.track_density}
 
 
 __all__ = [

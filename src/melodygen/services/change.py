@@ -44,6 +44,7 @@ from melodygen.services.user_file import (
     num_bars,
     read_user_file,
 )
+from melodygen.styles.mixture import style_shares
 
 CARRIED = ("density", "temperature", "top_p", "top_k", "raw", "swing", "humanize")
 """Controls of the command that made a piece which its changes follow as well."""
@@ -185,7 +186,9 @@ def _request(
     said, score = asked_before(file), file.score
     warnings: list[str] = []
     style = asked.style or said.get("style")
-    if style is None or (asked.style is None and style not in models.generator.styles):
+    if style is None or (
+        asked.style is None and not style_shares(style).keys() <= set(models.generator.styles)
+    ):
         style = _heard_style(score, models)
         warnings.append(
             f"{file.path.name}: the file does not say its style; it sounds like {style} (or give --style)"

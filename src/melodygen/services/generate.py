@@ -39,6 +39,7 @@ from melodygen.services.saving import (
     track_folder,
 )
 from melodygen.services.user_file import UserFile, read_user_file
+from melodygen.styles.mixture import file_stem
 
 MAX_PIECES = 1000
 BYTES_PER_SECOND = {"wav": 44_100 * 2 * 3, "flac": 44_100 * 2 * 2, "ogg": 40_000, "mp3": 40_000}
@@ -110,7 +111,7 @@ def prepare(asked: GenerateRequest, generator: Generator | None = None) -> Prepa
     request = build_request(controls, generator)
     plan = plan_output(output.out, output.formats)
     seeds = piece_seeds(random_seed() if loop.seed is None else loop.seed, asked.count)
-    paths = [plan.paths(f"{style}-{seed}", i, asked.count) for i, seed in enumerate(seeds, 1)]
+    paths = [plan.paths(f"{file_stem(style)}-{seed}", i, asked.count) for i, seed in enumerate(seeds, 1)]
     if output.plot:
         paths = [{**of_piece, "png": next(iter(of_piece.values())).with_suffix(".png")} for of_piece in paths]
     _refuse_existing(paths, output)

@@ -12,6 +12,7 @@ from melodygen import registry
 from melodygen.contracts import Generator, Renderer, StyleClassifier
 from melodygen.errors import UsageError
 from melodygen.resources import models_dir
+from melodygen.styles.mixture import mixed_style, style_shares
 from melodygen.styles.style import Style
 
 if TYPE_CHECKING:
@@ -122,7 +123,10 @@ def classifier_of(model: PathLike | None) -> Path | None:
 def style_of(name: str, generator: Generator | None = None) -> Style:
     """Defaults of a style: the installed one, else what the generator's checkpoint carries, else bare."""
     carried: Mapping[str, Style] = getattr(generator, "style_info", {})
-    return registry.list_styles().get(name) or carried.get(name) or Style(name, "known to the model only")
+    known = {**carried, **registry.list_styles()}
+    return mixed_style(
+        name, [known.get(n) or Style(n, "known to the model only") for n in style_shares(name)]
+    )
 
 
 def random_seed() -> int:

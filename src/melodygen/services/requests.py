@@ -30,6 +30,7 @@ from melodygen.request import (
 )
 from melodygen.services.models import ModelNames, load_generator, model_names, style_of
 from melodygen.services.user_file import end_of, meter_at_start, num_bars, read_prompt, read_user_file
+from melodygen.styles.mixture import style_shares
 
 DEFAULT_BARS = 16
 MIN_FORM_BARS = 8
@@ -42,7 +43,7 @@ def known_style(name: str, model: str | None, generator: Generator | None = None
     Raises UsageError for a style that neither is installed nor in the model.
     """
     installed = list_styles()
-    if name in installed:
+    if all(style in installed for style in style_shares(name)):
         return generator
     if model is None and generator is None:
         check_style(name, installed)

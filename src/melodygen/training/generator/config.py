@@ -83,5 +83,7 @@ def check_config(plan: TrainingConfig) -> None:
 
 def check_style_name(name: str) -> None:
     """Raise UsageError for a style name that cannot be a folder, a file or an option."""
-    if not name.strip() or len(name) > 64 or any(c in name for c in "/\\\n\r\t\0"):
-        raise UsageError(f"style {name!r} cannot be a name: 1 to 64 characters, no slash, tab or line break")
+    if not name.strip() or len(name) > 64 or any(c in name for c in "/\\\n\r\t\0,:"):
+        raise UsageError(
+            f"style {name!r} cannot be a name: 1 to 64 characters, no slash, comma, colon, tab or line break"
+        )
