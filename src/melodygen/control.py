@@ -40,7 +40,7 @@ _EXAMPLES = {
     "instruments": "instruments like melody=trumpet,bass=33",
     "ranges": "ranges like melody=C4:C6",
     "densities": "densities like chords=low,melody=0.8",
-    "progression": "a progression like 'ii-V-I in Bb' or '12-bar blues in F'",
+    "progression": "a progression like 'ii-V-I in Bb', '12-bar blues in F', or auto",
 }
 
 

@@ -172,7 +172,9 @@ def parse_densities(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def check_progression(text: str) -> str:
-    """The progression as it is written. Raises UsageError for one that cannot be read."""
+    """The progression as it is written, or ``auto``. Raises UsageError for one that cannot be read."""
+    if text.strip().lower() == "auto":
+        return "auto"
     from melodygen.music.progression import read_progression
 
     try:

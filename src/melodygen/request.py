@@ -170,7 +170,10 @@ class Request:
     )
     progression: str | None = field(
         default=None,
-        metadata=described("progression", "Chords by degrees or name: 'ii-V-I in Bb', '12-bar blues in F'"),
+        metadata=described(
+            "progression",
+            "Chords by degrees or name: 'ii-V-I in Bb', '12-bar blues in F'; auto: one of the style's",
+        ),
     )
     instruments: tuple[tuple[str, int], ...] = field(
         default=(),
@@ -212,6 +215,8 @@ def with_progression(values: Mapping[str, Any]) -> dict[str, Any]:
         return values
     if values.get("chords"):
         raise UsageError("--progression and --chords cannot be combined: give one of them")
+    if text == "auto":
+        return values
     from melodygen.music.key import key_name
     from melodygen.music.progression import read_progression
 
@@ -322,6 +327,8 @@ def check_request(request: Request) -> None:
             raise UsageError(f"the given piece has no {role} track; it has {', '.join(there) or 'none'}")
     if request.fill is not None:
         _check_fill(request, *request.fill)
+    if request.progression == "auto" and (request.given is not None or request.prompt is not None):
+        raise UsageError("--progression auto is for new pieces; leave it out with --under and --prompt")
     _check_leaning(request)
 
 

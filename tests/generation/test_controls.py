@@ -15,10 +15,12 @@ from melodygen.errors import UsageError
 from melodygen.generation.loop import compose
 from melodygen.generation.neural import NeuralGenerator
 from melodygen.generation.performance import perform
+from melodygen.music.progression import progression_mode, read_progression
 from melodygen.music.score import EXPRESSION, Score
 from melodygen.rendering.additive import AdditiveRenderer
 from melodygen.request import Request
 from melodygen.services.requests import build_request
+from melodygen.styles.loader import built_in_styles
 
 SEEDS = [1, 2, 3, 4]
 
@@ -75,6 +77,26 @@ def test_density_is_monotone_for_each_track(generator: NeuralGenerator) -> None:
         scores = written(generator, track_density=f"melody={value}", bars=8, tracks="melody,bass")
         counts.append(sum(len(np.unique(t.notes["onset_tick"])) for s in scores for t in s.tracks[:1]))
     assert counts[0] < counts[1] < counts[2]
+
+
+def test_an_automatic_progression_is_one_of_the_style_and_ends_at_home(generator: NeuralGenerator) -> None:
+    heard = set()
+    for key, mode in (("D", "maj"), ("Dm", "min")):
+        for score in written(generator, progression="auto", bars=6, key=key):
+            labels = [c.label for c in score.chords]
+            assert labels[-1] == f"D:{mode}" and len(labels) >= 3
+            heard.add(tuple(labels[:3]))
+    assert len(heard) > 2
+    assert read_progression("minor jazz cadence", "Cm").bars[0] == ("D:hdim7",)
+    assert [progression_mode(n) for n in ("axis", "minor circle", "folia", "12-bar blues")] == [
+        "major", "minor", "minor", "major",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("style", built_in_styles())
+def test_every_style_has_progressions(style: str) -> None:
+    names = built_in_styles()[style].progressions
+    assert len(names) > 1 and all(read_progression(name, "Eb").bars for name in names)
 
 
 @pytest.mark.parametrize("tracks", ["melody,bass", "melody", "melody,chords,drums"])

@@ -7,7 +7,7 @@ the bars around an infill are context. All drafts of a call are written together
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,9 @@ class NeuralGenerator:
         styles = {s["name"]: style_from_json(s) for s in config["styles"]}
         known = list_styles()  # a style's own file says what the checkpoint does not
         by_name = {name: style_named(name, known) for name in styles}
+        styles = {
+            name: replace(style, progressions=by_name[name].progressions) for name, style in styles.items()
+        }
         sampling = {name: style.sampling.given() for name, style in by_name.items() if style.sampling.given()}
         logit_bias = {name: style.logit_bias for name, style in by_name.items() if style.logit_bias}
         return cls(

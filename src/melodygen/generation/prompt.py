@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from melodygen.analysis.chords import harmonise
-from melodygen.analysis.roles import assign_roles
 from melodygen.data.scan import dominant_qpm, mend_meters
-from melodygen.errors import MelodygenError, UsageError
+from melodygen.errors import UsageError
+from melodygen.generation.given import fill_span, narrowed, on_grid, padded, with_roles
 from melodygen.generation.leaning import Leaning, target_onsets
 from melodygen.generation.logit_bias import LogitBias, LogitBiasConfig
 from melodygen.generation.merge import BarLines, main_track, merge, with_harmony
@@ -20,7 +20,8 @@ from melodygen.generation.stream import PieceStream, SeenBar, shortened, split_s
 from melodygen.generation.transposition import in_key
 from melodygen.music.harmony import parse_chord
 from melodygen.music.instruments import is_single_line, note_range
-from melodygen.music.key import key_at_end
+from melodygen.music.key import key_name
+from melodygen.music.progression import read_progression, usual_progression
 from melodygen.music.score import Score, Tempo
 from melodygen.request import Request
 from melodygen.styles.style import Style
@@ -41,7 +42,6 @@ from melodygen.tokens.grid import (
     estimate_piece_key,
     meter_positions,
     piece_to_score,
-    score_to_piece,
 )
 from melodygen.tokens.returns import Returns
 from melodygen.tokens.vocabulary import (
@@ -54,16 +54,16 @@ from melodygen.tokens.vocabulary import (
     VOCABULARY,
 )
 
-TOKEN_STREAM, KEY_STREAM, BIAS_STREAM = 20, 21, 22
-"""Random streams of a seed: which tokens are drawn, which key where none is asked for, which phrases return."""
+TOKEN_STREAM, KEY_STREAM, BIAS_STREAM, PROGRESSION_STREAM = 20, 21, 22, 25
+"""Random streams of a seed: which tokens are drawn, which key where none is asked for, which phrases return, which
+progression is taken.
+"""
 PROMPT_SHARE = 0.46
 """Largest share of the net's context that a prompt, or the music around a gap, may take."""
 USUAL_SIGNATURES = (0, 5, 10, 3, 7, 2, 9, 8, 4)
 """Major tonics whose key signatures (up to four sharps or flats) are drawn when no key is requested."""
 USUAL_MODE_SHARE = 0.8
 """Share of drafts in the style's usual mode, where no key is requested."""
-KEY_ROOM = 6
-"""By so many semitones a piece is moved at most to another key."""
 BARS_BEHIND = 8
 """Number of bars that the countdown adds where the music goes on."""
 
@@ -108,8 +108,8 @@ class TokenPlan:
         if request.given is not None:
             tracks, kept = self._take_given(request, request.given)
         if request.prompt is not None:
-            prompt = mend_meters(_with_roles(request.prompt, split=True))
-            self._prompt = _grid(prompt, "the prompt", prompt.tempos[-1].qpm)
+            prompt = mend_meters(with_roles(request.prompt, split=True))
+            self._prompt = on_grid(prompt, "the prompt", prompt.tempos[-1].qpm)
         self.programs |= {r: p for r, p in request.instruments if r not in kept}
         source = self._given or self._prompt
         meter = (self._given.bars[0].meter if self._given else None) or request.meter
@@ -124,7 +124,10 @@ class TokenPlan:
         pitched = [r for r in roles if r != "drums"]
         if chords is not None or (len(pitched) > 1 and self._given is None) or self._has_chords(source):
             roles = ("chordline", *roles)
-        if chords is not None or (kept and "chordline" in roles):
+        self._has_auto = request.progression == "auto" and chords is None and bool(pitched)
+        if self._has_auto and "chordline" not in roles:
+            roles = ("chordline", *roles)
+        if chords is not None or self._has_auto or (kept and "chordline" in roles):
             kept.add("chordline")  # what is kept is forced before anything is drawn, and chords come first
         roles = tuple(sorted(roles, key=lambda r: (r != "chordline", r not in kept, roles.index(r))))
         self._kept = frozenset(kept)
@@ -135,7 +138,7 @@ class TokenPlan:
         ranges = {r: note_range(r, self.programs.get(r, 0)) for r in roles if r not in ("drums", "chordline")}
         ranges |= {r: (low, high) for r, low, high in request.ranges if r in ranges}
         if request.leap is not None and self._draws_key_of(roles) and "melody" in ranges:
-            ranges["melody"] = _narrowed(*ranges["melody"])
+            ranges["melody"] = narrowed(*ranges["melody"])
         single = {r: 1 for r in roles if is_single_line(r, self.programs.get(r, 0))}
         self._single = frozenset(single)
         self.limits = Limits(ranges, False, single, self._kept, again)
@@ -144,13 +147,13 @@ class TokenPlan:
         self._bars_before = 0
         """Number of context bars that stand before the bars to write."""
         self._context, self._first_left, self._stop_at = self._build_context()
-        self._forced = self._build_forced(chords)
+        self._forced = [] if self._has_auto else self._build_forced(chords)
 
     def _take_given(self, request: Request, given: Score) -> tuple[list[str], set[str]]:
         """Put the given piece on the grid, and return the roles of the piece to write and the roles that are kept."""
-        self._own = _with_roles(given)
+        self._own = with_roles(given)
         mended = mend_meters(self._own)
-        self._given = _grid(mended, "the given piece", dominant_qpm(mended))
+        self._given = on_grid(mended, "the given piece", dominant_qpm(mended))
         for role in self._given.roles:
             main = main_track(self._own, role)
             if main is not None and role != "drums":
@@ -158,16 +161,16 @@ class TokenPlan:
         kept = set(request.given_roles)
         tracks = list(request.tracks)
         if self._fill is not None:
-            self._span = _fill_span(self._own, self._fill)
-            self._given = _padded(self._given, len(mended.bar_ticks()) - 1)
+            self._span = fill_span(self._own, self._fill)
+            self._given = padded(self._given, len(mended.bar_ticks()) - 1)
             self._lines = BarLines.of(mended, self._given.bars)
             self._fill = self._lines.bars_of(*self._span)
-            self._given = _padded(self._given, sum(self._fill))
+            self._given = padded(self._given, sum(self._fill))
             self.num_bars = self._fill[1]
             tracks = [r for r in GRID_ROLES if r in self._given.roles]
         else:
             kept = kept or set(self._given.roles)
-            self._given = _padded(self._given, request.bars)
+            self._given = padded(self._given, request.bars)
             self.num_bars = len(self._given.bars)
             self._lines = BarLines.of(mended, self._given.bars)
             tracks = [r for r in GRID_ROLES if r in kept] + [t for t in tracks if t not in kept]
@@ -195,9 +198,26 @@ class TokenPlan:
         """Return the chord changes of each bar to write; the chord line begins again when it is shorter."""
         if not request.chords:
             return None
+        return self._changes(request.chords)
+
+    def _usual_chords(self, key: tuple[int, str], seed: int) -> list[tuple[tuple[int, int, int], ...]]:
+        """The changes of a progression of the style that the seed draws, on the tonic in the last bar of a piece."""
+        at = float(np.random.default_rng([seed, PROGRESSION_STREAM]).random())
+        name = usual_progression(self.style.progressions, key[1], at)
+        bars = list(read_progression(name, key_name(key)).bars)
+        bars = [bars[i % len(bars)] for i in range(self.num_bars)]
+        if self._ends_piece:
+            home = next(
+                (label for bar in bars for label in bar if (parse_chord(label) or key)[0] == key[0]), None
+            )
+            bars[-1] = (home,) if home is not None else bars[-1]
+        return self._changes(bars)
+
+    def _changes(self, chords: Sequence[Sequence[str]]) -> list[tuple[tuple[int, int, int], ...]]:
+        """Position, root and quality of each change of the bars to write."""
         bars: list[tuple[tuple[int, int, int], ...]] = []
         for bar, meter in enumerate(self._meters):
-            labels = request.chords[bar % len(request.chords)]
+            labels = chords[bar % len(chords)]
             size = meter_positions(meter)
             changes: list[tuple[int, int, int]] = []
             for index, label in enumerate(labels):
@@ -371,7 +391,9 @@ class TokenPlan:
 
     def stream(self, seed: int) -> PieceStream:
         """Return the stream of the draft with this seed."""
-        header = self._header_for(seed)
+        header, forced = self._header_for(seed), self._forced
+        if self._has_auto:
+            forced = self._build_forced(self._usual_chords(header.key or (0, self.style.mode), seed))
         grammar = Grammar(header, self._first_left, self.limits)
         grammar.meter = self._meter_before
         return PieceStream(
@@ -380,7 +402,7 @@ class TokenPlan:
             encode_header(header),
             encode_header(replace(header, from_start=False)),
             list(self._context),
-            self._forced,
+            forced,
             self._stop_at,
             self._capacity,
             self._stream_bias(header, seed),
@@ -431,46 +453,3 @@ class TokenPlan:
             merged, piece, lines, self._span, self.request.qpm, self.request.chords is not None
         )
         return replace(merged, title=merged.title or self.style.name)
-
-
-def _narrowed(low: int, high: int) -> tuple[int, int]:
-    """A range that can be moved to any key without moving single notes by octaves, which would be leaps."""
-    return (low + KEY_ROOM, high - KEY_ROOM) if high - low >= 4 * KEY_ROOM else (low, high)
-
-
-def _with_roles(score: Score, split: bool = False) -> Score:
-    """Return a user's score with roles. Roles that it names are kept, and a given track is never split."""
-    pitched = [t for t in score.tracks if not t.is_drum and len(t)]
-    named = {t.role for t in pitched} - {"other"}
-    return score if named or not pitched else assign_roles(score, split=split)
-
-
-def _grid(score: Score, what: str, qpm: float) -> Piece:
-    """Return a user's score on the grid, with estimated chords where it has none. Raises UsageError with the
-    reason.
-    """
-    try:
-        key = key_at_end(score)
-        named = () if key is None else (key,)
-        return replace(harmonise(score_to_piece(replace(score, key_signatures=named))), qpm=qpm)
-    except MelodygenError as error:
-        raise UsageError(f"{what} cannot be used: {error}") from error
-
-
-def _fill_span(score: Score, fill: tuple[int, int]) -> tuple[int, int]:
-    """Return the ticks of the bars to fill, in the piece's own count. Raises UsageError for bars that do not
-    exist.
-    """
-    first, count = fill
-    bars = score.bar_ticks()
-    if first < 0 or count < 1 or first + count > len(bars) - 1:
-        raise UsageError(
-            f"bars {first + 1} to {first + count} cannot be filled: the piece has {len(bars) - 1}"
-        )
-    return bars[first], bars[first + count]
-
-
-def _padded(piece: Piece, bars: int) -> Piece:
-    """Return the piece with at least ``bars`` bars: silent ones follow in the last meter."""
-    silent = GridBar(piece.bars[-1].meter)
-    return replace(piece, bars=(*piece.bars, *[silent] * (bars - len(piece.bars))))

@@ -24,7 +24,24 @@ NAMED = {
     "doo-wop": "I | vi | IV | V",
     "axis": "I | V | vi | IV",
     "andalusian": "i | bVII | bVI | V",
+    "jazz cadence": "ii7 | V7 | Imaj7 | Imaj7",
+    "minor jazz cadence": "iiø7 | V7 | i | i",
+    "turnaround": "Imaj7 vi7 | ii7 V7",
+    "circle": "Imaj7 | IVmaj7 | viiø7 | iii7 | vi7 | ii7 | V7 | Imaj7",
+    "minor circle": "iv7 | bVII7 | bIIImaj7 | bVImaj7 | iiø7 | V7 | i | i",
+    "ragtime": "I | VI7 | II7 | V7 | I | VI7 | II7 V7 | I",
+    "three chords": "I | IV | V | I",
+    "minor three chords": "i | iv | V7 | i",
+    "reel": "I | I | V | I | IV | I | V | I",
+    "hymn": "I | IV | I | V | I | IV | I V | I",
+    "cadence": "I | ii | V7 | I",
+    "folia": "i | V | i | bVII | bIII | bVII | i V | i",
+    "mixolydian": "I | bVII | IV | I",
+    "minor axis": "i | bVI | bIII | bVII",
+    "aeolian": "i | bVI | bVII | i",
 }
+USUAL = ("three chords", "axis", "doo-wop", "minor three chords", "minor axis")
+"""Progressions for a style that names none."""
 _DEGREES = {"I": 0, "II": 2, "III": 4, "IV": -1, "V": 1, "VI": 3, "VII": 5}
 """Position on the line of fifths above the tonic."""
 _NUMERAL = re.compile(r"(b|#)?(VII|VI|IV|V|III|II|I)(.*)", re.IGNORECASE)
@@ -67,6 +84,19 @@ def read_progression(text: str, key: str | None = None) -> Progression:
     return Progression(tuple(bars), said)
 
 
+def progression_mode(text: str) -> str:
+    """``minor`` for a progression whose tonic chord is minor, else ``major``."""
+    words = re.split(r"[\s|,–-]+", NAMED.get(" ".join(text.lower().split()), text))
+    return "minor" if any(re.fullmatch(r"i\d*", word) for word in words) else "major"
+
+
+def usual_progression(names: tuple[str, ...], mode: str, at: float) -> str:
+    """One of a style's progressions in the mode; ``at`` from 0 to below 1 picks it. Other styles' where none fits."""
+    fitting = [name for name in names if progression_mode(name) == mode]
+    fitting = fitting or [name for name in USUAL if progression_mode(name) == mode]
+    return fitting[int(at * len(fitting))]
+
+
 def _chord(word: str, tonic: int, text: str) -> str:
     match = _NUMERAL.fullmatch(word)
     suffix = match[3] if match else None
@@ -80,4 +110,4 @@ def _chord(word: str, tonic: int, text: str) -> str:
     return f"{name_of(tonic + _DEGREES[match[2].upper()] + shift)}:{quality}"
 
 
-__all__ = ["NAMED", "Progression", "read_progression"]
+__all__ = ["NAMED", "Progression", "progression_mode", "read_progression", "usual_progression"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from melodygen.errors import StyleError
+from melodygen.errors import ScoreError, StyleError
 from melodygen.io.toml_record import parse_record, read_toml
 from melodygen.styles.style import Style
 
@@ -89,6 +89,13 @@ def parse_style(table: Mapping[str, Any], source: str) -> Style:
             raise StyleError(f"{source}: {role!r} is not a role; use {', '.join(ROLES)}")
     if not style.tracks or len(set(style.tracks)) != len(style.tracks):
         raise StyleError(f"{source}: tracks = {list(style.tracks)}: name at least one role, each once")
+    for text in style.progressions:
+        from melodygen.music.progression import read_progression
+
+        try:
+            read_progression(text, "C")
+        except ScoreError as error:
+            raise StyleError(f"{source}: progressions: {error}") from error
     try:
         re.compile(style.arrangement.mma_files)
     except re.error as error:

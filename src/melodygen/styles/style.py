@@ -152,6 +152,7 @@ class Style:
         programs: General MIDI program of each pitched role.
         mode: ``major`` or ``minor``.
         swing: where the off-beat eighth falls in the beat: 0.5 straight, 0.667 triplets. Models write swing out.
+        progressions: usual ones, by name or in numerals (``melodygen.music.progression``), for ``--progression auto``.
         logit_bias: nats added where the checkpoint does not say (fields of ``LogitBiasConfig``).
     """
 
@@ -163,6 +164,7 @@ class Style:
     programs: dict[str, int] = field(default_factory=dict, metadata={"low": 0, "high": 127})
     mode: str = field(default="major", metadata={"choices": ("major", "minor")})
     swing: float = field(default=0.5, metadata={"low": 0.5, "high": 0.75})
+    progressions: tuple[str, ...] = ()
     dataset: StyleDataset = StyleDataset()
     arrangement: StyleArrangement = StyleArrangement()
     accompaniment: StyleAccompaniment = StyleAccompaniment()
