@@ -134,7 +134,7 @@ class Request:
         default=0.0,
         metadata=described(
             "float",
-            "Random deviations of timing and loudness, as of a human player",
+            "Timing and loudness as people play: at 1 as far from the grid as in performed takes",
             while_playing=True,
             applies="now",
         ),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from melodygen.generation.performance import perform
+from melodygen.generation.timing import most_quarters
 from melodygen.music.score import Score, Tempo, TimeSignature, Track, note_array
 from melodygen.request import Request
 
@@ -66,4 +67,4 @@ def test_any_feel_keeps_every_note_inside_the_piece(swing: float, humanize: floa
         last = after.notes["onset_tick"] + after.notes["duration_ticks"]
         assert last.max() <= end and after.notes["velocity"].min() >= 1
     shifts = np.abs(np.array(onsets(played, "bass")) - onsets(piece, "bass")) / 480
-    assert shifts.max() <= 0.25 + 0.06 + 1 / 480
+    assert shifts.max() <= 0.25 + most_quarters(piece.qpm) + 1 / 480

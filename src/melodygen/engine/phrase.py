@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from melodygen.generation.performance import deviations, swung
+from melodygen.generation.performance import swung
+from melodygen.generation.timing import deviations
 from melodygen.live.playhead import Stretch
 from melodygen.music.score import ROLES, Score
 from melodygen.request import Request
@@ -73,12 +74,14 @@ def place(phrase: Phrase, start: float, swing: float = 0.5, humanize: float = 0.
     table = np.concatenate(columns, axis=1) if columns else np.zeros((5, 0))
     table = table[:, table[0] < length]
     onset, end = swung(table[0], swing), swung(table[1], swing)
-    velocity = table[4]
+    velocity = table[4].copy()
     if humanize > 0:
         rng = np.random.default_rng([phrase.seed, len(onset)])
-        shift, touch = deviations(len(onset), humanize, rng)
-        onset = (onset + shift).clip(0.0, length - SHORTEST_QUARTERS)
-        velocity = velocity + touch
+        for role in np.unique(table[2]).astype(np.int64):
+            own = table[2] == role
+            shift, touch = deviations(table[0][own], ROLES[role], phrase.score.qpm, humanize, rng)
+            onset[own] = (onset[own] + shift).clip(0.0, length - SHORTEST_QUARTERS)
+            velocity[own] += touch
     end = np.minimum(np.maximum(end, onset + SHORTEST_QUARTERS), length)
     order = np.lexsort((table[3], table[2], onset))
     return Placed(

@@ -13,16 +13,11 @@ from numpy.typing import NDArray
 from melodygen.generation.articulation import held
 from melodygen.generation.dynamics import shape
 from melodygen.generation.ending import with_ending
+from melodygen.generation.timing import deviations
 from melodygen.music.score import Score, note_array
 from melodygen.request import Request
 
 Floats = NDArray[np.float64]
-HUMANIZE_QUARTERS = 0.02
-"""Standard deviation of onsets at full strength: 10 ms at 120 qpm."""
-HUMANIZE_VELOCITY = 9.0
-"""Standard deviation of velocities at full strength."""
-MAX_DEVIATIONS = 3.0
-"""Onsets never move by more standard deviations of full strength."""
 
 
 def swung(quarters: Floats, swing: float) -> Floats:
@@ -34,13 +29,6 @@ def swung(quarters: Floats, swing: float) -> Floats:
     part = quarters - whole
     bent = np.where(part < 0.5, part * 2 * swing, swing + (part - 0.5) * 2 * (1 - swing))
     return np.asarray(whole + bent)
-
-
-def deviations(count: int, strength: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Shifts of ``count`` onsets in quarters and of their velocities; ``strength`` is 0.0 to 1.0."""
-    shift = rng.normal(0.0, HUMANIZE_QUARTERS * strength, count)
-    limit = MAX_DEVIATIONS * HUMANIZE_QUARTERS
-    return shift.clip(-limit, limit), rng.normal(0.0, HUMANIZE_VELOCITY * strength, count)
 
 
 def perform(score: Score, request: Request, seed: int) -> Score:
@@ -71,7 +59,8 @@ def _played(score: Score, request: Request, seed: int) -> Score:
     for track in score.tracks:
         mask = np.array([row.tobytes() not in kept for row in track.notes], dtype=bool)
         notes = track.notes.copy()
-        notes[mask] = _performed(notes[mask], request, score.ticks_per_quarter, last, rng)
+        role = "drums" if track.is_drum else track.role
+        notes[mask] = _performed(notes[mask], role, request, score, last, rng)
         tracks.append(replace(track, notes=note_array(notes)))
     return replace(score, tracks=tuple(tracks))
 
@@ -102,12 +91,19 @@ def _articulated(score: Score, share: float, kept: set[bytes]) -> Score:
 
 
 def _performed(
-    notes: NDArray[np.void], request: Request, ticks_per_quarter: int, end_tick: int, rng: np.random.Generator
+    notes: NDArray[np.void],
+    role: str,
+    request: Request,
+    score: Score,
+    end_tick: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.void]:
+    ticks_per_quarter = score.ticks_per_quarter
     onset = swung(notes["onset_tick"] / ticks_per_quarter, request.swing)
     end = swung((notes["onset_tick"] + notes["duration_ticks"]) / ticks_per_quarter, request.swing)
     if request.humanize > 0:
-        shift, touch = deviations(len(notes), request.humanize, rng)
+        written = notes["onset_tick"] / ticks_per_quarter
+        shift, touch = deviations(written, role, score.qpm, request.humanize, rng)
         onset = onset + shift
         notes["velocity"] = (notes["velocity"] + touch).round().clip(1, 127)
     onset_tick = np.rint(onset * ticks_per_quarter).clip(0, end_tick - 1)
