@@ -17,6 +17,7 @@ from xml.etree import ElementTree as ET
 from melodygen.atomic import atomic_path
 from melodygen.audio.buffer import Audio
 from melodygen.io.midi import assign_channels
+from melodygen.music.harmony import usual_name
 from melodygen.music.score import Score, Track
 
 FORMAT_VERSION = "1.0"
@@ -140,7 +141,8 @@ def _audio_lane(lanes: ET.Element, identity: str, number: int, audio: Audio) -> 
 def _markers(arrangement: ET.Element, score: Score, sections: Sequence[tuple[int, str]]) -> None:
     own = [(section.tick, section.name) for section in score.sections]
     named = sorted(
-        [*(sections or own), *((chord.tick, chord.label) for chord in score.chords)], key=lambda mark: mark[0]
+        [*(sections or own), *((chord.tick, usual_name(chord.label)) for chord in score.chords)],
+        key=lambda mark: mark[0],
     )
     if not named:
         return

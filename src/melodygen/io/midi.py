@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from melodygen.atomic import atomic_path
+from melodygen.io.markers import chord_names
 from melodygen.io.midi_document import read_midi_document
 from melodygen.io.midi_events import MAX_FILE_BYTES
 from melodygen.music.score import PITCH_BEND, Score, Track
@@ -21,8 +22,8 @@ from melodygen.music.units import qpm_to_microseconds_per_quarter
 def read_midi(path: str | Path, data: bytes | None = None, warnings: list[str] | None = None) -> Score:
     """Read a ``.mid``, ``.midi``, ``.kar`` or ``.rmi`` file; ``data`` are its bytes where they are there already.
 
-    Tracks keep name, program and controllers; a track named like a role gets it. Chord markers (Harte labels) become
-    ``Score.chords``, all other markers ``Score.sections``.
+    Tracks keep name, program and controllers; a track named like a role gets it. Markers that name chords
+    become ``Score.chords``, all others ``Score.sections`` (``melodygen.io.markers``).
     What had to be mended is added to ``warnings``. Raises MidiReadError with the reason.
     """
     document = read_midi_document(path, data)
@@ -34,8 +35,9 @@ def read_midi(path: str | Path, data: bytes | None = None, warnings: list[str] |
 def write_midi(path: str | Path, score: Score, texts: Sequence[str] = (), overwrite: bool = False) -> None:
     """Write a type 1 MIDI file, whole or not at all.
 
-    ``texts`` become text meta events at tick 0 (provenance). Chords and sections become markers. Where two notes of
-    one pitch overlap in one channel the first is ended where the second begins: MIDI cannot say it otherwise.
+    ``texts`` become text meta events at tick 0 (provenance). Chords and sections become markers, before the tracks and
+    in the first one. Where two notes of one pitch overlap in one channel the first is ended where the second begins:
+    MIDI cannot say it otherwise.
     """
     import mido
 
@@ -53,13 +55,18 @@ def write_midi(path: str | Path, score: Score, texts: Sequence[str] = (), overwr
     for tempo in score.tempos:
         value = min(0xFFFFFF, max(1, qpm_to_microseconds_per_quarter(tempo.qpm)))
         events.append((tempo.tick, 4, mido.MetaMessage("set_tempo", tempo=value)))
-    events += [(c.tick, 5, mido.MetaMessage("marker", text=c.label)) for c in score.chords]
-    events += [(s.tick, 5, mido.MetaMessage("marker", text=s.name)) for s in score.sections]
+    named = [(c.tick, name) for c, name in zip(score.chords, chord_names(score), strict=True)]
+    named += [(s.tick, s.name) for s in score.sections]
+    markers: list[tuple[int, int, object]] = [
+        (tick, 5, mido.MetaMessage("marker", text=name)) for tick, name in named
+    ]
+    events += markers
     midi.tracks.append(_midi_track(events))
 
     channels = assign_channels(score)
-    for track, channel in zip(score.tracks, channels, strict=True):
+    for number, (track, channel) in enumerate(zip(score.tracks, channels, strict=True)):
         rows: list[tuple[int, int, object]] = [
+            *(markers if number == 0 else ()),  # Ardour reads markers from the first track with notes alone
             (0, 0, mido.MetaMessage("track_name", name=track.name or track.role)),
             (0, 1, mido.Message("program_change", program=track.program, channel=channel)),
         ]

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from melodygen.atomic import atomic_path
 from melodygen.errors import MidiReadError, ScoreError
+from melodygen.io.markers import chord_flags, label_of
 from melodygen.io.midi_events import END_OF_TRACK, Event, MidiEvents, meta_event, parse_midi, serialise_midi
-from melodygen.io.midi_view import FileNotes, is_chord, pair_notes, text_of, view_score
-from melodygen.music.harmony import transpose_label
+from melodygen.io.midi_view import FileNotes, pair_notes, text_of, view_score
+from melodygen.music.harmony import transpose_label, usual_name
 from melodygen.music.key import key_of
 from melodygen.music.score import NOTE_DTYPE, KeySignature, Score, Track
 
@@ -83,8 +84,10 @@ class MidiDocument:
         key = key_of(self.score)
         if key is not None:
             key = KeySignature(0, (key.tonic + semitones) % 12, key.mode)
+        texts = [text_of(m) for events in self.events.others for _, _, m in events if m[:2] == MARKER]
+        chords = {text for text, is_chord in zip(texts, chord_flags(texts), strict=True) if is_chord}
         tracks = [
-            [(tick, _transposed(message, semitones, drums | {DRUM_CHANNEL}, key)) for tick, message in events]
+            [(t, _transposed(m, semitones, drums | {DRUM_CHANNEL}, key, chords)) for t, m in events]
             for events in self.events.tracks
         ]
         return document_of(replace(self.events, tracks=tuple(tracks)), self.name, self.score.title)
@@ -205,7 +208,9 @@ def _edited(events: list[Event], removed: set[int], added: list[tuple[int, int, 
     return [*((tick, message) for tick, _, message in ordered), (end, END_OF_TRACK)]
 
 
-def _transposed(message: bytes, semitones: int, drums: set[int], key: KeySignature | None) -> bytes:
+def _transposed(
+    message: bytes, semitones: int, drums: set[int], key: KeySignature | None, chords: set[str]
+) -> bytes:
     status = message[0]
     if 0x80 <= status < 0xB0 and status & 0x0F not in drums:  # note-off, note-on, pressure of a key
         pitch = message[1] + semitones
@@ -216,8 +221,11 @@ def _transposed(message: bytes, semitones: int, drums: set[int], key: KeySignatu
         sharps = int.from_bytes(message[3:4], signed=True)
         moved = sharps if semitones % 12 == 0 else (sharps + 7 * semitones + 6) % 12 - 6
         return bytes((*message[:3], moved & 0xFF, *message[4:]))
-    if message[:2] == MARKER and is_chord(text := text_of(message)):
-        return meta_event(0x06, transpose_label(text, semitones, key).encode())
+    if message[:2] == MARKER and (text := text_of(message)) in chords:
+        moved_label = transpose_label(label_of(text), semitones, key)
+        return meta_event(
+            0x06, (moved_label if ":" in text or text == "N" else usual_name(moved_label)).encode()
+        )
     return message
 
 

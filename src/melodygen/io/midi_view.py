@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.errors import ScoreError
+from melodygen.io.markers import chord_flags, label_of
 from melodygen.io.midi_events import Event, MidiEvents
 from melodygen.music.score import (
     EMPTY_CONTROLS,
@@ -253,8 +254,7 @@ def _timeline(midi: MidiEvents, warnings: list[str]) -> Score:
     tempos: dict[int, Tempo] = {}
     meters: dict[int, TimeSignature] = {}
     keys: list[KeySignature] = []
-    chords: list[Chord] = []
-    sections: list[Section] = []
+    markers: dict[tuple[int, str], None] = {}
     for events in midi.others:
         for _, tick, message in events:
             if message[0] != 0xFF or message[1] not in (0x51, 0x58, 0x59, 0x06):
@@ -280,10 +280,15 @@ def _timeline(midi: MidiEvents, warnings: list[str]) -> Score:
                 minor = len(data) > 1 and data[1] == 1
                 tonic = (_SHARPS_TO_TONIC[sharps] + (9 if minor else 0)) % 12
                 keys.append(KeySignature(tick, tonic, "minor" if minor else "major", sharps))
-            elif is_chord(text := text_of(message)):
-                chords.append(Chord(tick, text))
-            elif text.strip():
-                sections.append(Section(tick, text))
+            elif (text := text_of(message)).strip():
+                markers[tick, text] = None  # a marker may stand in several tracks
+    flags = chord_flags([text for _, text in markers])
+    chords = [
+        Chord(tick, label_of(text)) for (tick, text), is_chord in zip(markers, flags, strict=True) if is_chord
+    ]
+    sections = [
+        Section(tick, text) for (tick, text), is_chord in zip(markers, flags, strict=True) if not is_chord
+    ]
     per_quarter, rate = midi.division, midi.ticks_per_second
     if rate is not None:
         per_quarter = max(1, round(rate / 2))
@@ -294,19 +299,6 @@ def _timeline(midi: MidiEvents, warnings: list[str]) -> Score:
         (), tuple(tempos.values()), tuple(meters.values()), tuple(keys), tuple(chords), ticks_per_quarter=per_quarter,
         sections=tuple(sections),
     )  # fmt: skip
-
-
-def is_chord(text: str) -> bool:
-    """Whether a marker is a chord label in Harte syntax, or N."""
-    from melodygen.music.harmony import parse_chord
-
-    if not (text == "N" or ":" in text):
-        return False
-    try:
-        parse_chord(text)
-    except ScoreError:
-        return False
-    return True
 
 
 def _controls(midi: MidiEvents, channels: set[int]) -> dict[int, NDArray[np.void]]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from melodygen.errors import ScoreError
-from melodygen.music.chord_symbol import QUALITIES, ChordSymbol, read_chord_symbol
+from melodygen.music.chord_symbol import QUALITIES, ChordSymbol, fifths_of_degree, read_chord_symbol
 from melodygen.music.spelling import NATURALS, name_of, position_of, spell_name, spell_root
 
 if TYPE_CHECKING:
@@ -46,6 +46,33 @@ def chord_label(root: int, quality: str, fifths: int | None = None, mode: str = 
         mode: ``major`` or ``minor``.
     """
     return f"{name_of(spell_root(root % 12, fifths, mode))}:{quality}"
+
+
+_USUAL_SUFFIXES = {
+    "maj": "", "min": "m", "min7": "m7", "hdim7": "m7b5", "maj6": "6", "min6": "m6", "min9": "m9", "minmaj7": "mmaj7",
+}  # fmt: skip
+"""Quality -> what players write behind the root; the others are written as they are called."""
+
+
+def usual_name(label: str) -> str:
+    """Return a chord as players write it: ``F#:min7/b3`` -> ``F#m7/A``, ``N`` -> ``N.C.``.
+
+    What is no chord, or would not be read as the same chord again, is returned as it is.
+    """
+    try:
+        symbol = read_chord_symbol(label)
+        if symbol is None:
+            return "N.C."
+        more = [f"add{d}" if d.isdigit() else d for d in symbol.added] + [f"no{d}" for d in symbol.omitted]
+        bass = symbol.bass
+        if bass and bass[0] not in NATURALS:
+            bass = name_of(symbol.root + fifths_of_degree(bass))
+        name = name_of(symbol.root) + _USUAL_SUFFIXES.get(symbol.quality, symbol.quality)
+        name += (f"({','.join(more)})" if more else "") + (f"/{bass}" if bass else "")
+        again = read_chord_symbol(name)
+    except (ScoreError, KeyError):
+        return label
+    return name if again is not None and replace(again, bass="") == replace(symbol, bass="") else label
 
 
 def label_in_key(label: str, fifths: int | None, mode: str = "major") -> str:
