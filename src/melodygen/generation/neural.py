@@ -210,7 +210,7 @@ class NeuralGenerator:
         for stream, seed in zip(streams, seeds, strict=True):
             rng = np.random.default_rng([seed, TILT_STREAM])
             tilted.setdefault(TILTS[int(rng.integers(len(TILTS)))], []).append(stream)
-        nets = []
+        nets: list[tuple[SequenceNet, list[PieceStream]]] = []
         for tilt, group in sorted(tilted.items()):
             weights = np.array([s * (1.0 if i == 0 else tilt) for i, s in enumerate(shares.values())])
             own = dict(zip(tokens, (weights / weights.sum()).tolist(), strict=True))
