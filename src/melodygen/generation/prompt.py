@@ -135,19 +135,23 @@ class TokenPlan:
             slot, meter, tempo_band(self._written_qpm), request.key, self._density_level(),
             self._prompt is None, True, roles,
         )  # fmt: skip
-        ranges = {r: note_range(r, self.programs.get(r, 0)) for r in roles if r not in ("drums", "chordline")}
-        ranges |= {r: (low, high) for r, low, high in request.ranges if r in ranges}
-        if request.leap is not None and self._draws_key_of(roles) and "melody" in ranges:
-            ranges["melody"] = narrowed(*ranges["melody"])
-        single = {r: 1 for r in roles if is_single_line(r, self.programs.get(r, 0))}
-        self._single = frozenset(single)
-        self.limits = Limits(ranges, False, single, self._kept, again)
+        self._single, self.limits = self._limits_of(roles, again)
         encode_header(self.header)  # refuses what a header cannot say, before anything is written
         self._context_bars: list[SeenBar] = []
         self._bars_before = 0
         """Number of context bars that stand before the bars to write."""
         self._context, self._first_left, self._stop_at = self._build_context()
         self._forced = [] if self._has_auto else self._build_forced(chords)
+
+    def _limits_of(self, roles: Sequence[str], again: bool) -> tuple[frozenset[str], Limits]:
+        """The roles that play one note at a time, and what the request rules out."""
+        asked = self.request
+        ranges = {r: note_range(r, self.programs.get(r, 0)) for r in roles if r not in ("drums", "chordline")}
+        ranges |= {r: (low, high) for r, low, high in asked.ranges if r in ranges}
+        if asked.leap is not None and self._draws_key and "melody" in ranges:
+            ranges["melody"] = narrowed(*ranges["melody"])
+        single = {r: 1 for r in roles if is_single_line(r, self.programs.get(r, 0))}
+        return frozenset(single), Limits(ranges, False, single, self._kept, again)
 
     def _take_given(self, request: Request, given: Score) -> tuple[list[str], set[str]]:
         """Put the given piece on the grid, and return the roles of the piece to write and the roles that are kept."""
@@ -355,11 +359,8 @@ class TokenPlan:
 
     @property
     def _draws_key(self) -> bool:
-        return self._draws_key_of(self.header.roles)
-
-    def _draws_key_of(self, roles: Sequence[str]) -> bool:
         implied = self._given is not None or self._prompt is not None or self.request.chords is not None
-        return not implied and bool(set(roles) - {"drums"})
+        return not implied and bool(set(self.header.roles) - {"drums"})
 
     def _leaning(self) -> Leaning:
         """Leanings of one stream towards what the request asks for."""
