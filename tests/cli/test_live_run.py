@@ -66,7 +66,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
         yield output, []
 
     monkeypatch.setattr(live_run, "open_outputs", open_outputs)
-    monkeypatch.setattr(live_run, "ProcessWriter", lambda load: Scribe())
+    monkeypatch.setattr(live_run, "ProcessWriter", lambda load, wait: Scribe())
     return output
 
 

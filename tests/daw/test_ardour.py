@@ -31,6 +31,8 @@ BEAT = RATE // 2
 BAR = 4 * BEAT
 COMPENSATION_MS = -60
 """A stock Ardour moves what it records by its own latency: 26.3 or 37.5 ms to the left at 256 frames."""
+STARTS = 3
+"""Ardour does not hear the first Start of a MIDI clock, now and then."""
 TICK_MS = 0.27
 """A tick of Ardour's files, 1/1920 of a beat."""
 
@@ -209,11 +211,18 @@ def test_ardour_leads_by_midi_clock(jack: dict[str, str], tmp_path: Path) -> Non
 def test_ardour_follows_our_clock(jack: dict[str, str], tmp_path: Path) -> None:
     """Ardour 7.3 runs away (18 times too fast) on ticks that lie on the starts of JACK's periods."""
     (tmp_path / "daw").mkdir()
-    (tmp_path / "c.json").write_text("{}")
     with ardour(jack, tmp_path / "daw", "MIDI Clock") as daw, desk(jack) as client:
         daw.lua("Session:cfg():set_external_sync(true)")
-        live = Live(jack, "--port", "jack:ardour:MIDI Clock in", "--clock-out", "--tempo", "120")
-        wait_for(lambda: daw.frame > BAR, 60)
+        for _ in range(STARTS):
+            live = Live(jack, "--port", "jack:ardour:MIDI Clock in", "--clock-out", "--tempo", "120")
+            live.said("jazz to")
+            time.sleep(5.0)
+            if daw.frame > 0:
+                break
+            live.close()
+        else:
+            raise ArdourError("it does not hear Start")
+        wait_for(lambda: daw.frame > BAR, 20)
         readings = []
         for _ in range(8):
             before = client.frame_time

@@ -600,3 +600,17 @@ def test_a_process_lets_go_of_what_nobody_wants(monkeypatch: pytest.MonkeyPatch)
         assert writer.write(PhraseRequest(request, seed=3)).seed == 3, "it goes on with the next"
     finally:
         writer.close()
+
+
+def broken() -> Sleeper:
+    raise UsageError("no such model")
+
+
+def test_a_process_that_is_not_waited_for_says_later_what_went_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support"))
+    writer = ProcessWriter(broken, wait=False)
+    try:
+        with pytest.raises(UsageError, match="no such model"):
+            Engine(writer)
+    finally:
+        writer.close()

@@ -80,13 +80,10 @@ class _Settings:
 class _LiveRun:
     """The engine, the session and all that is open while it plays."""
 
-    def __init__(self, options: LiveOptions, settings: _Settings, output: MidiOutput, clock: Any) -> None:
-        self.options, self.settings, self.clock = options, settings, clock
-        names = options.models
-        soundfont = None if names.soundfont is None else str(names.soundfont)
-        self.writer = ProcessWriter(
-            functools.partial(load_writer, names.model, names.classifier, names.renderer, soundfont)
-        )
+    def __init__(
+        self, options: LiveOptions, settings: _Settings, writer: ProcessWriter, output: MidiOutput, clock: Any
+    ) -> None:
+        self.options, self.settings, self.writer, self.clock = options, settings, writer, clock
         beats, unit = settings.music.meter
         playing = LivePerformance(
             self.writer,
@@ -116,7 +113,6 @@ class _LiveRun:
 
     def close(self) -> None:
         self.engine.close()
-        self.writer.close()
 
     def pressed(self, character: str) -> None:
         if not self.controls.key(character):
@@ -176,6 +172,8 @@ def run_live(options: LiveOptions) -> None:
     """Play. Raises UsageError before anything is loaded, PortError for ports, and what loading the models raises."""
     settings = _settings(options)
     with ExitStack() as slow:
+        writer = _writer(options)
+        slow.callback(writer.close)
         # the ports are closed, and their guard let go, before anything that may take its time
         virtual = VIRTUAL_NAME if options.virtual or (options.ports_per_role and not options.port) else None
         outputs = open_outputs(options.port or [], virtual, settings.channels, options.ports_per_role)
@@ -186,11 +184,20 @@ def run_live(options: LiveOptions) -> None:
                     find_port(name, list_inputs(), "input")
             if not options.quiet:
                 print("loading the models", file=sys.stderr)
-            live = _LiveRun(options, settings, output, clock)
+            live = _LiveRun(options, settings, writer, output, clock)
             slow.callback(live.close)
             live.play(output, ports, live.open_inputs(ports))
         live.finish()
     exit_as_told(live.signals)
+
+
+def _writer(options: LiveOptions) -> ProcessWriter:
+    """The process that writes; it loads the models while the ports are opened."""
+    names = options.models
+    soundfont = None if names.soundfont is None else str(names.soundfont)
+    return ProcessWriter(
+        functools.partial(load_writer, names.model, names.classifier, names.renderer, soundfont), wait=False
+    )
 
 
 def _settings(options: LiveOptions) -> _Settings:

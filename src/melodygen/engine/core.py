@@ -13,10 +13,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from melodygen.engine.block_synth import BlockSynth
 from melodygen.engine.call_response import CallResponse
 from melodygen.engine.latency_budget import LatencyBudget
 from melodygen.engine.midi_input import Call
@@ -31,6 +31,9 @@ from melodygen.errors import UsageError
 from melodygen.live.playhead import NoteSource, Playhead, SampleOf, Stretch
 from melodygen.live.transport import PROGRAM_CHANGE, Block, MidiEvent, Transport
 from melodygen.music.score import ROLES
+
+if TYPE_CHECKING:
+    from melodygen.engine.block_synth import BlockSynth
 
 CHANNELS: Mapping[str, int] = {"melody": 0, "chords": 1, "bass": 2, "other": 3, "drums": 9}
 RETRY_SECONDS = 1.0
@@ -212,6 +215,10 @@ class Engine(NoteSource):
         ``last_events`` holds the same events.
         """
         if self._synth is None:
+            from melodygen.engine.block_synth import (
+                BlockSynth,
+            )  # a second of imports that most hosts do not need
+
             self._synth = BlockSynth(self._sample_rate, self._offline)
         events = self.process(transport, block)
         return self._synth.render(events, block.num_samples)

@@ -28,21 +28,29 @@ NICENESS = 5
 
 
 class ProcessWriter:
-    """Runs a writer in a child process. The constructor waits until it is loaded, and raises what loading
-    raised.
+    """Runs a writer in a child process.
 
     Args:
         load: makes the writer in the child; a picklable callable, so a function of a module or a ``partial``
             of one.
+        wait: wait until it is loaded, and raise what loading raised. Else ``styles`` does both.
     """
 
-    def __init__(self, load: Callable[[], Writer]) -> None:
+    def __init__(self, load: Callable[[], Writer], wait: bool = True) -> None:
         self._load = load
         self._lock = threading.Lock()
         self._asking = threading.Lock()
         self._closed = False
-        self.styles: tuple[str, ...] = ()
+        self._styles: tuple[str, ...] | None = None
         self._child = self._start()
+        if wait:
+            self._loaded()
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles that the writer knows. Waits until it is loaded, and raises what loading raised."""
+        with self._lock:
+            return self._loaded()
 
     def write(self, task: PhraseRequest) -> Phrase:
         """Return the phrase of a task; see ``Writer``. Raises MelodygenError where the child has ended."""
@@ -50,7 +58,9 @@ class ProcessWriter:
             if self._closed:
                 raise MelodygenError("the writer is closed")
             if self._child.poll() is not None:
+                self._styles = None
                 self._child = self._start()
+            self._loaded()
             phrase = self._ask(task)
         assert isinstance(phrase, Phrase)
         return phrase
@@ -72,6 +82,7 @@ class ProcessWriter:
                     pipe.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        """Start a child and tell it what to load."""
         environment = {"OMP_NUM_THREADS": "1", **os.environ}
         self._child = subprocess.Popen(
             [sys.executable, "-m", "melodygen.engine"],
@@ -80,11 +91,21 @@ class ProcessWriter:
             env=environment,
         )
         try:
-            self.styles = self._ask(self._load)
+            self._send(self._load)
         except BaseException:
             self._child.kill()
             raise
         return self._child
+
+    def _loaded(self) -> tuple[str, ...]:
+        """Wait for the child's first answer and return it."""
+        if self._styles is None:
+            try:
+                self._styles = tuple(self._answer())
+            except BaseException:
+                self._child.kill()
+                raise
+        return self._styles
 
     def _send(self, message: object) -> None:
         assert self._child.stdin is not None
@@ -96,8 +117,11 @@ class ProcessWriter:
             raise MelodygenError(_ENDED) from error
 
     def _ask(self, question: object) -> Any:
-        assert self._child.stdout is not None
         self._send(question)
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._child.stdout is not None
         try:
             answer = pickle.load(self._child.stdout)
         except (EOFError, OSError, ValueError, pickle.UnpicklingError) as error:

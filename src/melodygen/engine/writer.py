@@ -17,6 +17,7 @@ from melodygen.engine.phrase import Phrase
 from melodygen.errors import MelodygenError, UsageError
 from melodygen.generation.loop import compose
 from melodygen.music.units import bar_quarters
+from melodygen.rendering.deferred import DeferredRenderer
 from melodygen.request import Request
 
 T = TypeVar("T")
@@ -58,7 +59,10 @@ class PhraseRequest:
 class Writer(Protocol):
     """Writes one phrase for a task. It may take long and may raise; one thread calls it at a time."""
 
-    styles: tuple[str, ...]
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles that it knows."""
+        ...
 
     def write(self, task: PhraseRequest) -> Phrase:
         """Return the phrase of a task. Raises Abandoned after ``abandon``, or another MelodygenError."""
@@ -90,6 +94,8 @@ class ModelWriter:
         self._abandoned = False
         if task.quick:
             draft = self._generator.generate(task.request, [task.seed], self._go_on)[0]
+            if isinstance(self._renderer, DeferredRenderer):
+                self._renderer.load_soon()  # the next phrase is classified
             if not draft.score.num_notes:
                 raise MelodygenError("an empty phrase was written")
             return Phrase(draft.score, task.request, task.seed)

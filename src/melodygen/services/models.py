@@ -101,12 +101,15 @@ def load_writer(
     soundfont: PathLike | None = None,
 ) -> ModelWriter:
     """What the engine writes with: the style loop over a generator, a renderer and a classifier; where none is named,
-    the classifier that was trained with the model, if there is one."""
+    the classifier that was trained with the model, if there is one. A renderer that nobody named is loaded when it is
+    needed, because the first phrase is not rendered."""
     from melodygen.engine.writer import ModelWriter
+    from melodygen.rendering.deferred import DeferredRenderer
 
     path = None if soundfont is None else Path(soundfont)
-    loaded = load_models(ModelNames(model, classifier, renderer, path))
-    return ModelWriter(loaded.generator, loaded.renderer, loaded.classifier)
+    is_usual = renderer is None and path is None
+    sound = cast(Renderer, DeferredRenderer(load_renderer)) if is_usual else load_renderer(renderer, path)
+    return ModelWriter(load_generator(model), sound, load_classifier(classifier or classifier_of(model)))
 
 
 def classifier_of(model: PathLike | None) -> Path | None:
