@@ -1,6 +1,6 @@
 """Checkpoint folders: ``config.json``, ``model.safetensors`` and ``README.md`` (the model card).
 
-No file is a pickle. ``config.json`` holds ``format_version``, ``kind`` (generator or classifier), ``name``,
+No file is a pickle. ``config.json`` holds ``format_version``, ``kind`` (generator, classifier or beats), ``name``,
 ``summary``, the ``net`` (type and flat arguments), what the ids or outputs mean, and ``provenance``. Loading
 is strict: names and shapes must fit, and an unknown version or vocabulary is refused with its name.
 docs/formats.md lists all fields.
@@ -35,7 +35,7 @@ class CheckpointInfo:
 
     Attributes:
         name: name of the folder.
-        kind: ``generator``, ``classifier`` or ``tagger``.
+        kind: ``generator``, ``classifier``, ``tagger`` or ``beats``.
         path: the folder.
         sha256: hash of the weights file.
         summary: one line from the config.
@@ -64,7 +64,7 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
 
     Args:
         folder: the checkpoint folder.
-        kind: ``generator``, ``classifier`` or ``tagger`` if only that kind is accepted.
+        kind: ``generator``, ``classifier``, ``tagger`` or ``beats`` if only that kind is accepted.
 
     Raises:
         CheckpointError: the folder is no checkpoint, or of another version or kind.
@@ -76,7 +76,12 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
         raise CheckpointError(f"{folder} is no checkpoint: it has no {CONFIG}") from error
     except (OSError, ValueError) as error:
         raise CheckpointError(f"checkpoint {folder}: {CONFIG} cannot be read: {error}") from error
-    if not isinstance(config, dict) or config.get("kind") not in ("generator", "classifier", "tagger"):
+    if not isinstance(config, dict) or config.get("kind") not in (
+        "generator",
+        "classifier",
+        "tagger",
+        "beats",
+    ):
         raise CheckpointError(f"checkpoint {folder}: {CONFIG} is not melodygen's (no kind)")
     if config.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(

@@ -109,9 +109,7 @@ class Describer:
         if is_silent(mono):
             raise AudioError("silence")
         low = _halved(mono)
-        size = round(RHYTHM_SECONDS * RATE / 2)
-        middle = low[max(0, (len(low) - size) // 2) :][:size]
-        known = rhythm or read_rhythm(middle, RATE // 2)
+        known = rhythm or read_rhythm(_middle(mono, RATE), RATE)
         mode = None if known.key is None else known.key[1]
         tagged = self._tagger.tag_windows(self._tagger.windows(mono), mode)
         is_music = kind == "score" or tagged.music is None or tagged.music >= MIN_MUSIC
@@ -136,7 +134,7 @@ class Describer:
         parts = {
             "tags": tagged.embedding,
             "style": np.asarray(embedded.mean(axis=0), dtype=np.float32),
-            "rhythm": rhythm_part(mel_power(middle, front_end), known.qpm),
+            "rhythm": rhythm_part(mel_power(_middle(low, RATE // 2), front_end), known.qpm),
             "tonality": tonality_part(chroma, known.key, pitch_classes),
         }
         return facts, parts
@@ -146,6 +144,12 @@ def _halved(mono: Features) -> Features:
     """16 kHz -> 8 kHz."""
     low: Features = resample_poly(mono, 1, 2).astype(np.float32)
     return low
+
+
+def _middle(mono: Features, rate: int) -> Features:
+    """What rhythm is read from."""
+    size = round(RHYTHM_SECONDS * rate)
+    return mono[max(0, (len(mono) - size) // 2) :][:size]
 
 
 def _spread(mono: Features, size: int, count: int) -> Features:
