@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from melodygen.analysis.track import TrackAnalysis
     from melodygen.audio.buffer import Audio
     from melodygen.audio.files import read_audio, write_audio
     from melodygen.contracts import Draft, Generator, Renderer, StyleClassifier
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from melodygen.music.score import Chord, KeySignature, Note, Score, Tempo, TimeSignature, Track
     from melodygen.registry import list_styles
     from melodygen.request import Request
+    from melodygen.services.analyze import analyze
     from melodygen.services.generate import generate
     from melodygen.services.library import Library
     from melodygen.services.models import load_classifier, load_generator, load_renderer, load_writer
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from melodygen.styles.style import Style
 
 _HOME = {
+    "services.analyze": ("analyze",),
+    "analysis.track": ("TrackAnalysis",),
     "services.generate": ("generate",),
     "services.library": ("Library",),
     "services.models": ("load_classifier", "load_generator", "load_renderer", "load_writer"),

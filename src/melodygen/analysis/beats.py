@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from melodygen.audio.beat_spectrum import FRAMES_PER_SECOND, NUM_BANDS, SAMPLE_RATE, band_hz, beat_spectrum
-from melodygen.audio.excerpts import levelled
+from melodygen.audio.excerpts import FRAME_SECONDS, levelled, sounding_frames
 from melodygen.audio.features import Features, resampling_ratio
 from melodygen.nets.beatnet import BeatNet
 from melodygen.nets.checkpoint import load_weights, read_config, resolve
@@ -93,7 +93,7 @@ class BeatTracker:
         spectrum = beat_spectrum(levelled(sound))
         said = self.activations(spectrum)
         either = said.sum(axis=1)
-        frames = beat_frames(either)
+        frames = _sounding(beat_frames(either), sound)
         if len(frames) < MIN_BEATS:
             return None
         places, beats_of_bar = bar_places(
@@ -266,6 +266,15 @@ def _peaks(either: Floats, frames: Ints) -> Floats:
     bend = before - 2 * at + after
     shift = np.where(bend < -1e-9, 0.5 * (before - after) / np.where(bend < -1e-9, bend, 1.0), 0.0)
     return middle + np.clip(shift, -0.5, 0.5)
+
+
+def _sounding(frames: Ints, sound: Features) -> Ints:
+    """Beats before the first sound and after the last one are left out."""
+    loud = np.flatnonzero(sounding_frames(sound, SAMPLE_RATE)) * FRAME_SECONDS * FRAMES_PER_SECOND
+    if not len(loud):
+        return frames[:0]
+    margin = FRAME_SECONDS * FRAMES_PER_SECOND
+    return frames[(frames >= loud[0] - margin) & (frames <= loud[-1] + 2 * margin)]
 
 
 @lru_cache(maxsize=1)

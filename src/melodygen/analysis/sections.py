@@ -1,14 +1,15 @@
 """Sections of a track: where bars stop being like those before them, and which stretches are alike.
 
-Each bar is described by its harmony and its timbre. A checkerboard kernel moved along the diagonal of the similarities of
-all bars is high where two different stretches meet (Foote 2000). Stretches whose bars are alike, one by one, get the same
-letter. Letters say nothing of verse or chorus.
+Each bar is described by its harmony and its timbre. A checkerboard kernel moved along the diagonal of the similarities
+of all bars is high where two different stretches meet (Foote 2000). Stretches whose bars are alike, one by one, get the
+same letter. Letters say nothing of verse or chorus.
 
 M bars, S sections.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ def section_spans(edges: Floats, harmony: Floats, timbre: Floats) -> list[Sectio
         return []
     bars = np.concatenate((_unit(harmony), _unit(_standard(timbre))), axis=1) / np.sqrt(2)
     starts = [0, *boundaries(bars @ bars.T), len(bars)]
-    names = section_names([bars[a:b] for a, b in zip(starts[:-1], starts[1:], strict=True)])
+    names = section_names([bars[a:b] for a, b in itertools.pairwise(starts)])
     return [
         SectionSpan(float(edges[a]), float(edges[b]), name)
         for a, b, name in zip(starts[:-1], starts[1:], names, strict=True)
@@ -99,7 +100,7 @@ def alike(a: Floats, b: Floats) -> float:
         float(np.mean(np.sum(short * long[at : at + len(short)], axis=1)))
         for at in range(len(long) - len(short) + 1)
     ]
-    return max(fits) * (len(short) / len(long)) ** 0.25
+    return float(max(fits) * (len(short) / len(long)) ** 0.25)
 
 
 def _unit(rows: Floats) -> Floats:

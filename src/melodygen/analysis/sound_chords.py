@@ -1,15 +1,16 @@
 """Chords of sound or notes, one for each beat: pitch-class weights against templates, and the likeliest path of chords.
 
-Sound is folded into pitch classes twice: from 130 to 2000 Hz the chord, from 45 to 180 Hz the bass, which tells the root.
-The templates (major, minor, and with their sevenths) hold a share of their overtones. A hidden Markov model holds a chord
-for as long as the next one is not clearly better. Its constants were fitted on one half of renders with chord symbols;
-the figures (docs/hearing.md) are those of the other half.
+Sound is folded into pitch classes twice: from 130 to 2000 Hz the chord, from 45 to 180 Hz the bass, which tells the
+root. The templates (major, minor, and with their sevenths) hold a share of their overtones. A hidden Markov model holds
+a chord for as long as the next one is not clearly better. Its constants were fitted on one half of renders with chord
+symbols; the figures (docs/hearing.md) are those of the other half.
 
 N beats, T frames, K chords.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -51,7 +52,9 @@ class ChordSpan:
     label: str
 
 
-def chord_spans(edges: Floats, treble: Floats, bass: Floats, fifths: int | None, mode: str) -> list[ChordSpan]:
+def chord_spans(
+    edges: Floats, treble: Floats, bass: Floats, fifths: int | None, mode: str
+) -> list[ChordSpan]:
     """The chords of N beats, neighbours of one chord together.
 
     Args:
@@ -115,8 +118,10 @@ def pitch_classes_of_sound(mono: Features, sample_rate: int, edges: Floats) -> t
     """(N, 12) weights of pitch classes of the chord and of the bass between ``edges`` (N + 1,) in seconds."""
     chord, bass = chroma_frames(mono, sample_rate)
     frames = np.clip(np.rint(edges * SAMPLE_RATE / HOP).astype(np.int64), 0, len(chord) - 1)
-    spans = [slice(a, max(a + 1, b)) for a, b in zip(frames[:-1], frames[1:], strict=True)]
-    both = [np.stack([rows[span].mean(axis=0) for span in spans]).astype(np.float64) for rows in (chord, bass)]
+    spans = [slice(a, max(a + 1, b)) for a, b in itertools.pairwise(frames)]
+    both = [
+        np.stack([rows[span].mean(axis=0) for span in spans]).astype(np.float64) for rows in (chord, bass)
+    ]
     return both[0], both[1]
 
 
@@ -127,7 +132,8 @@ def chroma_frames(mono: Features, sample_rate: int) -> tuple[Features, Features]
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
     window = np.hanning(N_FFT).astype(np.float32)
     top = max(
-        float(np.abs(rfft(frames[at : at + BLOCK] * window, axis=1)).max()) for at in range(0, len(frames), BLOCK)
+        float(np.abs(rfft(frames[at : at + BLOCK] * window, axis=1)).max())
+        for at in range(0, len(frames), BLOCK)
     )
     chord, bass = [], []
     for at in range(0, len(frames), BLOCK):

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from melodygen import __version__
 from melodygen.cli import (
+    analyze,
     change,
     classify,
     corpus,
@@ -98,6 +99,7 @@ app.command("extend")(change.extend)
 app.command("arrange")(change.arrange)
 app.command("transpose")(change.transpose)
 app.command("classify")(classify.classify)
+app.command("analyze")(analyze.analyze)
 app.command("corpus")(corpus.corpus)
 app.add_typer(train.app, name="train")
 train.app.command("preference")(train_preference.preference)
