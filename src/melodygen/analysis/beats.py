@@ -63,7 +63,7 @@ class Beats:
     @property
     def downbeats(self) -> Floats:
         """Seconds of the first beat of each bar."""
-        return self.seconds[self.places == 0]
+        return np.asarray(self.seconds[self.places == 0])
 
     @property
     def qpm(self) -> float:

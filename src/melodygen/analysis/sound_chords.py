@@ -87,7 +87,7 @@ def _labels(treble: Floats, bass: Floats, fifths: int | None, mode: str) -> list
     level = treble.sum(axis=1)
     silent = level < SILENT * level.max()
     return [
-        NO_CHORD if quiet else chord_label(*names[chord], fifths, mode)
+        NO_CHORD if quiet else chord_label(names[chord][0], names[chord][1], fifths, mode)
         for chord, quiet in zip(path.tolist(), silent.tolist(), strict=True)
     ]
 

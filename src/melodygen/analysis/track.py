@@ -54,7 +54,7 @@ class TrackAnalysis:
     @property
     def downbeats(self) -> Floats:
         """Seconds of the first beat of each bar."""
-        return self.beats[self.places == 0]
+        return np.asarray(self.beats[self.places == 0])
 
     def tempo_curve(self) -> list[tuple[float, float]]:
         """(seconds, beats a minute) of each bar that another one follows."""
