@@ -106,7 +106,7 @@ class BeatTracker:
         with torch.inference_mode():
             heard = torch.from_numpy(spectrum)
             said = [net(heard)[:, :2].numpy() for net in self._nets]
-        return np.mean(said, axis=0, dtype=np.float64)
+        return np.asarray(np.mean(said, axis=0, dtype=np.float64))
 
 
 def tracker_nets() -> torch.nn.ModuleList:
@@ -265,7 +265,7 @@ def _peaks(either: Floats, frames: Ints) -> Floats:
     before, at, after = either[middle - 1], either[middle], either[middle + 1]
     bend = before - 2 * at + after
     shift = np.where(bend < -1e-9, 0.5 * (before - after) / np.where(bend < -1e-9, bend, 1.0), 0.0)
-    return middle + np.clip(shift, -0.5, 0.5)
+    return np.asarray(middle + np.clip(shift, -0.5, 0.5))
 
 
 def _sounding(frames: Ints, sound: Features) -> Ints:
@@ -274,7 +274,7 @@ def _sounding(frames: Ints, sound: Features) -> Ints:
     if not len(loud):
         return frames[:0]
     margin = FRAME_SECONDS * FRAMES_PER_SECOND
-    return frames[(frames >= loud[0] - margin) & (frames <= loud[-1] + 2 * margin)]
+    return np.asarray(frames[(frames >= loud[0] - margin) & (frames <= loud[-1] + 2 * margin)])
 
 
 @lru_cache(maxsize=1)
