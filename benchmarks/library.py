@@ -353,7 +353,7 @@ def hums(arguments: argparse.Namespace) -> None:
     print(
         "| notes | errors | MRR swift-f0 | first | MRR pYIN | MRR of the notes themselves | CPU s swift-f0, pYIN |"
     )
-    for size, errors in ((6, 0), (10, 0), (10, 1), (16, 1), (16, 3)):
+    for size, errors in (map(int, row.split(":")) for row in arguments.rows.split(",")):
         ranks: dict[str, list[float]] = {"swift": [], "pyin": [], "notes": []}
         spent = dict.fromkeys(ranks, 0.0)
         for _ in range(arguments.queries):
@@ -556,6 +556,7 @@ def main() -> None:
     parser.add_argument("--midi", type=Path)
     parser.add_argument("--part", default="1/1", help="copies: 2/6 asks the second sixth of the questions")
     parser.add_argument("--essentia", action="store_true", help="copies: Essentia's cover similarity as well")
+    parser.add_argument("--rows", default="6:0,10:0,10:1,16:1,16:3", help="hums: notes:errors")
     parser.add_argument("--pyin", action="store_true", help="hums: pYIN as well, which is slow")
     parser.add_argument("--vectors", type=Path, help="similar: write the vectors there (.npy)")
     parser.add_argument("--plays", type=Path)

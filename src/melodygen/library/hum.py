@@ -11,18 +11,21 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import fftconvolve
 
 from melodygen.errors import LibraryError
 from melodygen.library.lines import MIN_NOTES, Phrase
 from melodygen.library.pitch import FRAME_SECONDS, SAMPLE_RATE, Contour, Numbers, pitch_contour
 
 SILENCE_RMS = 10 ** (-55 / 20)
-MIN_NOTE_SECONDS = 0.09
+MIN_NOTE_SECONDS = 0.065
 MAX_SECONDS = 60.0
 LEAVES_SEMITONES = 0.7
 """Distance from a note's middle at which the next one begins."""
-DIP_DB = 3.5
+DIP_DB = 3.0
 """A note that gets so much softer and louder again is two."""
+TUNING_FRAMES = 100
+"""Before and after a frame, of which the singer's tuning there is taken."""
 _DIP_FRAMES = 8
 
 
@@ -46,9 +49,7 @@ def notes_of_contour(contour: Contour) -> list[tuple[int, float]]:
     sounding = ~np.isnan(pitch)
     if not sounding.any():
         return []
-    # the singer's tuning: the mean direction of the distances to the nearest semitone
-    turn = np.exp(2j * np.pi * pitch[sounding]).mean()
-    pitch = pitch - float(np.angle(turn)) / (2 * np.pi)
+    pitch = pitch - _tuning(pitch)
     smooth = _median(pitch, 5)
     anew = attacks(contour.loudness)
     notes: list[tuple[int, float]] = []
@@ -64,6 +65,14 @@ def notes_of_contour(contour: Contour) -> list[tuple[int, float]]:
         if here and start is None:
             start = i
     return notes
+
+
+def _tuning(pitch: Numbers) -> Numbers:
+    """(T,): how far the singer is from the semitones: the mean direction of the distances, of some seconds around each
+    frame, since a voice drifts."""
+    turns = np.where(np.isnan(pitch), 0, np.exp(2j * np.pi * np.nan_to_num(pitch)))
+    around = fftconvolve(turns, np.hanning(2 * TUNING_FRAMES + 1), mode="same") + 1e-3 * turns.sum()
+    return np.unwrap(np.angle(around)) / (2 * np.pi)
 
 
 def attacks(loudness: Numbers) -> NDArray[np.bool_]:
