@@ -72,7 +72,7 @@ def _tuning(pitch: Numbers) -> Numbers:
     frame, since a voice drifts."""
     turns = np.where(np.isnan(pitch), 0, np.exp(2j * np.pi * np.nan_to_num(pitch)))
     around = fftconvolve(turns, np.hanning(2 * TUNING_FRAMES + 1), mode="same") + 1e-3 * turns.sum()
-    return np.unwrap(np.angle(around)) / (2 * np.pi)
+    return np.asarray(np.unwrap(np.angle(around)) / (2 * np.pi))
 
 
 def attacks(loudness: Numbers) -> NDArray[np.bool_]:
