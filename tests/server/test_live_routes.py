@@ -74,17 +74,20 @@ def test_a_session_plays_to_the_page_and_every_note_ends(client: TestClient, ses
     stopped = client.post("/v1/live/stop").json()
     assert stopped["state"] == "off" and "take.mid" in stopped["files"] and stopped["error"] is None
     sounding: set[tuple[int, int]] = set()
-    levels = 0.0
+    levels, heard = 0.0, 0
     for kind, data in events(client, 0, 0.2):
+        assert kind != "status" or {"is_on", "files", "kind", "error"} <= set(data)
         for _, message in data["notes"] if kind == "notes" else ():
             on = message[0] & 0xF0 == 0x90 and message[2]
             key = (message[0] & 15, message[1])
             if on:
                 sounding.add(key)
+                heard += 1
             elif message[0] & 0xF0 in (0x80, 0x90):
                 sounding.discard(key)
         levels = max([levels, *data.get("levels", {}).values()])
-    assert levels > 0.3
+    assert levels > 0.3 and heard > 4
+    assert not sounding
     take = client.get("/v1/live/files/take.mid")
     played = mido.MidiFile(file=io.BytesIO(take.content))
     assert any(m.type == "note_on" for track in played.tracks for m in track)

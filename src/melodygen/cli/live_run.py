@@ -87,7 +87,7 @@ class _LiveRun:
         beats, unit = settings.music.meter
         playing = LivePerformance(
             self.writer,
-            settings.music.parameters,
+            settings.music,
             output,
             clock,
             SessionOptions(
@@ -99,7 +99,6 @@ class _LiveRun:
                 until=float("inf") if options.until is None else options.until * bar_quarters(beats, unit),
             ),
             keep_all=options.record is not None,
-            standby=settings.music.standby,
             channels=settings.channels,
         )
         self.engine, self.session, self.player = playing.engine, playing.session, playing.player

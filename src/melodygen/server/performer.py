@@ -136,10 +136,11 @@ class Performer:
                 error = self._clean(str(data["error"]))
                 continue
             with self._lock:
-                if self._process is not process and what != "notice":
+                if self._process is not process and what == "status":
                     continue
                 if what == "status":
                     self._state, self._status = PLAYING, dict(data)
+                    data = self.status()
                 self._add(what, dict(data))
         process.join(STOP_SECONDS)
         with self._lock:

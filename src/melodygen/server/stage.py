@@ -35,6 +35,8 @@ PAGE, VIRTUAL = "page", "virtual"
 SAVE_BARS = 8
 EACH_STATUS = 2
 """Of the session's looks, about twenty a second."""
+PAGE_LATE_SECONDS = 2.0
+"""The page plays what it gets a moment later, and waits longer where it must: a note may be told late."""
 TAKE = "take.mid"
 SHOWN = ("style", "density", "swing", "temperature", "humanize")
 """Parameters that the status tells."""
@@ -89,7 +91,8 @@ class Tap:
             self._levels[channel] = max(self._levels.get(channel, 0), message[2])
         if self._port is not None:
             return self._port.send(message, at)
-        self._sent.append((round(time.perf_counter() - self._begun, 4), message))
+        when = time.perf_counter() if at is None else at
+        self._sent.append((round(when - self._begun, 4), message))
         return True
 
     def levels(self, channels: Mapping[str, int]) -> dict[str, float]:
@@ -171,6 +174,7 @@ class _Live:
         from melodygen.engine import ProcessWriter
         from melodygen.engine.core import CHANNELS
         from melodygen.live.clock import InternalClock
+        from melodygen.live.player import LATE_SECONDS
         from melodygen.live.ports import PortInput
         from melodygen.live.session import SessionOptions
         from melodygen.services.models import load_writer
@@ -191,14 +195,9 @@ class _Live:
                 meter=music.meter, latency_seconds=show.latency_seconds, clock_out=show.clock_out,
                 count_in_bars=show.count_in,
             )  # fmt: skip
+            late = PAGE_LATE_SECONDS if show.port == PAGE else LATE_SECONDS
             playing = self._playing = LivePerformance(
-                writer,
-                music.parameters,
-                self._tap,
-                self._clock,
-                options,
-                keep_all=True,
-                standby=music.standby,
+                writer, music, self._tap, self._clock, options, keep_all=True, late_seconds=late
             )
             session = playing.session
             session.on_notice = self._say
@@ -215,6 +214,7 @@ class _Live:
                     session.run(self._look)
             finally:
                 playing.engine.close()
+                self._tell("notes", {"notes": self._tap.sent()})  # the last ones end what sounded
             if session.played_quarters:
                 playing.recorder.save(Path(TAKE), overwrite=True)
         finally:

@@ -16,7 +16,7 @@ from melodygen.io.midi_document import read_midi_document
 from melodygen.io.read import is_notation, read_score
 from melodygen.live.clock import Clock
 from melodygen.live.document_processor import DocumentProcessor
-from melodygen.live.player import Player
+from melodygen.live.player import LATE_SECONDS, Player
 from melodygen.live.ports import MidiOutput
 from melodygen.live.recorder import Recorder
 from melodygen.live.score_processor import ScoreProcessor
@@ -28,45 +28,6 @@ from melodygen.request import CONTROLS
 from melodygen.services.models import random_seed, style_of
 
 
-class LivePerformance:
-    """An engine that writes, the session that plays it, and the recorder that keeps what was played.
-
-    Args:
-        writer: writes the phrases.
-        parameters: of the engine, by name.
-        output: where the music goes.
-        clock: says where it stands.
-        options: of the session.
-        keep_all: record the whole take, not only the last bars.
-        standby: styles of which a phrase is kept ready.
-        channels: MIDI channel (from 0) of each role.
-    """
-
-    def __init__(
-        self,
-        writer: Writer,
-        parameters: Mapping[str, Any],
-        output: MidiOutput,
-        clock: Clock,
-        options: SessionOptions,
-        *,
-        keep_all: bool = False,
-        standby: tuple[str, ...] = (),
-        channels: Mapping[str, int] = CHANNELS,
-    ) -> None:
-        self._styles, self._clock = writer.styles, clock
-        self.engine = Engine(writer, channels=channels, standby=standby, **parameters)
-        self.recorder = Recorder(keep_all, {channel: role for role, channel in channels.items()})
-        self.player = Player(output)
-        self.session = Session(self.engine, self.player, clock, options, recorder=self.recorder)
-
-    def actions(self, save_bars: int, say: Callable[[str], None]) -> LiveActions:
-        """What carries out the moves of ``live.moves.MOVES``."""
-        return LiveActions(
-            self.engine, self.session, self.player, self._clock, self.recorder, self._styles, save_bars, say
-        )
-
-
 @dataclass(frozen=True)
 class LiveMusic:
     """What shall be played, all checked: parameters of the engine, styles kept ready, tempo, meter."""
@@ -75,6 +36,45 @@ class LiveMusic:
     standby: tuple[str, ...]
     qpm: float
     meter: tuple[int, int]
+
+
+class LivePerformance:
+    """An engine that writes, the session that plays it, and the recorder that keeps what was played.
+
+    Args:
+        writer: writes the phrases.
+        music: what is played.
+        output: where the music goes.
+        clock: says where it stands.
+        options: of the session.
+        keep_all: record the whole take, not only the last bars.
+        channels: MIDI channel (from 0) of each role.
+        late_seconds: a note that is later is left out; see ``Player``.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        music: LiveMusic,
+        output: MidiOutput,
+        clock: Clock,
+        options: SessionOptions,
+        *,
+        keep_all: bool = False,
+        channels: Mapping[str, int] = CHANNELS,
+        late_seconds: float = LATE_SECONDS,
+    ) -> None:
+        self._styles, self._clock = writer.styles, clock
+        self.engine = Engine(writer, channels=channels, standby=music.standby, **music.parameters)
+        self.recorder = Recorder(keep_all, {channel: role for role, channel in channels.items()})
+        self.player = Player(output, late_seconds=late_seconds)
+        self.session = Session(self.engine, self.player, clock, options, recorder=self.recorder)
+
+    def actions(self, save_bars: int, say: Callable[[str], None]) -> LiveActions:
+        """What carries out the moves of ``live.moves.MOVES``."""
+        return LiveActions(
+            self.engine, self.session, self.player, self._clock, self.recorder, self._styles, save_bars, say
+        )
 
 
 def check_live_music(

@@ -1,14 +1,16 @@
 // The page: rooms, the player at the bottom, keys.
 
 import { startClassify } from "./classify.js";
+import { Library } from "./library.js";
+import { Live } from "./live.js";
 import { Player } from "./player.js";
 import { Studio } from "./studio.js";
 
 const status = document.getElementById("status");
 const say = (text, isError = false) => { status.textContent = text; status.classList.toggle("error", isError); };
 const player = new Player();
-const studio = new Studio(player, say);
-window.melodygen = { player, studio }; // for tests and for those who script the page
+const studio = new Studio(player, say), library = new Library(player, say), live = new Live(player, say);
+window.melodygen = { player, studio, library, live }; // for tests and for those who script the page
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
 const open = (tab) => {
@@ -18,7 +20,10 @@ const open = (tab) => {
     other.tabIndex = isOpen ? 0 : -1;
     document.getElementById(other.getAttribute("aria-controls")).hidden = !isOpen;
   }
+  if (tab.id === "tab-library") library.open();
+  if (tab.id === "tab-live") live.open();
 };
+const isOpen = (id) => !document.getElementById(id).hidden;
 for (const [index, tab] of tabs.entries()) {
   tab.onclick = () => open(tab);
   tab.onkeydown = (event) => {
@@ -34,8 +39,9 @@ document.getElementById("stop").onclick = () => player.stop();
 document.getElementById("loop").onchange = (event) => { player.loop = event.target.checked; };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select, textarea, button, summary")) return;
-  if (event.code === "Space") { event.preventDefault(); toggle(); }
-  else if (/^[1-8]$/.test(event.key)) studio.choose(Number(event.key));
+  if (isOpen("live") && live.key(event.key)) event.preventDefault();
+  else if (event.code === "Space") { event.preventDefault(); toggle(); }
+  else if (isOpen("generate") && /^[1-8]$/.test(event.key)) studio.choose(Number(event.key));
 });
 
 player.addEventListener("load", () => {
@@ -62,15 +68,18 @@ player.addEventListener("load", () => {
   }));
 });
 
+// Only what has changed is written: a page at rest costs nothing.
+const put = (id, text) => { const node = document.getElementById(id); if (node.textContent !== text) node.textContent = text; };
+let isDue = false;
 const frame = () => {
-  document.getElementById("play").textContent = player.playing ? "❚❚" : "▶";
-  if (player.score) {
-    document.getElementById("position").textContent = `${time(player.position)} / ${time(player.score.seconds)}`;
-    if (player.playing) studio.draw();
-  }
-  requestAnimationFrame(frame);
+  isDue = false;
+  put("play", player.playing ? "❚❚" : "▶");
+  if (player.score) put("position", `${time(player.position)} / ${time(player.score.seconds)}`);
+  if (player.playing) { studio.draw(); next(); }
 };
-requestAnimationFrame(frame);
-
-startClassify(say);
+const next = () => { if (!isDue) { isDue = true; requestAnimationFrame(frame); } };
+player.addEventListener("state", next);
+player.addEventListener("load", next);
+document.getElementById("stop-port").onclick = () => live.stop();
+startClassify(say, (track) => { const tab = document.getElementById("tab-library"); open(tab); tab.focus(); library.choose(track); });
 studio.start().catch((error) => say(error.message, true));

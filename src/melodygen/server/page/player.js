@@ -7,12 +7,16 @@ import { request } from "./api.js";
 const AHEAD_SECONDS = 0.2;
 const TICK_MS = 40;
 const VOLUME = 7;
+const STREAM_DELAY = 0.4;   // what comes over the network is heard so much later, in even time
+const TRY_CHANNEL = 15;     // of single notes, which must not change an instrument of the piece
+const NOTE_OFF = 0x80, NOTE_ON = 0x90, CONTROL = 0xb0, PROGRAM = 0xc0;
 
 export class Player extends EventTarget {
   #context; #synth; #ready; #timer;
   #startedAt = 0;      // context time at which position 0 of the score would have sounded
   #scheduledTo = 0;    // position up to which notes are scheduled
   #position = 0;       // where it stands while it does not play
+  #streamStart = null; // context time of second 0 of a live session; undefined until its first note, null without one
   score = null;
   playing = false;
   loop = false;
@@ -64,6 +68,7 @@ export class Player extends EventTarget {
     if (!this.score) return;
     await this.prepare();
     await this.#context.resume();
+    this.endStream();
     this.#setUp();
     if (this.#position >= this.score.seconds - 0.05) this.#position = 0;
     this.playing = true;
@@ -91,6 +96,44 @@ export class Player extends EventTarget {
     this.#position = seconds;
     if (this.playing) this.#from(seconds);
     this.dispatchEvent(new Event("state"));
+  }
+
+  // A live session sounds here: notes are rows of seconds since its beginning and MIDI bytes.
+  async beginStream() {
+    this.pause();
+    await this.prepare();
+    await this.#context.resume();
+    this.#streamStart = undefined;
+  }
+
+  stream(notes) {
+    if (this.#streamStart === null) return;
+    const now = this.#context.currentTime;
+    for (const [seconds, [status, first, second]] of notes) {
+      this.#streamStart ??= now + STREAM_DELAY - seconds;
+      if (this.#streamStart + seconds < now) this.#streamStart = now + STREAM_DELAY - seconds; // it came too late: wait longer from now on
+      const options = { time: this.#streamStart + seconds }, channel = status & 15;
+      const kind = status & 0xf0;
+      if (kind === NOTE_ON && second) this.#synth.noteOn(channel, first, second, options);
+      else if (kind === NOTE_ON || kind === NOTE_OFF) this.#synth.noteOff(channel, first, options);
+      else if (kind === CONTROL) this.#synth.controllerChange(channel, first, second, options);
+      else if (kind === PROGRAM) this.#synth.programChange(channel, first, options);
+    }
+  }
+
+  endStream() {
+    if (this.#streamStart === null) return;
+    this.#streamStart = null;
+    this.#synth.stopAll(true);
+  }
+
+  // A single note, as of a key that is pressed.
+  async sound(pitch) {
+    await this.prepare();
+    await this.#context.resume();
+    const time = this.#context.currentTime;
+    this.#synth.noteOn(TRY_CHANNEL, pitch, 90, { time });
+    this.#synth.noteOff(TRY_CHANNEL, pitch, { time: time + 0.4 });
   }
 
   setTrack(role, change) {

@@ -1,12 +1,14 @@
 // A piano roll on a canvas: pitched tracks above, drums below, bar lines, chords, playhead. Dragging selects bars.
 
+import { prepared } from "./dom.js";
+
 const DRUM_SHARE = 0.22;
 const CHORD_HEIGHT = 14;
 
 export class Roll {
   #canvas; #score; #selection = null;
 
-  // onSelect(first, count): bars counted from 0; onSeek(seconds): a click.
+  // onSelect({ first, count } or null): bars counted from 0; onSeek(seconds): a click.
   constructor(canvas, score, { onSelect, onSeek }) {
     this.#canvas = canvas;
     this.#score = score;
@@ -44,15 +46,9 @@ export class Roll {
   }
 
   draw(playhead = null) {
-    const canvas = this.#canvas, score = this.#score, scale = devicePixelRatio || 1;
-    const width = canvas.clientWidth, height = canvas.clientHeight;
-    if (!width) return;
-    canvas.width = width * scale;
-    canvas.height = height * scale;
-    const pen = canvas.getContext("2d");
-    pen.scale(scale, scale);
-    const style = getComputedStyle(canvas);
-    const colour = (name) => style.getPropertyValue(`--${name}`).trim();
+    const score = this.#score;
+    if (!this.#canvas.clientWidth) return;
+    const { pen, width, height, colour } = prepared(this.#canvas);
     const x = (seconds) => (seconds / score.seconds) * width;
     const drums = score.tracks.some((track) => track.is_drum && track.notes.length);
     const bottom = drums ? height * (1 - DRUM_SHARE) : height;

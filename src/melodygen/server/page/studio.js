@@ -1,101 +1,124 @@
 // The Generate room: ask, compare, keep, change one thing. Views are jobs; undo and redo walk through them.
 
-import { download, follow, getJson, postJson, request } from "./api.js";
-import { Roll } from "./roll.js";
+import { download, follow, getJson, postJson, request, result } from "./api.js";
+import { Card } from "./card.js";
+import { Controls } from "./controls.js";
+import { button, byId, element } from "./dom.js";
 
 const KEY = "melodygen-studio";
-const SLIDERS = ["density", "temperature", "top_p", "swing", "humanize", "min_style", "max_rounds"];
-const ROLES = ["melody", "chords", "bass", "drums"];
-
-const element = (tag, properties = {}, ...children) => {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-};
-const button = (text, label, onclick) => {
-  const made = element("button", { type: "button", textContent: text, onclick });
-  made.setAttribute("aria-label", label);
-  return made;
-};
 
 export class Studio {
-  #player; #say; #styles = []; #form; #cards = []; #current = null; #running = null;
+  #player; #say; #controls; #cards = []; #current = null; #running = null;
   #history = []; #at = -1; #kept = [];
+  ports = [];
 
   constructor(player, say) {
     this.#player = player;
     this.#say = say;
-    this.#form = document.getElementById("request");
+    this.#controls = new Controls(byId("request"));
   }
 
   async start() {
-    const [styles, schema] = await Promise.all([getJson("/v1/styles"), getJson("/v1/controls")]);
-    this.#styles = styles;
-    for (const style of styles) this.#form.elements.style.add(new Option(`${style.name}`, style.name));
-    this.#form.elements.style.onchange = () => this.#showStyle();
-    for (const role of ROLES) {
-      document.getElementById("roles").append(
-        element("label", {}, element("input", { type: "checkbox", name: "role", value: role }), ` ${role}`));
-    }
-    for (const name of SLIDERS) if (schema.properties[name]) this.#addSlider(name, schema.properties[name]);
-    this.#form.onsubmit = (event) => { event.preventDefault(); this.generate(this.#asked()); };
-    document.getElementById("cancel").onclick = () => this.cancel();
-    document.getElementById("back").onclick = () => this.#walk(-1);
-    document.getElementById("forward").onclick = () => this.#walk(1);
+    const [styles, schema, ports] = await Promise.all([getJson("/v1/styles"), getJson("/v1/controls"), getJson("/v1/ports")]);
+    this.ports = [...ports.outputs.map((name) => [name, name]), ...(ports.note ? [] : [["a new port, melodygen", "virtual"]])];
+    this.#controls.fill(styles, schema);
+    byId("request").onsubmit = (event) => { event.preventDefault(); this.generate(this.#controls.asked()); };
+    byId("cancel").onclick = () => this.cancel();
+    byId("back").onclick = () => this.#walk(-1);
+    byId("forward").onclick = () => this.#walk(1);
     this.#restore();
-    if (this.#at < 0) this.#showStyle();
+  }
+
+  say(text, isError = false) { this.#say(text, isError); }
+
+  // Tells what goes wrong in something that was begun.
+  async attempt(act) {
+    try { return await act(); } catch (error) { this.#say(error.message, true); return undefined; }
   }
 
   // The n-th candidate, from 1: plays on where the one before it was.
   choose(number) {
     const card = this.#cards[number - 1];
-    if (!card) return;
+    if (!card?.node.isConnected) return;
     this.#current?.node.classList.remove("current");
     this.#current = card;
     card.node.classList.add("current");
     this.#player.load(card.score);
-    if (!this.#player.playing) this.#player.play().catch((error) => this.#say(error.message, true));
+    if (!this.#player.playing) this.attempt(() => this.#player.play());
+  }
+
+  // A click into a piano roll.
+  seek(card, seconds) {
+    if (this.#current === card) this.#player.seek(seconds);
+    else this.choose(this.#cards.indexOf(card) + 1);
   }
 
   draw() {
-    if (this.#current) this.#current.roll.draw(this.#player.position);
+    this.#current?.roll.draw(this.#player.position);
   }
 
   async generate(asked) {
-    try {
+    await this.attempt(async () => {
       const job = await postJson("/v1/generate", asked);
-      this.#history = [...this.#history.slice(0, this.#at + 1), job.id];
+      this.#history = [...this.#history.slice(0, this.#at + 1), job.id].slice(-50);
       this.#at = this.#history.length - 1;
       this.#save();
       await this.#show(job.id);
-    } catch (error) {
-      this.#say(error.message, true);
-    }
+    });
   }
 
   async cancel() {
     if (this.#running) await request(`/v1/jobs/${this.#running}`, { method: "DELETE" });
   }
 
+  // A candidate in another format: the server makes it, then it is saved.
+  async export(source, format, name) {
+    await this.attempt(async () => {
+      this.#say(`making ${format} …`);
+      const job = await postJson(`/v1/render?format=${format}`, { source });
+      const { file } = await result(job);
+      const suffix = file.split(".").pop();
+      await download(`/v1/jobs/${job.id}/files/${file}`, format === suffix ? `${name}.${suffix}` : `${name}-${format}.${suffix}`);
+      this.#say(`${format} is saved`);
+    });
+  }
+
+  async send(source, port) {
+    await this.attempt(async () => {
+      await postJson("/v1/play", { source, port, loop: byId("loop").checked });
+      byId("stop-port").hidden = false;
+      this.#say("It plays at the port");
+    });
+  }
+
+  keep(job, number, score, style) {
+    if (this.#kept.some((piece) => piece.job === job && piece.number === number)) return;
+    this.#kept = [...this.#kept, { job, number, score, style }].slice(-50);
+    this.#save();
+    this.#showKept();
+    this.#say(`Candidate ${number} is kept`);
+  }
+
   // Fetches a job from its first event on: a job that has ended comes back whole.
   async #show(id) {
     this.#cards = [];
     this.#current = null;
-    const list = document.getElementById("candidates"), bar = document.getElementById("progress");
-    const summary = document.getElementById("summary"), cancel = document.getElementById("cancel");
+    const list = byId("candidates"), bar = byId("progress"), summary = byId("summary"), cancel = byId("cancel");
     list.replaceChildren();
     summary.textContent = "";
     bar.hidden = cancel.hidden = false;
     this.#running = id;
     this.#updateHistory();
-    const asked = (await getJson(`/v1/jobs/${id}`)).asked;
+    const { asked } = await getJson(`/v1/jobs/${id}`);
     const ended = await follow(id, (kind, data) => {
       if (this.#running !== id) return;
       if (kind === "progress") {
         bar.value = data.done;
         this.#say(`${data.stage} ${Math.round(100 * data.done)} %`);
       } else if (kind === "candidate") {
-        this.#addCard(id, asked, data);
+        const card = new Card(this, id, asked, data);
+        list.append(card.node);
+        this.#cards.push(card);
       }
     });
     if (this.#running !== id) return;
@@ -104,140 +127,53 @@ export class Studio {
       this.#say(ended.error ?? ended.state, ended.state === "failed");
       return;
     }
-    const found = ended.result;
-    summary.textContent = `seed ${found.seed}; mean style probability of all candidates ` +
-      `${found.unselected_mean_probability.toFixed(2)}, of the chosen one ${found.style_probability.toFixed(2)}` +
-      (found.accepted ? "" : ` — none reached ${found.min_style}`) + `. ${found.seconds.toFixed(1)} s. `;
-    summary.append(button("Copy command", "Copy the command line that makes this piece", async () => {
-      await navigator.clipboard.writeText(found.command);
-      this.#say("The command is in the clipboard");
-    }));
-    this.#cards[found.chosen - 1]?.node.querySelector("strong").append(" ✓");
+    this.#summarise(ended.result);
     this.#say("Done");
   }
 
-  #addCard(job, asked, data) {
-    const number = data.number, score = data.score;
-    const source = `job:${job}/${number}`;
-    const card = { score, selection: null };
-    const canvas = element("canvas", { tabIndex: 0 });
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `Piano roll of candidate ${number}; drag to select bars`);
-    const meter = element("meter", { min: 0, max: 1, value: data.style_probability, title: "style probability" });
-    const roles = score.tracks.map((track) => track.role);
-    const rest = (role) => roles.filter((other) => other !== role);
-    const again = { ...asked, given: undefined, given_roles: undefined, fill: undefined, prompt: undefined, seed: undefined, chords: undefined, bars: undefined };
-    const pick = element("select", {}, ...[new Option("another …", ""), ...roles.map((role) => new Option(`another ${role}`, role))]);
-    pick.setAttribute("aria-label", "Write one track anew under the others");
-    pick.onchange = () => {
-      if (pick.value) this.generate({ ...again, given: source, given_roles: rest(pick.value).join(","), tracks: roles.join(",") });
-    };
-    const fill = button("Fill bars", "Write the selected bars anew", () => {
-      if (!card.selection) { this.#say("Drag over the piano roll to select the bars that shall be written anew", true); return; }
-      this.generate({ ...again, given: source, fill: `${card.selection.first + 1}:${card.selection.count}` });
-    });
-    card.node = element("li", { className: "card" },
-      element("header", {},
-        button("▶", `Play candidate ${number}`, () => this.choose(this.#cards.indexOf(card) + 1)),
-        element("strong", { textContent: `${number}` }),
-        element("span", { className: "meter" }, `style ${data.style_probability.toFixed(2)}`, meter),
-        element("span", { className: "meter", textContent: `quality ${data.quality.toFixed(2)}` }),
-        element("span", { className: "meter", textContent: [score.key, `${score.qpm} qpm`, score.meter].filter(Boolean).join(", ") }),
-        ...(data.flaw ? [element("span", { className: "flaw", textContent: data.flaw })] : [])),
-      canvas,
-      element("div", { className: "buttons" },
-        button("★ Keep", `Keep candidate ${number}`, () => this.#keep(job, number, score)),
-        button("× Drop", `Drop candidate ${number}`, () => card.node.remove()),
-        button("More like this", "Write new pieces with the same request", () => this.generate({ ...asked, seed: undefined })),
-        button("Vary", "Write the melody anew over the rest", () => this.generate({ ...again, given: source, given_roles: rest("melody").join(",") || undefined, ...(roles.length < 2 && { fill: `1:${Math.ceil((score.bars.length - 1) / 2)}` }) })),
-        pick, fill,
-        button("Continue", "Write the bars that follow", () => this.generate({ ...again, prompt: source, bars: 8, tracks: roles.join(",") })),
-        button("MIDI", `Download candidate ${number} as MIDI`, () => download(`/v1/jobs/${job}/files/candidate-${number}.mid`, `${asked.style}-${data.seed}.mid`)),
-        button("Audio", `Render candidate ${number} and download it`, () => this.#render(job, number, `${asked.style}-${data.seed}`))));
-    document.getElementById("candidates").append(card.node);
-    card.roll = new Roll(canvas, score, {
-      onSelect: (selection) => { card.selection = selection; },
-      onSeek: (seconds) => { if (this.#current === card) this.#player.seek(seconds); else this.choose(this.#cards.indexOf(card) + 1); },
-    });
-    this.#cards.push(card);
-  }
-
-  async #render(job, number, name) {
-    try {
-      this.#say("rendering …");
-      const midi = await (await request(`/v1/jobs/${job}/files/candidate-${number}.mid`)).blob();
-      const form = new FormData();
-      form.append("file", midi, "candidate.mid");
-      const made = await (await request("/v1/render?format=wav", { method: "POST", body: form })).json();
-      const ended = await follow(made.id, () => {});
-      if (ended.state !== "done") throw new Error(ended.error ?? ended.state);
-      await download(`/v1/jobs/${made.id}/files/${ended.result.file}`, `${name}.wav`);
-      this.#say("Done");
-    } catch (error) {
-      this.#say(error.message, true);
-    }
-  }
-
-  #keep(job, number, score) {
-    if (this.#kept.some((piece) => piece.job === job && piece.number === number)) return;
-    this.#kept.push({ job, number, score });
-    this.#save();
-    this.#showKept();
+  #summarise(found) {
+    const summary = byId("summary");
+    summary.textContent = `Seed ${found.seed}. Style probability: ${found.style_probability.toFixed(2)} of the chosen one, ` +
+      `${found.unselected_mean_probability.toFixed(2)} on average` +
+      (found.accepted ? "" : `; none reached ${found.min_style}`) + `. ${found.seconds.toFixed(1)} s. `;
+    summary.append(button("Copy command", "Copy the command line that makes this piece", () => this.attempt(async () => {
+      await navigator.clipboard.writeText(found.command);
+      this.#say("The command is in the clipboard");
+    })));
+    for (const text of found.warnings) summary.append(element("span", { className: "flaw", textContent: ` ${text}` }));
+    this.#cards[found.chosen - 1]?.markChosen();
   }
 
   #showKept() {
-    document.getElementById("kept").replaceChildren(...this.#kept.map((piece) => element("li", { className: "card" },
-      element("header", {},
-        button("▶", `Play kept piece ${piece.number}`, () => { this.#player.load(piece.score); this.#player.play().catch((error) => this.#say(error.message, true)); }),
-        element("strong", { textContent: `${piece.number} of ${piece.job.slice(0, 6)}` }),
-        button("MIDI", "Download as MIDI", () => download(`/v1/jobs/${piece.job}/files/candidate-${piece.number}.mid`, `kept-${piece.job.slice(0, 6)}-${piece.number}.mid`)
-          .catch((error) => this.#say(error.message, true))),
-        button("×", "Keep no longer", () => { this.#kept = this.#kept.filter((other) => other !== piece); this.#save(); this.#showKept(); })))));
-  }
-
-  #asked() {
-    const fields = this.#form.elements, asked = { style: fields.style.value };
-    for (const name of ["bars", "qpm", "seed", "candidates"]) if (fields[name].value !== "") asked[name] = Number(fields[name].value);
-    for (const name of ["meter", "key", "chords"]) if (fields[name].value.trim()) asked[name] = fields[name].value.trim();
-    const roles = [...this.#form.querySelectorAll("input[name=role]:checked")].map((box) => box.value);
-    if (roles.length) asked.tracks = roles.join(",");
-    for (const slider of this.#form.querySelectorAll("#sliders input[type=range]")) {
-      if (slider.dataset.touched) asked[slider.name] = Number(slider.value);
-    }
-    return asked;
-  }
-
-  #addSlider(name, schema) {
-    const step = schema.type === "integer" || schema.type?.[0] === "integer" ? 1 : 0.01;
-    const slider = element("input", { type: "range", name, min: schema.minimum, max: Math.min(schema.maximum, name === "temperature" ? 2 : schema.maximum), step });
-    slider.value = schema.default ?? (slider.min * 1 + slider.max * 1) / 2;
-    const shown = element("output", { textContent: schema.default ?? "style's own" });
-    slider.oninput = () => { slider.dataset.touched = "yes"; shown.textContent = slider.value; };
-    document.getElementById("sliders").append(element("label", { title: schema.description }, `${name.replace("_", " ")} `, shown, slider));
-  }
-
-  #showStyle() {
-    const style = this.#styles.find((found) => found.name === this.#form.elements.style.value);
-    this.#form.elements.qpm.placeholder = style.qpm;
-    this.#form.elements.meter.placeholder = style.meter;
-    this.#form.elements.style.title = style.description;
-    for (const box of this.#form.querySelectorAll("input[name=role]")) box.checked = style.tracks.includes(box.value);
+    byId("kept").replaceChildren(...this.#kept.map((piece) => {
+      const name = `kept-${piece.job.slice(0, 6)}-${piece.number}`;
+      return element("li", { className: "card" }, element("header", {},
+        button("▶", `Play kept piece ${piece.number}`, () => { this.#player.load(piece.score); this.attempt(() => this.#player.play()); }),
+        element("strong", { textContent: `${piece.style ?? ""} ${piece.number} of ${piece.job.slice(0, 6)}` }),
+        button("MIDI", "Download as MIDI", () => this.attempt(() => download(`/v1/jobs/${piece.job}/files/candidate-${piece.number}.mid`, `${name}.mid`))),
+        button("×", "Keep no longer", () => {
+          this.#kept = this.#kept.filter((other) => other !== piece);
+          this.#save();
+          this.#showKept();
+        })));
+    }));
+    byId("kept-none").hidden = this.#kept.length > 0;
   }
 
   #walk(step) {
     this.#at += step;
     this.#save();
-    this.#show(this.#history[this.#at]).catch((error) => this.#say(error.message, true));
+    this.attempt(() => this.#show(this.#history[this.#at]));
   }
 
   #updateHistory() {
-    document.getElementById("back").disabled = this.#at <= 0;
-    document.getElementById("forward").disabled = this.#at >= this.#history.length - 1;
+    byId("back").disabled = this.#at <= 0;
+    byId("forward").disabled = this.#at >= this.#history.length - 1;
   }
 
   #save() {
     try {
-      localStorage.setItem(KEY, JSON.stringify({ history: this.#history.slice(-50), at: Math.min(this.#at, 49), kept: this.#kept.slice(-50) }));
+      localStorage.setItem(KEY, JSON.stringify({ history: this.#history, at: this.#at, kept: this.#kept }));
     } catch { /* the browser keeps nothing: the page works without */ }
     this.#updateHistory();
   }
@@ -249,7 +185,6 @@ export class Studio {
     } catch { /* nothing was kept */ }
     this.#showKept();
     this.#updateHistory();
-    this.#showStyle();
     if (this.#at >= 0) this.#show(this.#history[this.#at]).catch(() => this.#say("The last pieces are no longer kept on the server"));
   }
 }
