@@ -3,6 +3,9 @@
     python benchmarks/server.py load [--clients 50] [--seconds 120]
     python benchmarks/server.py candidates [--style jazz] [--bars 16]
     python benchmarks/server.py broken [--count 1000]
+    python benchmarks/server.py upload [--gib 5]       # refused early, and what the server's memory does meanwhile
+    python benchmarks/server.py classify [--seconds 30]  # requests a second, memory of all its processes
+    python benchmarks/server.py openapi [--examples 100]  # all that the description allows (schemathesis)
 
 Each starts a server of its own with a fresh data folder and prints one JSON object.
 """
@@ -14,13 +17,15 @@ import asyncio
 import io
 import json
 import random
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -164,23 +169,128 @@ def broken(count: int) -> dict[str, Any]:
     return dict(counts)
 
 
+def _tree(pid: int) -> list[int]:
+    """A process and its descendants, from /proc."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found += _tree(int(child))
+    return found
+
+
+def memory(pid: int) -> float:
+    """MiB that a process holds in memory."""
+    line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def upload(gib: float) -> dict[str, Any]:
+    """A body without a length, so that the server must count; and one that says its length."""
+    with server() as (url, _, pid):
+        address = httpx.URL(url)
+        host_port = (str(address.host), int(address.port or 0))
+        before = memory(pid)
+        peak, sent = before, 0
+        block = bytes(2**20)
+        with socket.create_connection(host_port) as line:
+            head = f"POST /v1/uploads HTTP/1.1\r\nHost: {host_port[0]}\r\nTransfer-Encoding: chunked\r\n"
+            line.sendall((head + "Content-Type: multipart/form-data; boundary=x\r\n\r\n").encode())
+            part = b"--x\r\nContent-Disposition: form-data; name=file; filename=a.wav\r\n\r\n"
+            line.sendall(b"%x\r\n%b\r\n" % (len(part), part))
+            answer = b""
+            with suppress(OSError):
+                while sent < gib * 2**30:
+                    line.sendall(b"%x\r\n%b\r\n" % (len(block), block))
+                    sent += len(block)
+                    peak = max(peak, memory(pid))
+            with suppress(OSError):
+                answer = line.recv(4096)
+        said = _declared(host_port, round(gib * 2**30))
+        return {
+            "sent_mib_until_refused": sent / 2**20, "answer": answer.split(b"\r\n")[0].decode(),
+            "answer_to_a_declared_length": said, "memory_before_mib": round(before, 1),
+            "memory_peak_mib": round(peak, 1),
+        }  # fmt: skip
+
+
+def _declared(host_port: tuple[str, int], length: int) -> str:
+    with socket.create_connection(host_port) as line:
+        line.sendall(
+            f"POST /v1/uploads HTTP/1.1\r\nHost: {host_port[0]}\r\nContent-Length: {length}\r\n\r\n".encode()
+        )
+        return line.recv(4096).split(b"\r\n")[0].decode()
+
+
+def classify(seconds: float) -> dict[str, Any]:
+    """One client after the other, a clip of five seconds each."""
+    with server() as (url, _, pid), httpx.Client(base_url=url, timeout=120.0) as client:
+        ready(url)
+        sound, times = clip(), []
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            started = time.monotonic()
+            answer = client.post("/v1/classify?wait=60", files={"file": ("a.wav", sound)})
+            assert answer.json()["state"] == "done", answer.text
+            times.append(time.monotonic() - started)
+        return {
+            "requests": len(times), "requests_a_second": round(len(times) / sum(times), 2),
+            "median_seconds": round(float(np.median(times)), 3),
+            "memory_mib": {str(i): round(memory(p)) for i, p in enumerate(_tree(pid))},
+        }  # fmt: skip
+
+
+def openapi(examples: int) -> dict[str, Any]:
+    """Every operation that neither plays nor streams."""
+    import schemathesis
+    from hypothesis import HealthCheck, given, settings
+
+    counts: Counter[str] = Counter()
+    with server() as (url, _, _pid), httpx.Client(base_url=url, timeout=60.0) as client:
+        schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
+        for found in schema.get_all_operations():
+            operation = found.ok()
+            if any(word in operation.path for word in ("/live/start", "/events", "/v1/play", "/library/map")):
+                continue
+
+            @settings(
+                max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+            )
+            @given(case=operation.as_strategy())
+            def ask(case: Any) -> None:
+                if case.query and "wait" in case.query:
+                    case.query["wait"] = 0
+                answer = client.request(**case.as_transport_kwargs(base_url=url))
+                counts[str(answer.status_code)] += 1
+                assert answer.status_code < 500, (case.method, case.path, answer.text)
+
+            ask()
+    return dict(counts)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("load", "candidates", "broken"))
+    parser.add_argument("what", choices=("load", "candidates", "broken", "upload", "classify", "openapi"))
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--style", default="jazz")
     parser.add_argument("--bars", type=int, default=16)
     parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--gib", type=float, default=5.0)
+    parser.add_argument("--examples", type=int, default=100)
     given = parser.parse_args()
-    if given.what == "load":
-        print(json.dumps(load(given.clients, given.seconds)))
-    elif given.what == "candidates":
-        print(json.dumps(candidates(given.style, given.bars)))
-    else:
-        print(json.dumps(broken(given.count)))
+    results = {
+        "load": lambda: load(given.clients, given.seconds),
+        "candidates": lambda: candidates(given.style, given.bars),
+        "broken": lambda: broken(given.count),
+        "upload": lambda: upload(given.gib),
+        "classify": lambda: classify(given.seconds),
+        "openapi": lambda: openapi(given.examples),
+    }
+    print(
+        json.dumps({**results[given.what](), "load_average": Path("/proc/loadavg").read_text().split()[:2]})
+    )
 
 
 if __name__ == "__main__":
