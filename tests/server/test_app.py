@@ -92,7 +92,7 @@ def test_an_upload_is_classified_and_a_broken_one_says_why_without_a_path(client
     ):
         answer = client.post("/v1/classify?wait=60", files={"file": (name, content)})
         job = answer.json()
-        assert answer.status_code == 200 and job["state"] == "failed"
+        assert answer.status_code == 422 and job["state"] == "failed"
         assert job["error"] and "/" not in job["error"] and "Traceback" not in job["error"]
     assert client.post("/v1/classify", files={"file": ("x.wav", b"")}).status_code == 422
     assert client.post("/v1/classify", data={"file": "text"}).status_code == 400

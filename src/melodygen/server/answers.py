@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from melodygen.server.jobs import ENDED, Job
+from melodygen.server.jobs import ENDED, FAILED, Job
 from melodygen.server.studio import Studio
 from melodygen.server.tasks import FILES
 from melodygen.server.uploads import Upload
@@ -38,13 +38,14 @@ UPLOAD = {
 
 
 async def answer_job(studio: Studio, job: Job, wait_seconds: float) -> JSONResponse:
-    """200 and the job if it ends within the time, else 202 and the job as it is."""
+    """The job with 200 if it is done within the time, 422 if it failed, else 202."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_seconds
     while job.state not in ENDED and loop.time() < deadline:
         await asyncio.sleep(POLL_SECONDS)
         job = await run_in_threadpool(studio.jobs.get, job.id)
-    return JSONResponse(describe(studio, job), 200 if job.state in ENDED else 202)
+    status = 422 if job.state == FAILED else 200 if job.state in ENDED else 202
+    return JSONResponse(describe(studio, job), status)
 
 
 async def submit_upload(
