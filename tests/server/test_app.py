@@ -19,7 +19,7 @@ pytest.importorskip("httpx", reason="httpx is not installed")
 from fastapi.testclient import TestClient
 from studio_jobs import ended, generated
 
-from melodygen.server.app import ServerSettings, create_app
+from melodygen.server.app import PAGE, ServerSettings, create_app
 from melodygen.services.models import ModelNames
 
 HOST = "127.0.0.1"
@@ -130,17 +130,9 @@ def test_limits_and_refusals(client: TestClient) -> None:
 
 
 def test_every_script_of_the_page_comes_from_here(client: TestClient) -> None:
-    for name in (
-        "",
-        "main.js",
-        "studio.js",
-        "player.js",
-        "roll.js",
-        "api.js",
-        "classify.js",
-        "docs",
-        "style.css",
-    ):
+    scripts = sorted(path.name for path in PAGE.iterdir() if path.suffix in (".js", ".css", ".html"))
+    assert {"main.js", "library.js", "live.js", "recorder-worklet.js"} <= set(scripts)
+    for name in ("", "docs", *scripts):
         answer = client.get(f"/{name}")
         assert answer.status_code == 200 and "https://" not in answer.text.replace("http://www.w3.org", "")
     assert client.get("/v1/controls").json()["required"] == ["style"]
