@@ -158,25 +158,22 @@ def _best_paths(
     best = np.full((num_frames, num_periods), -np.inf)
     onward = np.full((num_frames, num_periods), -np.inf)
     came_from = np.zeros((num_frames, num_periods), dtype=np.int16)
-    starts = np.zeros((num_frames, num_periods), dtype=bool)
+    alone = quiet[:-1] + gain - np.log(num_periods)
+    alone[periods[-1] :] = -np.inf
     every = np.arange(num_periods)
-    for t in range(num_frames):
-        row = best[t]
-        count = int(np.searchsorted(periods, t, side="right"))
-        if count:
-            before = t - periods[:count]
-            row[:count] = (
-                onward[before, every[:count]] + quiet[t] - quiet[before + 1] + gain[t] + prior[:count]
-            )
-        if t < periods[-1]:
-            alone = quiet[t] + gain[t] - np.log(num_periods)
-            starts[t] = alone > row
-            np.maximum(row, alone, out=row)
-        reached = row[near] + cost
-        chosen = reached.argmax(axis=1)
-        came_from[t] = near[every, chosen]
-        onward[t] = reached[every, chosen]
-    return best, came_from, starts
+    step = int(periods[0])  # frames nearer to each other than the shortest period do not hang on each other
+    for first in range(0, num_frames, step):
+        frames = np.arange(first, min(first + step, num_frames))[:, None]
+        before = frames - periods
+        known = np.maximum(before, 0)
+        arrived = onward[known, every] + quiet[frames] - quiet[known + 1] + gain[frames] + prior
+        rows = np.maximum(np.where(before >= 0, arrived, -np.inf), alone[frames])
+        best[frames[:, 0]] = rows
+        reached = rows[:, near] + cost
+        chosen = reached.argmax(axis=2)
+        came_from[frames[:, 0]] = near[every, chosen]
+        onward[frames[:, 0]] = np.take_along_axis(reached, chosen[:, :, None], axis=2)[:, :, 0]
+    return best, came_from, np.isfinite(best) & (best <= alone[:, None])
 
 
 def _drifts(periods: Ints) -> tuple[Ints, Floats]:
