@@ -1,11 +1,11 @@
 """How well beats and chords are found: the figures of docs/hearing.md on renders of MIDI files.
 
     python benchmarks/analysis.py beats DIR --soundfont FILE [--half 1] [--every 10]
-    python benchmarks/analysis.py chords DIR --soundfont FILE [--half 1]
+    python benchmarks/analysis.py chords DIR --soundfont FILE [--every 10]
 
 ``beats`` takes a minute from the middle of each file whose notes lie on the grid that is written and whose tempo holds;
-compound beats count as one. ``chords`` takes 75 s of files with chord symbols. Files are halved by their place in the
-sorted list: constants were fitted on half 0.
+compound beats count as one. Of the files that can be rendered, by name, every second one is of half 0, on which the
+constants were fitted. ``chords`` takes 75 s of files with chord symbols.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ NEAR_SECONDS = 0.07
 OCTAVES = (1 / 3, 0.5, 1, 2, 3)
 ON_GRID, STEADY = 0.8, 0.9
 MOST_NOTES = 40
-"""Notes that sound together on average; more is a file whose notes were never ended."""
+"""Notes that sound together on average over a minute; more is a file whose notes were never ended."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,37 +47,45 @@ class Truth:
     mono: Features
 
 
-def scores(folder: Path, half: int, every: int) -> Iterator[Score]:
-    for path in music_files(folder, recursive=True)[half::2][::every]:
+def scores(folder: Path) -> Iterator[Score]:
+    for path in sorted(music_files(folder, recursive=True), key=lambda p: p.stem):
         try:
             yield read_symbolic(path)
         except MelodygenError:
             continue
 
 
+def renderable(folder: Path) -> Iterator[Score]:
+    for score in scores(folder):
+        cut = stretch(score)
+        held = sum(float(t.notes["duration_ticks"].sum()) for t in cut.tracks) / (2 * cut.ticks_per_quarter)
+        if score.duration_seconds >= 30 and held <= MOST_NOTES * 60:
+            yield score
+
+
 def truths(folder: Path, half: int, every: int, renderer: SamplerRenderer) -> Iterator[Truth]:
-    for score in scores(folder, half, every):
+    for score in islice(renderable(folder), half, None, 2 * every):
         ticks, places, _ = beats_of_score(score)
         seconds = np.array([score.tick_to_seconds(t) for t in ticks])
-        total = score.duration_seconds
-        first = max(0.0, (total - 60.0) / 2)
+        first = max(0.0, (score.duration_seconds - 60.0) / 2)
         kept = (seconds >= first) & (seconds < first + 60.0)
-        beats, cut = seconds[kept] - first, stretch(score)
-        held = sum(float(t.notes["duration_ticks"].sum()) for t in cut.tracks)
-        if len(beats) < 16 or total < 30 or held > MOST_NOTES * cut.end_tick or on_grid(score) < ON_GRID:
+        beats = seconds[kept] - first
+        heard = np.array(ticks)[kept]
+        if len(beats) < 16 or on_grid(score, int(heard[0]), int(heard[-1])) < ON_GRID:
             continue
         periods = np.diff(beats)
         if (np.abs(periods / np.median(periods) - 1) < 0.04).mean() <= STEADY:
             continue
-        meter = score.time_signature_at(ticks[int(np.flatnonzero(kept)[0])])
-        mono = to_mono_at(render_draft(cut, renderer), SAMPLE_RATE)
+        meter = score.time_signature_at(int(heard[0]))
+        mono = to_mono_at(render_draft(stretch(score), renderer), SAMPLE_RATE)
         down = beats[np.array(places)[kept] == 0]
         yield Truth(beats, down, (meter.numerator, meter.denominator), mono)
 
 
-def on_grid(score: Score) -> float:
-    """Share of notes within a 25th of a quarter of a sixteenth or a triplet."""
+def on_grid(score: Score, first_tick: int, last_tick: int) -> float:
+    """Share of the notes between two ticks that lie within a 25th of a quarter of a sixteenth or a triplet."""
     onset = np.concatenate([t.notes["onset_tick"] for t in score.tracks])
+    onset = onset[(onset >= first_tick) & (onset <= last_tick)]
     phase = onset % score.ticks_per_quarter / score.ticks_per_quarter
     grid = np.concatenate((np.arange(5) / 4, np.arange(4) / 3))
     return float((np.abs(phase[:, None] - grid).min(axis=1) < 0.04).mean())
@@ -134,10 +143,10 @@ def reading(label: str) -> tuple[int, bool | None] | None:
     return parsed[0], None if not {3, 4} & set(tones) else 3 in tones and 4 not in tones
 
 
-def chords(folder: Path, half: int, every: int, renderer: SamplerRenderer) -> None:
+def chords(folder: Path, every: int, renderer: SamplerRenderer) -> None:
     tracker = load_beat_tracker()
     rows = []
-    for score in scores(folder, half, every):
+    for score in islice(scores(folder), 0, None, every):
         if not score.chords:
             continue
         cut = shortened(score, 75.0)
@@ -179,7 +188,10 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1)
     given = parser.parse_args()
     renderer = SamplerRenderer(given.soundfont) if given.soundfont else SamplerRenderer()
-    {"beats": beats, "chords": chords}[given.what](given.folder, given.half, given.every, renderer)
+    if given.what == "beats":
+        beats(given.folder, given.half, given.every, renderer)
+    else:
+        chords(given.folder, given.every, renderer)
 
 
 if __name__ == "__main__":
