@@ -73,18 +73,20 @@ def main(parent: int, names: list[str]) -> None:
         return
     if hasattr(signal, "alarm"):
         signal.alarm(PANIC_SECONDS)
-    from melodygen.live.outputs import open_output
+    from melodygen.live.jack_panic import panic_on
     from melodygen.live.player import Player
+    from melodygen.live.ports import PortOutput, is_jack
 
     for name in names:
-        try:
-            output = open_output(name, "melodygen guard")
-        except PortError:
-            continue  # it went away too
-        try:
-            Player(output).panic()
-        finally:
-            output.close()
+        with suppress(PortError):  # it went away too
+            if is_jack(name):
+                panic_on(name.partition(":")[2])
+                continue
+            output = PortOutput(name)
+            try:
+                Player(output).panic()
+            finally:
+                output.close()
 
 
 def _all_is_well(parent: int) -> bool:

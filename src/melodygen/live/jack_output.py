@@ -15,11 +15,9 @@ from melodygen.errors import PortError
 from melodygen.live.clock import TICK
 from melodygen.live.jack_callback import KIND_NOTE, KIND_OTHER, KIND_TICK, LATE, OutputCallback
 from melodygen.live.jack_library import FrameClock, load_jack, open_client, wrapped
-from melodygen.live.ports import find_port
+from melodygen.live.ports import JACK_PREFIX, find_port
 from melodygen.live.transport import NOTE_ON, MidiBytes
 
-PREFIX = "jack"
-"""How the port is asked for: ``jack`` opens one that others connect to, ``jack:NAME`` connects it to NAME."""
 MARGIN_SECONDS = 0.02
 """Beside a period, how long before its time a message is handed over: the thread that plays may be held up this long
 without being late."""
@@ -30,11 +28,6 @@ CLOSE_SECONDS = 0.5
 
 Cable = Callable[[str, bool], None]
 """Function that takes the name of the other port and whether it is connected now."""
-
-
-def is_jack(name: str) -> bool:
-    """Return whether a port's name asks for a port of JACK's own."""
-    return name == PREFIX or name.startswith(f"{PREFIX}:")
 
 
 def list_destinations() -> list[str]:
@@ -55,7 +48,7 @@ class JackRoster:
     def names(self) -> list[str]:
         """Return the destinations as ``jack:NAME``."""
         found = self._client.get_ports(is_midi=True, is_input=True)
-        return [f"{PREFIX}:{port.name}" for port in found]
+        return [f"{JACK_PREFIX}:{port.name}" for port in found]
 
     def close(self) -> None:
         """Give the client back."""
@@ -81,11 +74,11 @@ class JackOutput:
 
     def __init__(self, name: str, client_name: str, frames: FrameClock | None = None) -> None:
         self.frames = frames or FrameClock()
-        self.is_virtual = name in (PREFIX, f"{PREFIX}:")
+        self.is_virtual = name in (JACK_PREFIX, f"{JACK_PREFIX}:")
         self._client_name = client_name
         if not self.is_virtual:
             names = [n.partition(":")[2] for n in list_destinations()]
-            name = f"{PREFIX}:{find_port(name.partition(':')[2], names)}"
+            name = f"{JACK_PREFIX}:{find_port(name.partition(':')[2], names)}"
         self.name = name
         self.lead_seconds = 0.0
         """How long before its time a message is to be handed over."""

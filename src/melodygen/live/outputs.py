@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from melodygen.live.jack_library import FrameClock
-from melodygen.live.jack_output import PREFIX, JackOutput, is_jack
-from melodygen.live.ports import CLIENT, PortOutput
+from melodygen.live.jack_output import JackOutput
+from melodygen.live.ports import CLIENT, JACK_PREFIX, PortOutput, is_jack
 
 Output = PortOutput | JackOutput
 
@@ -21,5 +21,5 @@ def open_output(name: str, client_name: str = CLIENT, frames: FrameClock | None 
 def open_own(name: str, frames: FrameClock | None = None) -> Output:
     """Open a port of our own, called ``name``; JACK's where ``frames`` are given."""
     if frames is not None:
-        return JackOutput(PREFIX, name, frames)
+        return JackOutput(JACK_PREFIX, name, frames)
     return PortOutput(name, virtual=True)

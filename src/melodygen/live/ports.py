@@ -22,6 +22,10 @@ from melodygen.live.transport import MidiBytes
 _WINDOWS = os.name == "nt"
 CLIENT = "melodygen"
 JACK_BACKEND = "mido.backends.rtmidi/UNIX_JACK"
+JACK_PREFIX = "jack"
+"""How a port of JACK's own is asked for (``melodygen.live.jack_output``): ``jack`` opens one that others connect to,
+``jack:NAME`` connects it to NAME.
+"""
 JACK_ATTEMPTS, JACK_PAUSE_SECONDS = 5, 0.3
 NO_BACKEND = (
     "no MIDI backend: install python-rtmidi with  pip install 'melodygen[live]'  (wheels are there for Python up to "
@@ -39,6 +43,11 @@ _ALSA_NUMBER = re.compile(r"\s\d+:\d+$")
 
 Received = Callable[[MidiBytes, float], None]
 """Function that takes a message and its arrival in seconds of ``time.perf_counter``."""
+
+
+def is_jack(name: str) -> bool:
+    """Return whether a port's name asks for a port of JACK's own."""
+    return name == JACK_PREFIX or name.startswith(f"{JACK_PREFIX}:")
 
 
 def load_backend() -> Any:

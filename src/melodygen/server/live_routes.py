@@ -96,8 +96,7 @@ def piece_show(studio: Studio, asked: PlayQuestion) -> Show:
 
 def check_port(name: str) -> None:
     """Raises PortError for a name that no output has; JACK's own ports are looked for when they are opened."""
-    from melodygen.live.jack_output import is_jack
-    from melodygen.live.ports import find_port, list_outputs
+    from melodygen.live.ports import find_port, is_jack, list_outputs
 
     if not is_jack(name):
         find_port(name, list_outputs())

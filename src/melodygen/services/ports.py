@@ -24,9 +24,8 @@ def open_outputs(
     from melodygen.errors import UsageError
     from melodygen.live.guard import Guard
     from melodygen.live.jack_library import FrameClock
-    from melodygen.live.jack_output import is_jack
     from melodygen.live.outputs import open_output, open_own
-    from melodygen.live.ports import RoutedOutput
+    from melodygen.live.ports import RoutedOutput, is_jack
     from melodygen.music.score import ROLES
 
     main: list[str] = []
