@@ -7,6 +7,7 @@ and is called directly.
 from __future__ import annotations
 
 import ctypes
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,10 @@ FRAME_WRAP = 1 << 32
 """Frames are counted in 32 bits and begin again after a day."""
 HELD_SECONDS, READINGS = 2e-5, 8
 """Two clocks are read again if the thread was held up for longer between them."""
+EDGE_FRAMES = 0.1
+"""A time so shortly before a frame is meant to be on it: JACK tells times in whole microseconds. A session puts its
+events on the first sample at or after their time, so a time is not rounded up to the next frame.
+"""
 WINDOW_SECONDS = 1.0
 """The earliest period within this time says when frames are."""
 NO_CLIENT = "JACK needs the JACK-Client package and JACK itself: pip install 'melodygen[jack]'"
@@ -110,8 +115,9 @@ class FrameClock:
         return Reading(state == jack.ROLLING, position, frame)
 
     def frame_at(self, seconds: float) -> int:
-        """Return the frame at a time, 0 to 2**32 - 1. Something was read before."""
-        return round((seconds - self._origins[0][1]) * self._rate) % FRAME_WRAP
+        """Return the frame in which a time lies, 0 to 2**32 - 1. Something was read before."""
+        frames = (seconds - self._origins[0][1]) * self._rate
+        return math.floor(frames + EDGE_FRAMES) % FRAME_WRAP
 
     def time_of(self, frame: int) -> float:
         """Return the time of a frame near the last one read, in seconds."""
