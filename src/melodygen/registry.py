@@ -18,6 +18,7 @@ comma: ``--model A,B`` names two models.
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -26,6 +27,7 @@ from melodygen.errors import PluginError, StyleError
 from melodygen.styles.loader import StyleFiles, built_in_styles, read_style_folders, style_folders
 from melodygen.styles.style import Style
 
+LOG = logging.getLogger("melodygen")
 KINDS = ("generators", "renderers", "classifiers", "styles")
 
 
@@ -60,9 +62,10 @@ def load(kind: str, name: str) -> Any:
 def load_model(kind: str, spec: str = "") -> Any:
     """A generator or classifier by ``NAME:REST`` of a plug-in, else by the name or the folder of a checkpoint."""
     name, _, rest = spec.partition(":")
-    if name != "checkpoint" and name in names(kind):
-        return load(kind, name)(rest)
-    return load(kind, "checkpoint")(spec)
+    is_plugin = name != "checkpoint" and name in names(kind)
+    model = load(kind, name)(rest) if is_plugin else load(kind, "checkpoint")(spec)
+    LOG.info("loaded %s", getattr(model, "model_id", None) or getattr(model, "classifier_id", None) or spec)
+    return model
 
 
 def list_styles() -> dict[str, Style]:

@@ -10,7 +10,6 @@ from conftest import BAND, Run
 
 from melodygen.cli.app import app
 from melodygen.cli.config import defaults_of
-from melodygen.cli.controls import style_names
 from melodygen.errors import UsageError
 
 
@@ -42,7 +41,3 @@ def test_later_files_win_and_faults_are_named(tmp_path: Path) -> None:
         files[0].write_text(text)
         with pytest.raises(UsageError, match=words):
             defaults_of(group, files[:1])
-
-
-def test_the_shell_completes_styles() -> None:
-    assert style_names("r") == ["ragtime", "rock"]

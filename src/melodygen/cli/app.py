@@ -34,6 +34,7 @@ from melodygen.cli import (
     train,
     train_preference,
 )
+from melodygen.cli.common import with_common_options
 from melodygen.errors import MelodygenError
 
 _REASONS = {
@@ -117,3 +118,4 @@ app.command("live")(live.live)
 app.command("play")(play.play)
 app.command("ports")(ports.ports)
 app.command("panic")(panic.panic)
+with_common_options(app)

@@ -52,8 +52,7 @@ def _parameter(control: Control, panel: str, default: str | None, short: str | N
     if control.kind == "bool" and control.default:
         flag = f"{flag}/--no-{control.label}"
     names = [flag, *([short] if short else [])]
-    completed = style_names if control.name == "style" else None
-    option = typer.Option(*names, help=help_text, rich_help_panel=panel, autocompletion=completed)
+    option = typer.Option(*names, help=help_text, rich_help_panel=panel)
     kind = _TYPES.get(control.kind, str)
     return inspect.Parameter(
         control.name,
@@ -61,13 +60,6 @@ def _parameter(control: Control, panel: str, default: str | None, short: str | N
         default=inspect.Parameter.empty if is_needed else None,
         annotation=Annotated[kind if is_needed else kind | None, option],
     )
-
-
-def style_names(incomplete: str) -> list[str]:
-    """The styles whose names begin so, for the shell."""
-    from melodygen.registry import list_styles
-
-    return [name for name in list_styles() if name.startswith(incomplete)]
 
 
 def _range_of(control: Control) -> str:

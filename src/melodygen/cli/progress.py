@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from melodygen.cli.verbose import LOG
+
 
 @contextmanager
 def stage_progress(visible: bool = True) -> Iterator[Callable[[str, float], None]]:
@@ -22,5 +24,13 @@ def stage_progress(visible: bool = True) -> Iterator[Callable[[str, float], None
         transient=True,
         disable=not (visible and console.is_terminal),
     ) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda stage, done: bar.update(task, description=stage, completed=done)
+        task, told = bar.add_task("", total=1.0), ""
+
+        def update(stage: str, done: float) -> None:
+            nonlocal told
+            if stage != told:
+                LOG.info("%s", stage)
+                told = stage
+            bar.update(task, description=stage, completed=done)
+
+        yield update

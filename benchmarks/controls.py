@@ -1,0 +1,323 @@
+"""Whether pieces have what was asked for: controls, untouched events, themes that return.
+
+    python benchmarks/controls.py [density syncopation exact untouched form mixture] [--pieces 50]
+
+Each measure writes its figures into docs/evaluation_controls.json beside those that are there. Pieces are drafts:
+nothing is chosen among candidates, except of mixtures. Seeds begin at 9000; none of them was looked at when the
+controls were made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mido
+import numpy as np
+from scipy.stats import spearmanr
+
+from melodygen.contracts import Generator
+from melodygen.evaluation.tables import write_json
+from melodygen.generation.arrangement import Form, arrange, cut
+from melodygen.generation.obtained import largest_leap, of_playing
+from melodygen.generation.performance import perform
+from melodygen.io.midi import write_midi
+from melodygen.library.lines import lines_of, phrase_of_score
+from melodygen.library.phrase import MAX_NOTES, find_phrase
+from melodygen.library.rows import Rows
+from melodygen.music.score import Score
+from melodygen.request import LoopOptions, Request
+from melodygen.services.change import ChangeRequest, change
+from melodygen.services.models import LoadedModels, ModelNames, load_generator, load_models
+from melodygen.services.saving import OutputOptions
+
+OUT = Path(__file__).resolve().parent.parent / "docs/evaluation_controls.json"
+FIRST_SEED = 9000
+BARS = 8
+LEVELS = {"density": (0.0, 0.25, 0.5, 0.75, 1.0), "syncopation": (0.0, 0.2, 0.4, 0.6, 0.8)}
+BANDS = {"jazz": None, "folk": None, "pop": "melody,chords,bass"}
+MIXTURES = ("jazz:0.7,folk:0.3", "pop:0.5,rock:0.5")
+
+
+def ranked(generator: Generator, pieces: int, styles: list[str]) -> Callable[[str], dict[str, Any]]:
+    """Asked and obtained of a control in steps, by style and parts; counted here, in onsets."""
+
+    def measure(control: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        cases = [(s, t) for s, t in BANDS.items()] + ([("jazz", "melody")] if control == "density" else [])
+        for style, tracks in (case for case in cases if case[0] in styles):
+            asked, obtained = [], []
+            for step, level in enumerate(LEVELS[control]):
+                count = pieces // len(LEVELS[control])
+                seeds = list(range(FIRST_SEED + step * count, FIRST_SEED + (step + 1) * count))
+                request = Request.of(
+                    style, bars=BARS, **{control: level}, **({"tracks": tracks} if tracks else {})
+                )
+                request = request if tracks else replace(request, tracks=generator.style_info[style].tracks)
+                for draft in generator.generate(request, seeds):
+                    asked.append(level)
+                    obtained.append(
+                        onsets_a_bar(draft.score) if control == "density" else off_share(draft.score)
+                    )
+            name = f"{style}: {tracks or 'all parts'}"
+            means = [
+                round(float(np.mean([o for a, o in zip(asked, obtained, strict=True) if a == level])), 3)
+                for level in LEVELS[control]
+            ]
+            found[name] = {
+                "n": len(asked), "asked": LEVELS[control], "obtained": means,
+                "rank_correlation": round(float(spearmanr(asked, obtained)[0]), 3),
+            }  # fmt: skip
+            print(control, name, found[name], flush=True)
+        return found
+
+    return measure
+
+
+def onsets_a_bar(score: Score) -> float:
+    return sum(len(np.unique(t.notes["onset_tick"])) for t in score.tracks) / BARS
+
+
+def off_share(score: Score) -> float:
+    """Mean over the pitched parts: share of onsets off the quarters whose next quarter has no onset."""
+    quarter, shares = score.ticks_per_quarter, []
+    for track in (t for t in score.tracks if not t.is_drum and len(t)):
+        onsets = set(track.notes["onset_tick"].tolist())
+        shares.append(
+            np.mean([bool(at % quarter) and (at // quarter + 1) * quarter not in onsets for at in onsets])
+        )
+    return float(np.mean(shares)) if shares else 0.0
+
+
+def exact(generator: Generator, pieces: int) -> dict[str, Any]:
+    """What is asked for exactly, read from the MIDI file by mido."""
+    rng = np.random.default_rng(FIRST_SEED)
+    hits: dict[str, list[bool]] = {}
+    for number in range(pieces):
+        style = str(rng.choice(["jazz", "folk", "pop", "hymn", "game"]))
+        key = str(
+            rng.choice(["C", "G", "D", "A", "E", "F", "Bb", "Eb", "Ab", "Am", "Em", "Dm", "Gm", "Cm", "F#m"])
+        )
+        asked = {
+            "bars": int(rng.integers(4, 9)), "qpm": int(rng.integers(60, 200)), "key": key,
+            "meter": str(rng.choice(["4/4", "3/4"])), "leap": int(rng.integers(3, 9)), "intro": int(rng.integers(0, 3)),
+            "note_length": float(rng.choice([0.3, 0.6, 1.0])),
+            "instruments": f"melody={rng.integers(56, 80)},chords={rng.integers(0, 32)},bass={rng.integers(32, 40)}",
+        }  # fmt: skip
+        request = Request.of(style, tracks="melody,chords,bass", flat=True, **asked)
+        draft = generator.generate(request, [FIRST_SEED + number])[0]
+        score = perform(draft.score, request, draft.seed)
+        for name, hit in checks(score, request, asked).items():
+            hits.setdefault(name, []).append(hit)
+    return {name: {"n": len(row), "share": round(float(np.mean(row)), 4)} for name, row in hits.items()}
+
+
+def checks(score: Score, request: Request, asked: dict[str, Any]) -> dict[str, bool]:
+    with tempfile.TemporaryDirectory() as folder:
+        write_midi(Path(folder) / "a.mid", score)
+        midi = mido.MidiFile(Path(folder) / "a.mid")
+    first = list(midi.tracks[0])
+    meters = {f"{m.numerator}/{m.denominator}" for m in first if m.type == "time_signature"}
+    bar = midi.ticks_per_beat * int(asked["meter"][0])
+    programs = {t.role: t.program for t in score.tracks}
+    in_file = {m.channel: m.program for t in midi.tracks for m in t if m.type == "program_change"}
+    melody = score.track_by_role("melody")
+    begins = None if melody is None else int(melody.notes["onset_tick"].min()) // bar
+    held = of_playing(score, request).get("note_length", 0.0)
+    found = {
+        "key signature": [m.key for m in first if m.type == "key_signature"] == [asked["key"]],
+        "tempo": [round(mido.tempo2bpm(m.tempo)) for m in first if m.type == "set_tempo"] == [asked["qpm"]],
+        "meter": meters == {asked["meter"]},
+        "bars": (asked["bars"] - 1) * bar < midi_end(midi) <= asked["bars"] * bar,
+        "instruments": all(dict(request.instruments)[role] == p for role, p in programs.items())
+        and sorted(in_file.values()) == sorted(programs.values()),
+        "largest leap": melody is None or largest_leap(melody) <= asked["leap"],
+        "note length within 0.05": abs(held - asked["note_length"]) <= 0.05,
+    }  # fmt: skip
+    if asked["intro"]:
+        found["introduction"] = begins == asked["intro"]
+    return found
+
+
+def midi_end(midi: mido.MidiFile) -> int:
+    """Tick of the last note-off."""
+    return max(
+        sum(m.time for m in itertools.islice(track, index + 1))
+        for track in midi.tracks
+        for index, m in list(enumerate(track))[-3:]
+        if m.type in ("note_off", "note_on")
+    )
+
+
+def untouched(generator: Generator, pieces: int) -> dict[str, Any]:
+    """Changes of files by the service; every event of the old file that lies outside is looked for in the new one."""
+    models = load_models(ModelNames(), generator)
+    whole, events, lost = 0, 0, 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number in range(pieces):
+            source = folder / f"{number}.mid"
+            style = ("folk", "hymn", "pop")[number % 3]
+            request = Request.of(style, bars=BARS, tracks="melody,chords,bass")
+            write_midi(source, generator.generate(request, [FIRST_SEED + number])[0].score)
+            kind = ("rewrite", "vary")[number % 2]
+            role = ("melody", "bass", "chords")[number % 3]
+            asked = ChangeRequest(
+                kind, source, style, role, "5-6", 1.0, loop=LoopOptions(number, 1, 0.0, 1),
+                output=OutputOptions(folder / f"{number}-new.mid", "mid"),
+            )  # fmt: skip
+            change(asked, _silent, models)
+            before, after = (outside(folder / f, role) for f in (f"{number}.mid", f"{number}-new.mid"))
+            missing = sum((before - after).values())
+            events, lost, whole = events + sum(before.values()), lost + missing, whole + (not missing)
+    return {"n": pieces, "files_whole": whole, "events_outside": events, "events_lost": lost}
+
+
+def outside(path: Path, role: str) -> Any:
+    """(track, tick, message) of all events but the notes of ``role`` that begin in bars 5 and 6, and texts."""
+    from collections import Counter
+
+    found: Any = Counter()
+    midi = mido.MidiFile(path)
+    for number, track in enumerate(midi.tracks):
+        tick, name = 0, next((m.name for m in track if m.type == "track_name"), "")
+        sounding: dict[int, list[int]] = {}
+        for message in track:
+            tick += message.time
+            bar = tick // (4 * midi.ticks_per_beat)
+            if message.type in ("text", "end_of_track") or (
+                message.type == "track_name" and name == "melodygen"
+            ):
+                continue
+            if message.type in ("note_on", "note_off"):
+                begins = message.type == "note_on" and message.velocity > 0
+                onset = tick if begins else sounding.get(message.note, [tick]).pop(0)
+                if begins:
+                    sounding.setdefault(message.note, []).append(tick)
+                bar = onset // (4 * midi.ticks_per_beat)
+                if name == role and bar in (4, 5):
+                    continue
+            found[number, tick, str(message.copy(time=0))] += 1
+    return found
+
+
+def form(generator: Generator, pieces: int) -> dict[str, Any]:
+    """AABA of sections of 4 bars: the library's phrase search looks for the first A's melody among all sections."""
+    sections: list[tuple[int, str, Score]] = []
+    for number in range(pieces):
+        style = ("folk", "jazz", "pop", "hymn", "classical")[number % 5]
+        request = Request.of(style, bars=4, tracks="melody,chords,bass", meter="4/4")
+        seed = FIRST_SEED + number
+        theme = generator.generate(replace(request, goes_on=True), [seed])[0].score
+        piece = arrange(theme, Form("AABA", 4), generator, request, seed, _silent)
+        starts = [*(s.tick for s in piece.sections), piece.bar_ticks()[-1]]
+        for place, (first, end) in enumerate(itertools.pairwise(starts)):
+            part = cut(piece, first, end)
+            melody = tuple(t for t in part.tracks if t.role == "melody")
+            sections.append(
+                (number, f"{place}{piece.sections[place].name[-1]}", replace(part, tracks=melody))
+            )
+    return recognised(sections, pieces)
+
+
+def recognised(sections: list[tuple[int, str, Score]], pieces: int) -> dict[str, Any]:
+    steps = [lines_of(score)[1] for _, _, score in sections]
+    first = np.cumsum([0, *(len(s) for s in steps)])[:-1]
+    kept = [i for i, s in enumerate(steps) if len(s)]
+    rows = Rows(
+        np.concatenate([steps[i] for i in kept]),
+        first[kept],
+        np.array([len(steps[i]) for i in kept]),
+        np.array(kept),
+    )
+    returns, contrasts, foreign, asked = [], [], [], 0
+    for index, (piece, place, score) in enumerate(sections):
+        if place != "0A" or not len(steps[index]):
+            continue
+        asked += 1
+        hits = find_phrase(phrase_of_score(score, MAX_NOTES), rows, len(kept))
+        like = {sections[h.track_id][:2]: h.likeness for h in hits if h.track_id != index}
+        ranking = [key for key in sorted(like, key=lambda k: -like[k])][:2]
+        returns.append({key for key in ranking} == {(piece, "1A"), (piece, "3A")})
+        contrasts.append(like.get((piece, "2B"), 0.0))
+        foreign += [value for (other, _), value in like.items() if other != piece]
+    unlike = float(np.quantile(foreign, 0.95))
+    return {
+        "n": pieces, "with_a_melody_to_ask_for": asked,
+        "both_returns_are_the_two_nearest_of_all_sections": round(float(np.mean(returns)), 4),
+        "sections": len(sections),
+        "b_no_more_like_a_than_95_percent_of_other_pieces": round(float(np.mean(np.array(contrasts) <= unlike)), 4),
+        "likeness_of_other_pieces_95th_percentile": round(unlike, 4),
+    }  # fmt: skip
+
+
+def mixture(models: LoadedModels, pieces: int) -> dict[str, Any]:
+    """The classifier's probabilities of both styles: of all drafts, and of the best of each eight."""
+    from melodygen.styles.mixture import style_probability, style_shares
+
+    found: dict[str, Any] = {}
+    for style in (*MIXTURES, *(next(iter(style_shares(m))) for m in MIXTURES)):
+        names = list(
+            style_shares(style if ":" in style else next(m for m in MIXTURES if m.startswith(style)))
+        )
+        mixed = next(m for m in MIXTURES if m.startswith(names[0]))
+        request = replace(
+            Request.of(style, bars=BARS),
+            tracks=models.generator.style_info[names[0]].tracks,  # type: ignore[attr-defined]
+        )
+        rows = []
+        for draft in models.generator.generate(request, list(range(FIRST_SEED, FIRST_SEED + pieces))):
+            audio = models.renderer.render(perform(draft.score, request, draft.seed), 22_050, quality="draft")
+            scores = models.classifier.classify([audio])[0]
+            rows.append([*(scores[name] for name in names), style_probability(scores, mixed)])
+        table = np.array(rows)
+        best = np.array(
+            [group[group[:, -1].argmax()] for group in np.array_split(table, max(1, pieces // 8))]
+        )
+        found[style] = {
+            "n": pieces, "styles": names, "mean_probability": np.round(table[:, :-1].mean(axis=0), 3).tolist(),
+            "nearness_to_the_mixture": round(float(table[:, -1].mean()), 3),
+            "best_of_eight": np.round(best.mean(axis=0), 3).tolist(),
+        }  # fmt: skip
+        print(style, found[style], flush=True)
+    return found
+
+
+def _silent(stage: str, done: float) -> None:
+    return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = ("density", "syncopation", "exact", "untouched", "form", "mixture")
+    parser.add_argument("measures", nargs="*", choices=[*names, []], default=list(names))
+    parser.add_argument("--pieces", type=int, default=50)
+    parser.add_argument("--styles", default=",".join(BANDS), help="of density and syncopation")
+    asked = parser.parse_args()
+    generator = load_generator()
+    steps = ranked(generator, asked.pieces, asked.styles.split(","))
+    work: dict[str, Callable[[], dict[str, Any]]] = {
+        "density": lambda: steps("density"),
+        "syncopation": lambda: steps("syncopation"),
+        "exact": lambda: exact(generator, asked.pieces),
+        "untouched": lambda: untouched(generator, asked.pieces),
+        "form": lambda: form(generator, asked.pieces),
+        "mixture": lambda: mixture(load_models(ModelNames(), generator), asked.pieces),
+    }
+    for name in asked.measures:
+        record = json.loads(OUT.read_text()) if OUT.exists() else {}
+        figures = work[name]()
+        write_json(OUT, record | {"model": generator.model_id, name: record.get(name, {}) | figures})
+        print(name, json.dumps(figures, indent=1), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What every command has: names that the shell completes, and ``-v``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, get_args, get_origin
+
+import typer
+from typer.models import OptionInfo
+
+from melodygen.cli.completion import completer
+from melodygen.cli.verbose import turn_on
+
+_VERBOSE = typer.Option("--verbose", "-v", help="Say on stderr what is done, and when.")
+
+
+def with_common_options(app: typer.Typer) -> None:
+    """Prepare the commands of an application and of those below it."""
+    for command in app.registered_commands:
+        if command.callback is not None:
+            command.callback = _prepared(command.callback)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            with_common_options(group.typer_instance)
+
+
+def _prepared(command: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(command, eval_str=True)
+    parameters = [_completed(parameter) for parameter in signature.parameters.values()]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    verbose = inspect.Parameter("verbose", keyword, default=False, annotation=Annotated[bool, _VERBOSE])
+
+    @wraps(command)
+    def prepared(**values: Any) -> Any:
+        turn_on(values.pop("verbose", False))
+        return command(**values)
+
+    prepared.__signature__ = signature.replace(parameters=[*parameters, verbose])  # type: ignore[attr-defined]
+    return prepared
+
+
+def _completed(parameter: inspect.Parameter) -> inspect.Parameter:
+    if get_origin(parameter.annotation) is not Annotated:
+        return parameter
+    kind, option = get_args(parameter.annotation)[:2]
+    if not isinstance(option, OptionInfo) or "str" not in str(kind):
+        return parameter
+    flags = [f for f in option.param_decls or () if f.startswith("--")]
+    found = completer(flags[0] if flags else "--" + parameter.name.replace("_", "-"))
+    if found is not None:
+        option.autocompletion = found
+    return parameter
+
+
+__all__ = ["with_common_options"]
