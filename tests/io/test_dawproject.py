@@ -17,15 +17,53 @@ from melodygen.audio.buffer import Audio
 from melodygen.io.dawproject import write_dawproject
 from melodygen.music.score import Score
 
-ORDER = {
-    "Project": ["Application", "Transport", "Structure", "Arrangement"],
-    "Transport": ["Tempo", "TimeSignature"],
-    "Arrangement": ["Lanes", "Markers", "TempoAutomation", "TimeSignatureAutomation"],
-    "Points": ["Target", "IntegerPoint"],
-    "TempoAutomation": ["Target", "RealPoint"],
-    "TimeSignatureAutomation": ["Target", "TimeSignaturePoint"],
-}
-"""What the schema's sequences demand of the elements that are written."""
+NAMED = "name color comment"
+REFERENCED = f"id {NAMED}"
+TIMELINE = f"timeUnit track {REFERENCED}"
+RULES: dict[str, tuple[str, str, str]] = {
+    "Project": ("Application Transport Structure Arrangement", "version", ""),
+    "Application": ("", "name version", ""),
+    "Transport": ("Tempo TimeSignature", "", ""),
+    "Tempo": ("", "unit", f"max min value parameterID {REFERENCED}"),
+    "TimeSignature": ("", "numerator denominator", f"parameterID {REFERENCED}"),
+    "Structure": ("Track*", "", ""),
+    "Track": ("Channel Track*", "", f"contentType loaded {REFERENCED}"),
+    "Channel": ("Devices Mute Pan Sends Volume", "", f"audioChannels destination role solo {REFERENCED}"),
+    "Volume": ("", "unit", f"max min value parameterID {REFERENCED}"),
+    "Arrangement": ("Lanes Markers TempoAutomation TimeSignatureAutomation", "", REFERENCED),
+    "Lanes": ("Lanes* Clips* Points*", "", TIMELINE),
+    "Clips": ("Clip*", "", TIMELINE),
+    "Clip": (
+        "Notes Audio", "time", f"duration contentTimeUnit playStart playStop loopStart loopEnd enable reference {NAMED}"
+    ),
+    "Notes": ("Note*", "", TIMELINE),
+    "Note": ("", "time duration channel key", "vel rel"),
+    "Points": ("Target IntegerPoint*", "", f"unit {TIMELINE}"),
+    "Target": ("", "", "parameter expression channel key controller"),
+    "IntegerPoint": ("", "time value", ""),
+    "RealPoint": ("", "time value", "interpolation"),
+    "TimeSignaturePoint": ("", "time numerator denominator", ""),
+    "Audio": ("File", "channels sampleRate duration", f"algorithm {TIMELINE}"),
+    "File": ("", "path", "external"),
+    "Markers": ("Marker*", "", TIMELINE),
+    "Marker": ("", "time", NAMED),
+    "TempoAutomation": ("Target RealPoint*", "", f"unit {TIMELINE}"),
+    "TimeSignatureAutomation": ("Target TimeSignaturePoint*", "", f"unit {TIMELINE}"),
+    "MetaData": ("Title Artist Composer Comment", "", ""),
+    "Title": ("", "", ""),
+    "Comment": ("", "", ""),
+}  # fmt: skip
+"""What the schemas of the format (Project.xsd, MetaData.xsd, version 1.0) say of each element that is written: children in
+their order (``*``: any number), attributes that must be there, attributes that may be."""
+WHOLE = ("numerator", "denominator", "channel", "key", "channels", "sampleRate", "audioChannels")
+NUMBERS = ("time", "duration", "playStart", "max", "min")
+CHOICES = {
+    "unit": {"linear", "normalized", "percent", "decibel", "hertz", "semitones", "seconds", "beats", "bpm"},
+    "timeUnit": {"beats", "seconds"}, "contentTimeUnit": {"beats", "seconds"}, "loaded": {"true", "false"},
+    "role": {"regular", "master", "effect", "submix", "vca"}, "interpolation": {"hold", "linear"},
+    "expression": {"gain", "pan", "transpose", "programChange", "pitchBend", "channelController"},
+    "contentType": {"audio", "automation", "notes", "video", "markers", "tracks"},
+}  # fmt: skip
 
 
 def read(path: Path) -> ET.Element:
@@ -40,9 +78,26 @@ def check_schema(root: ET.Element) -> None:
     for element in root.iter():
         for name in ("track", "destination", "parameter", "reference"):
             assert element.get(name) is None or element.get(name) in ids
-        if element.tag in ORDER:
-            places = [ORDER[element.tag].index(child.tag) for child in element]
-            assert places == sorted(places)
+        check_rules(element)
+
+
+def check_rules(element: ET.Element) -> None:
+    children, required, optional = (text.split() for text in RULES[element.tag])
+    order = [child.rstrip("*") for child in children]
+    places = [order.index(child.tag) for child in element]
+    assert places == sorted(places)
+    for name, own in zip(children, order, strict=True):
+        assert name.endswith("*") or sum(child.tag == own for child in element) <= 1
+    assert set(required) <= set(element.keys()) <= {*required, *optional}, element.tag
+    for name, value in element.items():
+        if name in WHOLE:
+            int(value)
+        elif name in NUMBERS:
+            float(value)
+        elif name == "id":
+            assert value.replace("-", "").isalnum() and value[0].isalpha()
+        elif name in CHOICES:
+            assert set(value.split()) <= CHOICES[name], (name, value)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -88,4 +143,7 @@ def test_stems_and_markers(tmp_path: Path) -> None:
         name = root.find(".//File").get("path")  # type: ignore[union-attr]
         samples, rate = sf.read(io.BytesIO(archive.read(str(name))))
         assert rate == 44_100 and np.allclose(samples, 0.25, atol=1e-6)
-        assert "made by a test" in archive.read("metadata.xml").decode()
+        metadata = ET.fromstring(archive.read("metadata.xml"))
+        for element in metadata.iter():
+            check_rules(element)
+        assert metadata.findtext("Comment") == "made by a test" and metadata.findtext("Title") == "a & b"
