@@ -53,7 +53,7 @@ RULES: dict[str, tuple[str, str, str]] = {
     "Title": ("", "", ""),
     "Comment": ("", "", ""),
 }  # fmt: skip
-"""What the schemas of the format (Project.xsd, MetaData.xsd, version 1.0) say of each element that is written: children in
+"""What the schemas of the format (Project.xsd, MetaData.xsd, version 1.0) say of each element here: children in
 their order (``*``: any number), attributes that must be there, attributes that may be."""
 WHOLE = ("numerator", "denominator", "channel", "key", "channels", "sampleRate", "audioChannels")
 NUMBERS = ("time", "duration", "playStart", "max", "min")

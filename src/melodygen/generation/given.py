@@ -9,6 +9,7 @@ from melodygen.analysis.roles import assign_roles
 from melodygen.errors import MelodygenError, UsageError
 from melodygen.music.key import key_at_end
 from melodygen.music.score import Score
+from melodygen.parsing import MIN_RANGE
 from melodygen.tokens.grid import GridBar, Piece, score_to_piece
 
 KEY_ROOM = 6
@@ -17,7 +18,7 @@ KEY_ROOM = 6
 
 def narrowed(low: int, high: int) -> tuple[int, int]:
     """A range that can be moved to any key without moving single notes by octaves, which would be leaps."""
-    return (low + KEY_ROOM, high - KEY_ROOM) if high - low >= 4 * KEY_ROOM else (low, high)
+    return (low + KEY_ROOM, high - KEY_ROOM) if high - low >= 2 * KEY_ROOM + MIN_RANGE else (low, high)
 
 
 def with_roles(score: Score, split: bool = False) -> Score:

@@ -148,6 +148,8 @@ class TokenPlan:
         asked = self.request
         ranges = {r: note_range(r, self.programs.get(r, 0)) for r in roles if r not in ("drums", "chordline")}
         ranges |= {r: (low, high) for r, low, high in asked.ranges if r in ranges}
+        self._whole_ranges = dict(ranges)
+        """Of the instruments: what a piece that is moved to another key may take."""
         if asked.leap is not None and self._draws_key and "melody" in ranges:
             ranges["melody"] = narrowed(*ranges["melody"])
         single = {r: 1 for r in roles if is_single_line(r, self.programs.get(r, 0))}
@@ -422,7 +424,7 @@ class TokenPlan:
         moved, keys = replace(written, tempos=(Tempo(0, self.qpm),)), written.key_signatures
         if self.request.key is None or not keys or not self._draws_key:
             return moved
-        return in_key(moved, (self.request.key[0] - keys[0].tonic + 5) % 12 - 5, self.limits.ranges or {})
+        return in_key(moved, (self.request.key[0] - keys[0].tonic + 5) % 12 - 5, self._whole_ranges)
 
     def obtained(self, score: Score) -> dict[str, float]:
         """What a finished draft has of what was asked for."""
