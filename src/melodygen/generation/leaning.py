@@ -157,9 +157,9 @@ class Leaning:
         if kind == "position":
             self._parts.setdefault(role, PartSoFar()).onsets.append(value)
             if role == "melody":
-                self._before = self._top
+                self._before, self._top = self._top, -1
         elif kind == "pitch" and role == "melody":
-            self._top = value
+            self._top = max(self._top, value)
 
     def add(
         self, grammar: Grammar, bars: Sequence[Mapping[str, Sequence[int]]], added: NDArray[np.float64]
