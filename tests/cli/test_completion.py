@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from melodygen.cli import completion
 from melodygen.cli.app import app
 from melodygen.cli.completion import completer
+from melodygen.cli.verbose import LOG
 
 
 def completed(words: str) -> list[str]:
@@ -53,7 +54,8 @@ def test_no_midi_system_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert complete is not None and complete("") == []
 
 
-def test_verbose_tells_on_stderr_what_is_done() -> None:
+def test_verbose_tells_on_stderr_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LOG, "disabled", False)  # import-linter's configuration disables all loggers that it finds
     plain = CliRunner().invoke(app, ["styles"])
     told = CliRunner().invoke(app, ["styles", "-v"])
     assert told.exit_code == plain.exit_code == 0

@@ -11,7 +11,7 @@ import typer
 from typer.models import OptionInfo
 
 from melodygen.cli.completion import completer
-from melodygen.cli.verbose import turn_on
+from melodygen.cli.verbose import told
 
 _VERBOSE = typer.Option("--verbose", "-v", help="Say on stderr what is done, and when.")
 
@@ -34,8 +34,8 @@ def _prepared(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def prepared(**values: Any) -> Any:
-        turn_on(values.pop("verbose", False))
-        return command(**values)
+        with told(values.pop("verbose", False)):
+            return command(**values)
 
     prepared.__signature__ = signature.replace(parameters=[*parameters, verbose])  # type: ignore[attr-defined]
     return prepared

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LOG = logging.getLogger("melodygen")
 
@@ -20,21 +22,23 @@ class _Stamped(logging.Formatter):
         return f"melodygen: {time.monotonic() - self._began:7.2f} s  {record.getMessage()}"
 
 
-class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
-    """One handler, however often ``-v`` is given in a process."""
-
-
-def turn_on(wanted: bool) -> None:
-    """Let the commands' messages of level INFO go to stderr."""
+@contextmanager
+def told(wanted: bool) -> Iterator[None]:
+    """Inside the block, messages of level INFO go to stderr, if that is wanted."""
     if not wanted:
+        yield
         return
-    for handler in [h for h in LOG.handlers if isinstance(h, _Handler)]:
-        LOG.removeHandler(handler)
-    handler = _Handler(sys.stderr)
+    handler, level = logging.StreamHandler(sys.stderr), LOG.level
     handler.setFormatter(_Stamped())
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     LOG.info("begun")
+    try:
+        yield
+    finally:
+        LOG.info("ended")
+        LOG.removeHandler(handler)
+        LOG.setLevel(level)
 
 
-__all__ = ["LOG", "turn_on"]
+__all__ = ["LOG", "told"]
