@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import io
 import json
+import os
 import random
 import socket
 import subprocess
@@ -128,19 +129,23 @@ def load(clients: int, seconds: float) -> dict[str, Any]:
 
 
 def candidates(style: str, bars: int) -> dict[str, Any]:
-    with server() as (url, answered, _):
+    """From the click to each candidate, warm: wall time, and CPU time of all the server's processes."""
+    with server() as (url, answered, pid):
         loaded = ready(url)
-        started = time.monotonic()
+        started, cpu = time.monotonic(), cpu_seconds(pid)
         job = httpx.post(
             f"{url}/v1/generate",
             json={"style": style, "bars": bars, "candidates": 8, "seed": 7, "max_rounds": 1},
         )
         times = []
         with httpx.stream("GET", url + job.json()["events"], timeout=300) as stream:
-            times = [time.monotonic() - started for line in stream.iter_lines() if line == "event: candidate"]
+            for line in stream.iter_lines():
+                if line == "event: candidate":
+                    times.append((time.monotonic() - started, cpu_seconds(pid) - cpu))
         return {
             "first_answer_seconds": round(answered, 2), "models_loaded_seconds": round(loaded, 2),
-            "first_candidate_seconds": round(times[0], 2), "all_candidates_seconds": round(times[-1], 2),
+            "first_candidate_seconds": round(times[0][0], 2), "first_candidate_cpu_seconds": round(times[0][1], 2),
+            "all_candidates_seconds": round(times[-1][0], 2), "all_candidates_cpu_seconds": round(times[-1][1], 2),
         }  # fmt: skip
 
 
@@ -175,6 +180,15 @@ def memory(pid: int) -> float:
     """MiB that a process holds in memory."""
     line = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """That a process and its descendants have used."""
+    total = 0
+    for one in _tree(pid):
+        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def upload(gib: float) -> dict[str, Any]:
@@ -218,7 +232,7 @@ def classify(seconds: float) -> dict[str, Any]:
     """One client after the other, a clip of five seconds each."""
     with server() as (url, _, pid), httpx.Client(base_url=url, timeout=120.0) as client:
         ready(url)
-        sound, times = clip(), []
+        sound, times, cpu = clip(), [], cpu_seconds(pid)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             started = time.monotonic()
@@ -228,6 +242,7 @@ def classify(seconds: float) -> dict[str, Any]:
         return {
             "requests": len(times), "requests_a_second": round(len(times) / sum(times), 2),
             "median_seconds": round(float(np.median(times)), 3),
+            "cpu_seconds_a_request": round((cpu_seconds(pid) - cpu) / len(times), 3),
             "memory_mib": {str(i): round(memory(p)) for i, p in enumerate(_tree(pid))},
         }  # fmt: skip
 

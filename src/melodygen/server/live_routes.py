@@ -128,11 +128,8 @@ def _add_session(app: FastAPI, studio: Studio) -> None:
         from melodygen.engine.parameters import TABLE
 
         moves = [{"name": m.name, "key": m.key, "kind": m.kind, "description": m.description} for m in MOVES]
-        return {
-            "status": performer.status(),
-            "moves": moves,
-            "parameters": {p.name: p.schema() for p in TABLE},
-        }
+        parameters = {p.name: p.schema() | {"default": p.default} for p in TABLE}
+        return {"status": performer.status(), "moves": moves, "parameters": parameters}
 
     @app.post("/v1/live/start", tags=["live"])
     def start(asked: LiveQuestion) -> dict[str, Any]:

@@ -78,7 +78,7 @@ export class Library {
     try {
       const found = await result(await postJson("/v1/library/map", {}));
       this.#points = found.tracks;
-      byId("map-note").textContent = "Each point is a track; what sounds alike lies side by side. The list below can be used without a mouse.";
+      byId("map-note").textContent = "Each point is a track; what sounds alike lies side by side. The list of tracks does the same without a mouse.";
     } catch (error) {
       byId("map-note").textContent = `No map: ${error.message}`;
     }
