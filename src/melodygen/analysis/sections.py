@@ -24,7 +24,7 @@ SHORTEST = 4
 """Bars of a section, but for the first and the last."""
 THRESHOLD = 0.4
 """Standard deviations above the mean at which a peak of novelty is a boundary."""
-ALIKE = 0.55
+ALIKE = 0.5
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
