@@ -65,7 +65,10 @@ def live(
     port: Annotated[
         list[str] | None,
         typer.Option(
-            "--port", "-p", help="Name, beginning or number; ROLE=NAME for one role.", rich_help_panel=_PORTS
+            "--port",
+            "-p",
+            help="Name, beginning or number; 'jack' or 'jack:NAME' is JACK's own; ROLE=NAME for one role.",
+            rich_help_panel=_PORTS,
         ),
     ] = None,
     virtual: Annotated[

@@ -15,7 +15,11 @@ def play(
     midi: Annotated[Path, typer.Argument(help="A MIDI file.")],
     port: Annotated[
         list[str] | None,
-        typer.Option("--port", "-p", help="Name, beginning or number: see 'melodygen ports'."),
+        typer.Option(
+            "--port",
+            "-p",
+            help="Name, beginning or number: see 'melodygen ports'. 'jack' or 'jack:NAME' is JACK's own.",
+        ),
     ] = None,
     virtual: Annotated[bool, typer.Option("--virtual", help="Open a new port, 'melodygen'.")] = False,
     start: Annotated[float, typer.Option(help="Bar to begin with, from 1.")] = 1.0,

@@ -20,10 +20,9 @@ HEADER = struct.Struct("=IHH")
 """Frame, number of bytes, kind; the bytes follow."""
 KIND_OTHER, KIND_NOTE, KIND_TICK = range(3)
 """Kinds of records: note-ons and ticks of the clock can be taken back."""
-CLIENT, PORT, RING, SCRATCH, NO_NOTES, STOPPED, TAKEN, LATE = range(8)
+CLIENT, PORT, RING, SCRATCH, NO_NOTES, STOPPED, TAKEN = range(7)
 """Places in the state that both sides share. NO_NOTES: the note-ons among the records up to this one are left out.
-STOPPED: so are the ticks, and the rest goes out at once. TAKEN: records that were read. LATE: records whose frame had
-gone by."""
+STOPPED: so are the ticks, and the rest goes out at once. TAKEN: records that were read."""
 STATE_SIZE = 16
 HEADER_PLACE = 8
 """Where in the state the callback keeps the header it looks at."""
@@ -108,7 +107,6 @@ def _compiled() -> Any:
             read_advance(ring, header_size)
             read(ring, target, size)
             state[TAKEN] += types.uint64(1)
-            state[LATE] += types.uint64(offset < 0 and not has_stopped)
         return 0
 
     return cfunc(types.int32(types.uint32, types.voidptr))(process)

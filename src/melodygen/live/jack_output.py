@@ -13,7 +13,7 @@ from typing import Any
 
 from melodygen.errors import PortError
 from melodygen.live.clock import TICK
-from melodygen.live.jack_callback import KIND_NOTE, KIND_OTHER, KIND_TICK, LATE, OutputCallback
+from melodygen.live.jack_callback import KIND_NOTE, KIND_OTHER, KIND_TICK, OutputCallback
 from melodygen.live.jack_library import FrameClock, load_jack, open_client, wrapped
 from melodygen.live.ports import JACK_PREFIX, find_port
 from melodygen.live.transport import NOTE_ON, MidiBytes
@@ -100,11 +100,6 @@ class JackOutput:
     def has_ended(self) -> bool:
         """Whether the server has said that it ends."""
         return self._ended.is_set()
-
-    @property
-    def num_late(self) -> int:
-        """Number of messages whose frame had gone by when the server asked for them."""
-        return 0 if self._callback is None else int(self._callback.state[LATE])
 
     def open(self) -> None:
         """Open the port. Raises PortError where that fails."""
