@@ -32,7 +32,7 @@ BAR = 4 * BEAT
 COMPENSATION_MS = -60
 """A stock Ardour moves what it records by its own latency: 26.3 or 37.5 ms to the left at 256 frames."""
 STARTS = 3
-"""Ardour does not hear the first Start of a MIDI clock, now and then."""
+"""Attempts at being followed."""
 TICK_MS = 0.27
 """A tick of Ardour's files, 1/1920 of a beat."""
 
@@ -209,26 +209,25 @@ def test_ardour_leads_by_midi_clock(jack: dict[str, str], tmp_path: Path) -> Non
 
 
 def test_ardour_follows_our_clock(jack: dict[str, str], tmp_path: Path) -> None:
-    """Ardour 7.3 runs away (18 times too fast) on ticks that lie on the starts of JACK's periods."""
+    """Ardour 7.3 runs away, some 20 times too fast, on ticks that lie on the starts of JACK's periods, every time. It
+    does so too where the machine holds one tick up, and it does not hear the first Start, now and then."""
     (tmp_path / "daw").mkdir()
+    speeds = []
     with ardour(jack, tmp_path / "daw", "MIDI Clock") as daw, desk(jack) as client:
         daw.lua("Session:cfg():set_external_sync(true)")
         for _ in range(STARTS):
             live = Live(jack, "--port", "jack:ardour:MIDI Clock in", "--clock-out", "--tempo", "120")
             live.said("jazz to")
             time.sleep(5.0)
-            if daw.frame > 0:
-                break
+            readings = []
+            for _ in range(8):
+                before = client.frame_time
+                where = daw.frame
+                readings.append(((before + client.frame_time) / 2, where))
+                time.sleep(0.5)
             live.close()
-        else:
-            raise ArdourError("it does not hear Start")
-        wait_for(lambda: daw.frame > BAR, 20)
-        readings = []
-        for _ in range(8):
-            before = client.frame_time
-            where = daw.frame
-            readings.append(((before + client.frame_time) / 2, where))
-            time.sleep(0.5)
-        live.close()
-    times, frames = np.array(readings).T
-    assert np.polyfit(times, frames, 1)[0] == pytest.approx(1.0, abs=0.03), "it holds the tempo"
+            times, frames = np.array(readings).T
+            speeds.append(float(np.polyfit(times, frames, 1)[0]))
+            if abs(speeds[-1] - 1.0) < 0.03:
+                return
+    raise AssertionError(f"it does not hold the tempo: {speeds}")
