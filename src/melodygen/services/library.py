@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from melodygen.errors import LibraryError
 from melodygen.library import intake as taking
-from melodygen.library.address import Address, default_address, default_folder, open_store
+from melodygen.library.address import Address, default_address, open_store
 from melodygen.library.history import LISTENER, Play
 from melodygen.library.lines import Phrase
 from melodygen.library.phrase import PhraseHit, find_phrase
@@ -325,4 +325,4 @@ class Recommendations:
     unknown: int
 
 
-__all__ = ["Library", "Recommendations", "default_folder"]
+__all__ = ["Library", "Recommendations"]
