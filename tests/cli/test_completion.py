@@ -55,7 +55,9 @@ def test_no_midi_system_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_verbose_tells_on_stderr_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LOG, "disabled", False)  # import-linter's configuration disables all loggers that it finds
+    monkeypatch.setattr(
+        LOG, "disabled", False
+    )  # import-linter's configuration disables all loggers that it finds
     plain = CliRunner().invoke(app, ["styles"])
     told = CliRunner().invoke(app, ["styles", "-v"])
     assert told.exit_code == plain.exit_code == 0
