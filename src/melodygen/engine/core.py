@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from melodygen.engine.call_response import CallResponse
+from melodygen.engine.host_controls import HostControls
 from melodygen.engine.latency_budget import LatencyBudget
 from melodygen.engine.midi_input import Call
-from melodygen.engine.parameters import Parameter, Parameters, Value
+from melodygen.engine.parameters import Parameters, Value
 from melodygen.engine.phrase import Phrase, Placed, place, rest, without_roles
 from melodygen.engine.phrase_queue import PhraseQueue
 from melodygen.engine.request_builder import OPENING_BARS, RequestBuilder
@@ -44,7 +45,7 @@ HURRY_QUARTERS = 0.05
 """A phrase that is written this shortly before its place comes too late."""
 
 
-class Engine(NoteSource):
+class Engine(HostControls, NoteSource):
     """The engine for hosts.
 
     Args:
@@ -103,30 +104,7 @@ class Engine(NoteSource):
         self._retry_at = 0
         self._retry_seconds = RETRY_SECONDS
 
-    # what a host sets
-
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Return every parameter with its range, default, unit and when it may change."""
-        return tuple(self._parameters.table.values())
-
-    def parameter_value(self, name: str) -> Value:
-        """Return the present value of a parameter. Raises UsageError for an unknown name."""
-        self._parameters.parameter(name)
-        return self._parameters[name]
-
-    def set_parameter(self, name: str, value: Value) -> None:
-        """Set a parameter. Raises UsageError for an unknown name, a value out of range, or one that cannot
-        change now.
-        """
-        parameter = self._parameters.parameter(name)
-        if not parameter.while_playing and self._head.is_playing:
-            raise UsageError(f"{name} cannot change while the transport plays; stop it first")
-        if not self._parameters.set(name, value):
-            return
-        if name == "style":
-            self._commands.put(self._change_style)
-        elif parameter.rewrites:
-            self._commands.put(self._rewrite)
+    # the life of the engine
 
     def prepare(self, sample_rate: float, block_size: int) -> None:
         """Prepare for blocks; call it before the first one. Sounding notes are forgotten, because the host
@@ -148,42 +126,6 @@ class Engine(NoteSource):
         self._worker.close()
         if self._synth is not None:
             self._synth.close()
-
-    def notices(self) -> list[str]:
-        """Return the messages since the last call, for example about a failed phrase or an odd loop."""
-        return drained(self._notices)
-
-    # musical moves, all heard at the next bar line unless said otherwise
-
-    def next_phrase(self) -> None:
-        """Go on to the next phrase at the next bar line."""
-        self._commands.put(self._leave)
-
-    def loop_phrase(self, on: bool) -> None:
-        """Repeat the phrase that plays until this is switched off."""
-        self._commands.put(lambda: setattr(self._queue, "looping", on))
-
-    def freeze(self, on: bool) -> None:
-        """Write nothing new; the last phrases repeat."""
-        self._commands.put(lambda: setattr(self._queue, "frozen", on))
-
-    def mute(self, role: str, on: bool) -> None:
-        """Silence a role, or let it sound, at once."""
-        if role not in ROLES:
-            raise UsageError(f"role {role!r} is not one of {', '.join(ROLES)}")
-        self._commands.put(lambda: self._mute(role, on))
-
-    def vary(self) -> None:
-        """Write part of the phrase that plays again, and play that next."""
-        self._commands.put(self._vary)
-
-    def undo(self) -> None:
-        """Go back to the phrase before, at the next bar line."""
-        self._commands.put(self._undo)
-
-    def end_call(self) -> None:
-        """End the call that comes in: the answer begins on the next quarter."""
-        self._commands.put(self._call_response.midi_input.finish)
 
     # the stream
 
