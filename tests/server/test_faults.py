@@ -66,6 +66,7 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="it looks for processes in /proc")
+@pytest.mark.timeout(300)
 def test_kills_lose_no_job_and_leave_no_process(env: dict[str, str], tmp_path: Path) -> None:
     """A job whose process is killed fails and says so, the next one runs; a killed server takes its processes with it,
     goes on with what waited, and says what it interrupted."""
