@@ -22,19 +22,25 @@ SONG = Request("polka", 16, meter=(4, 4), key=(3, "minor"), tracks=("melody", "c
 NONE = LogitBiasConfig(0.0, 0.0, 0.0)
 
 
-def written(config: LogitBiasConfig, request: Request = SONG) -> list[Draft]:
+def written(config: LogitBiasConfig, request: Request = SONG, pieces: int = 6) -> list[Draft]:
     generator = make()
     generator._logit_bias = {"polka": config}
-    return generator.generate(request, range(1, 7))
+    return generator.generate(request, range(1, 1 + pieces))
+
+
+def before_the_end(draft: Draft) -> float:
+    """Share of chord tones without the last bar, which is biased towards home and not towards its chord."""
+    piece = score_to_piece(draft.score)
+    return chord_tone_share(replace(piece, bars=piece.bars[:-1]))
 
 
 def test_strong_beats_are_on_the_chord() -> None:
     request = replace(SONG, chords=(("C:maj", "F:min"), ("G:7",)))
     plain, biased = (
-        [chord_tone_share(score_to_piece(d.score)) for d in written(replace(NONE, chord=chord), request)]
+        [before_the_end(draft) for draft in written(replace(NONE, chord=chord), request, 40)]
         for chord in (0.0, 60.0)
     )
-    assert np.nanmean(plain) < 0.8
+    assert np.isfinite(plain).sum() >= 5 and np.nanmean(plain) < 0.8
     assert set(np.array(biased)[~np.isnan(biased)]) == {1.0}
 
 

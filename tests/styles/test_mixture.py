@@ -38,7 +38,6 @@ def test_text_says_the_shares_again(numbers: list[float]) -> None:
     again = style_shares(style_text(shares))
     assert list(again) == list(shares)
     assert all(again[name] == pytest.approx(shares[name], rel=0.01) for name in shares)
-    assert style_text(again) == style_text(style_shares(style_text(again)))
 
 
 def test_a_request_holds_a_mixture_in_one_form() -> None:
