@@ -293,7 +293,9 @@ def _judge(setting: Setting, kept: Sequence[Rated], groups: Sequence[Sequence[Ra
     style, seed = setting.config.style, setting.config.seed
     human = setting.human.judges(style)
     if human:
-        return Judge(style, human, f"human music of {len(human)} styles in {setting.record.reference}", seed)
+        return Judge(
+            style, human, f"human music of {len(human)} styles in {Path(setting.record.reference).name}", seed
+        )
     names = list(setting.generator().styles)
     examples: dict[str, list[Any]] = {}
     for rated in kept:
