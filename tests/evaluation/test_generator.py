@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from melodygen.cli.app import app
 from melodygen.errors import CorpusError
-from melodygen.evaluation.generator import read_reference, yardsticks
+from melodygen.evaluation.band import human_quartiles
+from melodygen.evaluation.generator import read_reference
 from melodygen.io.midi import write_midi
 
 
@@ -71,7 +72,9 @@ def test_pieces_are_heard_played_on_the_page_and_beside_shipped_figures(tmp_path
     (folk,) = json.loads((out / "report.json").read_text())["styles"]
     assert 0.0 <= folk["figures"]["style probability"]["median"] <= 1.0
     assert folk["figures"]["style probability"]["pieces"] == 2
-    assert folk["figures"]["top line on beat"]["reference"] == list(yardsticks()["folk"]["top line on beat"])
+    assert folk["figures"]["top line on beat"]["reference"] == list(
+        human_quartiles("folk")["top line on beat"]
+    )
     page = (out / "report.html").read_text()
     assert page.count("<audio") == 1 and soundfile.info(out / "folk" / "001.ogg").duration > 5
     assert not (out / "folk" / "002.ogg").exists() and 'href="folk/002.mid"' in page

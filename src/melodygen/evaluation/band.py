@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,10 @@ SECOND_HALF = POSITIONS_PER_QUARTER // 2
 LEAST_SPREAD = 0.1
 """Least distance between quartiles that closeness goes by."""
 
+YARDSTICK_BARS = 16
+"""Length of the windows in which people's music was measured."""
+
+Quartiles = tuple[float, float, float]
 Timed = tuple[int, int, int]
 """Onset and end in twelfths of a quarter from the beginning, pitch."""
 
@@ -342,12 +347,15 @@ def _starts(piece: Piece) -> Iterator[tuple[int, GridBar]]:
         at += bar.num_positions
 
 
-def human_quartiles(style: str) -> dict[str, tuple[float, float, float]]:
-    """Quartiles of the figures in people's music of a shipped style (windows of eight bars of the corpus; written by
-    ``scripts/measure_human_bands.py``); nothing for another style.
+@cache
+def human_quartiles(style: str) -> Mapping[str, Quartiles]:
+    """Return the quartiles of the figures in people's music of a shipped style; nothing for another style.
+
+    They are of windows of ``YARDSTICK_BARS`` bars and were written by ``recipes/measure_yardsticks.py``.
     """
-    table = json.loads((Path(__file__).parent / "human_bands.json").read_text(encoding="utf-8"))
-    return {name: (low, middle, high) for name, (low, middle, high) in table.get(style, {}).items()}
+    held = json.loads((Path(__file__).parent / "yardsticks.json").read_text(encoding="utf-8"))
+    figures = held["styles"].get(style, {"figures": {}})["figures"]
+    return {name: (low, middle, high) for name, (low, middle, high) in figures.items()}
 
 
 def medians(rows: Sequence[dict[str, float]]) -> dict[str, tuple[float, float, float]]:

@@ -6,12 +6,9 @@ the grid of the tokens. Medians come with bootstrap intervals over pieces (95 %)
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ from numpy.typing import NDArray
 
 from melodygen.data.scan import SourceFile, find_files, load_piece
 from melodygen.errors import CorpusError, MelodygenError, PluginError
-from melodygen.evaluation.band import band_figures
+from melodygen.evaluation.band import YARDSTICK_BARS, Quartiles, band_figures, human_quartiles
 from melodygen.evaluation.statistics import statistics
 from melodygen.tokens.grid import Piece
 
@@ -28,11 +25,6 @@ RESAMPLES = 1000
 FOLDS = 5
 LEAST_TO_TELL = 2 * FOLDS
 """Pieces of each kind that are needed to try to tell them apart."""
-
-
-YARDSTICK_BARS = 16
-
-Quartiles = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -104,7 +96,7 @@ def compare_style(
     """
     rng = np.random.default_rng(seed)
     ours, theirs = [band_figures(p) for p in pieces], [band_figures(p) for p in reference]
-    known = yardsticks().get(style, {}) if not reference and len(pieces[0].bars) == YARDSTICK_BARS else {}
+    known = {} if reference or len(pieces[0].bars) != YARDSTICK_BARS else human_quartiles(style)
     figures = {
         name: summary([r[name] for r in ours], [r[name] for r in theirs], rng, known.get(name))
         for name in ours[0]
@@ -115,19 +107,6 @@ def compare_style(
     if min(len(pieces), len(reference)) >= LEAST_TO_TELL:
         apart = told_apart(features(pieces), features(reference), seed)
     return StyleReport(style, len(pieces), figures, apart)
-
-
-@cache
-def yardsticks() -> Mapping[str, Mapping[str, Quartiles]]:
-    """Return quartiles of the figures of human music by style, in windows of ``YARDSTICK_BARS`` bars.
-
-    They serve where no other reference is given; ``recipes/measure_yardsticks.py`` measured them.
-    """
-    held = json.loads(files(__package__).joinpath("yardsticks.json").read_text(encoding="utf-8"))
-    return {
-        style: {name: (q[0], q[1], q[2]) for name, q in record["figures"].items()}
-        for style, record in held["styles"].items()
-    }
 
 
 def summary(
@@ -192,10 +171,10 @@ def read_reference(
     """
     found: dict[str, list[Piece]] = {}
     failed: dict[str, str] = {}
-    sources = [f for f in find_files(folder, style) if f.kind != "drums"]
+    files = [f for f in find_files(folder, style) if f.kind != "drums"]
     if style is None and (folder / "manifest.csv").is_file():  # nothing that a model may have learned from
-        sources = [f for f in sources if f.split == "valid"] or sources
-    for file in sources:
+        files = [f for f in files if f.split == "valid"] or files
+    for file in files:
         try:
             found.setdefault(file.style, []).extend(_windows(file, bars))
         except MelodygenError as error:

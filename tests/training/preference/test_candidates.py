@@ -56,7 +56,6 @@ def test_closeness_and_the_shipped_yardsticks() -> None:
     assert math.isnan(closeness({}, human))
     assert not set(TUNED_BAND) & set(OTHER_BAND)
     for style in ("jazz", "classical", "game", "rock"):
-        assert set(human_quartiles(style)) <= set(TUNED_BAND) | set(OTHER_BAND)
         assert set(human_quartiles(style)) & set(TUNED_BAND) and set(human_quartiles(style)) & set(OTHER_BAND)
     assert human_quartiles("a style of mine") == {}
 
