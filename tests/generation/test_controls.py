@@ -12,6 +12,7 @@ import tiny_generator
 from fakeband import Judge
 
 from melodygen.errors import UsageError
+from melodygen.evaluation.band import blues_form
 from melodygen.generation.loop import compose
 from melodygen.generation.neural import NeuralGenerator
 from melodygen.generation.performance import perform
@@ -21,6 +22,7 @@ from melodygen.rendering.additive import AdditiveRenderer
 from melodygen.request import Request
 from melodygen.services.requests import build_request
 from melodygen.styles.loader import built_in_styles
+from melodygen.tokens.grid import score_to_piece
 
 SEEDS = [1, 2, 3, 4]
 
@@ -91,6 +93,23 @@ def test_an_automatic_progression_is_one_of_the_style_and_ends_at_home(generator
     assert [progression_mode(n) for n in ("axis", "minor circle", "folia", "12-bar blues")] == [
         "major", "minor", "minor", "major",
     ]  # fmt: skip
+
+
+def test_a_style_in_choruses_is_written_in_its_form_where_whole_choruses_are_asked_for() -> None:
+    """I in bar 1, IV in 5, I in 7 and 11: every twelve-bar blues has those."""
+    generator = tiny_generator.make()
+    in_choruses = replace(
+        generator.style_info["polka"],
+        progressions=("12-bar blues", "8-bar blues", "quick-change blues"),
+        dataset=replace(generator.style_info["polka"].dataset, chorus_bars=12),
+    )
+    generator.style_info = {"polka": in_choruses}
+    request = Request("polka", 24, meter=(4, 4), key=(2, "major"), tracks=("melody", "chords"))
+    for draft in generator.generate(request, range(6)):
+        assert blues_form(score_to_piece(draft.score)) >= 0.9  # the last bars come home
+    for changed in (replace(request, bars=16), replace(request, raw=True)):
+        forms = [blues_form(score_to_piece(d.score)) for d in generator.generate(changed, range(6))]
+        assert float(np.mean(forms)) < 0.7
 
 
 @pytest.mark.parametrize("style", built_in_styles())

@@ -105,7 +105,8 @@ class NeuralGenerator:
         known = list_styles()  # a style's own file says what the checkpoint does not
         by_name = {name: style_named(name, known) for name in styles}
         styles = {
-            name: replace(style, progressions=by_name[name].progressions) for name, style in styles.items()
+            name: replace(style, progressions=by_name[name].progressions, dataset=by_name[name].dataset)
+            for name, style in styles.items()
         }
         sampling = {name: style.sampling.given() for name, style in by_name.items() if style.sampling.given()}
         logit_bias = {name: style.logit_bias for name, style in by_name.items() if style.logit_bias}
