@@ -67,7 +67,7 @@ def convert(wheel: Path, out: Path) -> None:
         "net": {"type": "beatnet", "nets": list(MODELS.values())},
         "licence": "CC-BY-4.0",
         "provenance": {
-            "source": "https://pypi.org/project/BeatNet/1.1.3/",
+            "source": "BeatNet 1.1.3, the wheel on PyPI",
             "repository": "https://github.com/mjhydri/BeatNet",
             "paper": "arXiv:2108.03576",
             "wheel_sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),

@@ -216,7 +216,7 @@ def convert(wheel: Path, out: Path) -> None:
         "licence": "ISC",
         "licence_text": licence.strip(),
         "provenance": {
-            "source": "https://pypi.org/project/musicnn/0.1.0/",
+            "source": "musicnn 0.1.0, the wheel on PyPI",
             "repository": "https://github.com/jordipons/musicnn",
             "paper": "arXiv:1909.06654",
             "wheel_sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
