@@ -1,6 +1,6 @@
 """Whether pieces have what was asked for: controls, untouched events, themes that return.
 
-    python benchmarks/controls.py [density syncopation exact untouched form mixture] [--pieces 50]
+    python benchmarks/controls.py [density syncopation exact untouched form mixture] [--pieces 50] [--corpus DIR]
 
 Each measure writes its figures into docs/evaluation_controls.json beside those that are there. Pieces are drafts:
 nothing is chosen among candidates, except of mixtures. Seeds begin at 9000; none of them was looked at when the
@@ -10,6 +10,7 @@ controls were made.
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import json
 import tempfile
@@ -28,8 +29,8 @@ from melodygen.generation.arrangement import Form, arrange, cut
 from melodygen.generation.changes import SpanWriter, find_tracks
 from melodygen.generation.obtained import largest_leap, of_playing
 from melodygen.generation.performance import perform
-from melodygen.io.midi import write_midi
-from melodygen.library.lines import lines_of, phrase_of_score
+from melodygen.io.midi import read_midi, write_midi
+from melodygen.library.lines import Steps, lines_of, phrase_of_score
 from melodygen.library.phrase import MAX_NOTES, find_phrase
 from melodygen.library.rows import Rows
 from melodygen.music.score import Score
@@ -43,7 +44,12 @@ BARS = 4
 TRACKS = "melody,chords,bass"
 LEVELS = {"density": (0.0, 0.25, 0.5, 0.75, 1.0), "syncopation": (0.0, 0.2, 0.4, 0.6, 0.8)}
 STYLES = ("jazz", "folk", "pop")
+FORM_STYLES = ("folk", "jazz", "pop", "hymn", "classical")
+SECTION_BARS = (8, 4)
+CORPUS_TUNES = 600
 MIXTURES = ("jazz:0.7,folk:0.3", "pop:0.5,rock:0.5")
+Sections = list[Score]
+"""Of one piece, in order."""
 
 
 def ranked(generator: Generator, pieces: int, styles: list[str]) -> Callable[[str], dict[str, Any]]:
@@ -206,51 +212,84 @@ def outside(path: Path, role: str) -> Any:
     return found
 
 
-def form(generator: Generator, pieces: int) -> dict[str, Any]:
-    """AABA of sections of 4 bars: the library's phrase search looks for the first A's melody among all sections."""
-    sections: list[tuple[int, str, Score]] = []
+def form(generator: Generator, pieces: int, corpus: Path) -> dict[str, Any]:
+    """AABA of sections of 4 and of 8 bars: whether the library's phrase search knows a returning theme again."""
+    tunes = corpus_steps(corpus)
+    found: dict[str, Any] = {}
+    for bars in SECTION_BARS:
+        sections = aaba_sections(generator, pieces, bars)
+        found[f"sections of {bars} bars"] = (
+            {"n": pieces} | recognised(sections, tunes) | nearest_sections(sections)
+        )
+    return found
+
+
+def aaba_sections(generator: Generator, pieces: int, bars: int) -> list[Sections]:
+    """The melody of each section of each piece."""
+    found: list[Sections] = []
     for number in range(pieces):
-        style = ("folk", "jazz", "pop", "hymn", "classical")[number % 5]
-        request = Request.of(style, bars=4, tracks="melody,chords,bass", meter="4/4")
+        style = FORM_STYLES[number % len(FORM_STYLES)]
+        request = Request.of(style, bars=bars, tracks="melody,chords,bass", meter="4/4")
         seed = FIRST_SEED + number
         theme = generator.generate(replace(request, goes_on=True), [seed])[0].score
-        piece = arrange(theme, Form("AABA", 4), generator, request, seed, _silent)
+        piece = arrange(theme, Form("AABA", bars), generator, request, seed, _silent)
         starts = [*(s.tick for s in piece.sections), piece.bar_ticks()[-1]]
-        for place, (first, end) in enumerate(itertools.pairwise(starts)):
-            part = cut(piece, first, end)
-            melody = tuple(t for t in part.tracks if t.role == "melody")
-            sections.append(
-                (number, f"{place}{piece.sections[place].name[-1]}", replace(part, tracks=melody))
-            )
-    return recognised(sections, pieces)
+        parts = [cut(piece, first, end) for first, end in itertools.pairwise(starts)]
+        found.append([replace(p, tracks=tuple(t for t in p.tracks if t.role == "melody")) for p in parts])
+    return found
 
 
-def recognised(sections: list[tuple[int, str, Score]], pieces: int) -> dict[str, Any]:
-    steps = [lines_of(score)[1] for _, _, score in sections]
-    first = np.cumsum([0, *(len(s) for s in steps)])[:-1]
+def corpus_steps(corpus: Path) -> list[Steps]:
+    """Lines of tunes of the corpus's valid part, which no model was trained on."""
+    with (corpus / "manifest.csv").open(newline="") as file:
+        paths = [r["path"] for r in csv.DictReader(file) if r["split"] == "valid" and r["kind"] == "piece"]
+    chosen = np.random.default_rng(FIRST_SEED).permutation(paths)[:CORPUS_TUNES]
+    return [steps for path in chosen if len(steps := lines_of(read_midi(corpus / path))[1])]
+
+
+def rows_of(steps: list[Steps]) -> Rows:
+    """What the phrase search scans; texts without a line are left out and keep their number."""
     kept = [i for i, s in enumerate(steps) if len(s)]
-    rows = Rows(
-        np.concatenate([steps[i] for i in kept]),
-        first[kept],
-        np.array([len(steps[i]) for i in kept]),
-        np.array(kept),
-    )
-    returns, contrasts, foreign, asked = [], [], [], 0
-    for index, (piece, place, score) in enumerate(sections):
-        if place != "0A" or not len(steps[index]):
+    count = np.array([len(steps[i]) for i in kept])
+    return Rows(np.concatenate([steps[i] for i in kept]), np.cumsum(count) - count, count, np.array(kept))
+
+
+def recognised(pieces: list[Sections], tunes: list[Steps]) -> dict[str, Any]:
+    """Asked for the melody of a later section, the search looks through the first A of every piece and the tunes of the
+    corpus: whether it names the first A of that piece. It should for a returning A, and should not for B."""
+    rows = rows_of([*(lines_of(sections[0])[1] for sections in pieces), *tunes])
+    names = {1: "second_a_finds_the_first", 3: "last_a_finds_the_first", 2: "b_finds_the_first_a"}
+    hits: dict[int, list[bool]] = {place: [] for place in names}
+    for number, sections in enumerate(pieces):
+        if not len(lines_of(sections[0])[1]):
             continue
-        asked += 1
-        hits = find_phrase(phrase_of_score(score, MAX_NOTES), rows, len(kept))
-        like = {sections[h.track_id][:2]: h.likeness for h in hits if h.track_id != index}
-        ranking = [key for key in sorted(like, key=lambda k: -like[k])][:2]
-        returns.append({key for key in ranking} == {(piece, "1A"), (piece, "3A")})
-        contrasts.append(like.get((piece, "2B"), 0.0))
-        foreign += [value for (other, _), value in like.items() if other != piece]
+        for place in names:
+            has_line = bool(len(lines_of(sections[place])[1]))
+            phrase = phrase_of_score(sections[place], MAX_NOTES) if has_line else None
+            hits[place].append(phrase is not None and find_phrase(phrase, rows, 1)[0].track_id == number)
+    return {
+        "with_a_melody_to_ask_for": len(hits[1]), "looked_through": len(rows.track), "tunes_of_the_corpus": len(tunes),
+        "returns_that_find_the_first_a": round(float(np.mean(hits[1] + hits[3])), 4),
+    } | {name: round(float(np.mean(hits[place])), 4) for place, name in names.items()}  # fmt: skip
+
+
+def nearest_sections(pieces: list[Sections]) -> dict[str, Any]:
+    """Asked for the first A, the search looks through all sections of all pieces."""
+    places = [(number, place) for number, sections in enumerate(pieces) for place in range(len(sections))]
+    rows = rows_of([lines_of(pieces[number][place])[1] for number, place in places])
+    returns, contrasts, foreign = [], [], []
+    for number, sections in enumerate(pieces):
+        if not len(lines_of(sections[0])[1]):
+            continue
+        hits = find_phrase(phrase_of_score(sections[0], MAX_NOTES), rows, len(rows.track))
+        like = {places[h.track_id]: h.likeness for h in hits if places[h.track_id] != (number, 0)}
+        returns.append(set(sorted(like, key=lambda k: -like[k])[:2]) == {(number, 1), (number, 3)})
+        contrasts.append(like.get((number, 2), 0.0))
+        foreign += [value for (other, _), value in like.items() if other != number]
     unlike = float(np.quantile(foreign, 0.95))
     return {
-        "n": pieces, "with_a_melody_to_ask_for": asked,
+        "sections": len(places),
         "both_returns_are_the_two_nearest_of_all_sections": round(float(np.mean(returns)), 4),
-        "sections": len(sections),
         "b_no_more_like_a_than_95_percent_of_other_pieces": round(float(np.mean(np.array(contrasts) <= unlike)), 4),
         "likeness_of_other_pieces_95th_percentile": round(unlike, 4),
     }  # fmt: skip
@@ -300,7 +339,10 @@ def main() -> None:
     parser.add_argument("measures", nargs="*", choices=[*names, []], default=list(names))
     parser.add_argument("--pieces", type=int, default=50)
     parser.add_argument("--styles", default=",".join(STYLES), help="of density and syncopation")
+    parser.add_argument("--corpus", type=Path, help="of form: the folder of manifest.csv")
     asked = parser.parse_args()
+    if asked.corpus is None and "form" in asked.measures:
+        parser.error("form looks through tunes of the corpus: give --corpus DIR")
     generator = load_generator()
     steps = ranked(generator, asked.pieces, asked.styles.split(","))
     work: dict[str, Callable[[], dict[str, Any]]] = {
@@ -308,7 +350,7 @@ def main() -> None:
         "syncopation": lambda: steps("syncopation"),
         "exact": lambda: exact(generator, asked.pieces),
         "untouched": lambda: untouched(generator, asked.pieces),
-        "form": lambda: form(generator, asked.pieces),
+        "form": lambda: form(generator, asked.pieces, asked.corpus),
         "mixture": lambda: mixture(load_models(ModelNames(), generator), asked.pieces),
     }
     for name in asked.measures:

@@ -2,8 +2,9 @@
 
 The theme is the first section of the piece. A new letter is written as a continuation; of several drafts the one that
 is least like the themes before it is taken. When a letter returns, its notes come back and its last bars are written
-anew, between what stands before and behind them. The last bars of all are written as an ending or, for a loop, so that
-they lead into the beginning.
+anew, between what stands before and behind them; of several drafts the one that keeps most of the tune is taken. The
+last bars of all are written as an ending or, for a loop, so that they lead into the beginning; in sections of four bars
+and more they are a quarter of the section at most.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 
 from melodygen.contracts import Generator
 from melodygen.errors import UsageError
-from melodygen.generation.changes import VARIED_ROLES, Extender, SpanWriter
+from melodygen.generation.changes import VARIED_ROLES, Extender, SpanWriter, untouched
+from melodygen.generation.quality import ending_mark
 from melodygen.music.score import Chord, Score, Section, Tempo, TimeSignature, control_array, note_array
 from melodygen.request import Request
 
@@ -27,7 +29,10 @@ BRIDGE_DRAFTS = 4
 """Drafts of a new section, of which the least like the earlier ones is taken."""
 VARIED_SHARE = 4
 """One bar in so many of a section that returns is written anew, at its end."""
-ENDING_BARS = 2
+VARIED_DRAFTS = 4
+"""Drafts of a varied end and of the ending, of which one that keeps most of the tune is taken."""
+MAX_ENDING_BARS = 2
+"""Bars of the ending; fewer where they would be more than a quarter of the last section, but one at least."""
 LOOP_BARS = 4
 """So many bars of the beginning stand behind the end of a loop when that is written."""
 
@@ -101,17 +106,36 @@ def _contrast(
 
 
 def _with_varied_ends(whole: Score, form: Form, generator: Generator, request: Request, seed: int) -> Score:
-    count = max(1, form.section_bars // VARIED_SHARE)
-    spans = [
-        ((number + 1) * form.section_bars - count, count)
-        for number, letter in enumerate(form.letters)
-        if letter in form.letters[:number] and number < len(form.letters) - 1
-    ]
+    count = _end_bars(form)
     targets = tuple(i for i, t in enumerate(whole.tracks) if t.role in VARIED_ROLES and len(t))
-    if not spans or not targets:
+    if not targets:
         return whole
-    writer = SpanWriter(generator, targets, tuple(spans))
-    return writer.generate(replace(request, given=whole), [seed])[0].score
+    for number, letter in enumerate(form.letters[:-1]):
+        if letter in form.letters[:number]:
+            end = (number + 1) * form.section_bars
+            writer = SpanWriter(generator, targets, ((end - count, count),))
+            whole = _nearest_draft(whole, writer, request, np.random.SeedSequence([seed, number]))
+    return whole
+
+
+def _end_bars(form: Form) -> int:
+    return max(1, form.section_bars // VARIED_SHARE)
+
+
+def _nearest_draft(
+    whole: Score, writer: SpanWriter, request: Request, source: np.random.SeedSequence, is_end: bool = False
+) -> Score:
+    """Of several drafts that differ from ``whole``, the one that keeps most notes of its melody and adds fewest; at the
+    end of the piece of those that end best."""
+    seeds = [int(s) for s in source.generate_state(VARIED_DRAFTS)]
+    drafts = [d.score for d in writer.generate(replace(request, given=whole), seeds)]
+    varied = [d for d in drafts if not untouched(whole, d, (), range(0))] or drafts
+
+    def worth(draft: Score) -> tuple[float, float]:
+        mark = ending_mark(draft) if is_end and draft.key_signatures else None
+        return mark or 0.0, min(likeness(whole, draft), likeness(draft, whole))
+
+    return max(varied, key=worth)
 
 
 def _with_end(
@@ -119,7 +143,7 @@ def _with_end(
 ) -> Score:
     """The last bars as an ending, or as a way back to the beginning."""
     bars = len(form.letters) * form.section_bars
-    count = min(ENDING_BARS, form.section_bars)
+    count = min(MAX_ENDING_BARS, _end_bars(form))
     end = len(form.letters) * length
     targets = tuple(i for i, t in enumerate(whole.tracks) if len(t))
     shown = whole
@@ -127,7 +151,8 @@ def _with_end(
         start = cut(whole, 0, whole.bar_ticks()[min(LOOP_BARS, form.section_bars)])
         shown = appended(whole, start, end)
     writer = SpanWriter(generator, targets, ((bars - count, count),))
-    written = writer.generate(replace(request, given=shown), [seed])[0].score
+    source = np.random.SeedSequence([seed, len(form.letters)])
+    written = _nearest_draft(shown, writer, request, source, is_end=not form.is_loop)
     return cut(written, 0, end) if form.is_loop else written
 
 

@@ -64,7 +64,7 @@ def quality(score: Score) -> float:
     tune = moves = 1.0
     if pitched and score.key_signatures:
         parts.append(_in_key(score, pitched))
-        parts.append(_ending(score))
+        parts.append(ending_mark(score))
     if pitched and score.chords:
         parts.append(_on_chords(score))
         moves = _harmony_moves(score)
@@ -148,7 +148,7 @@ def _groove(score: Score) -> float:
     return float(np.mean(marks))
 
 
-def _ending(score: Score) -> float | None:
+def ending_mark(score: Score) -> float | None:
     """Return how the last bar ends: half for the bass on the tonic, half for the melody in the tonic
     triad.
     """
