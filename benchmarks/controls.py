@@ -2,7 +2,8 @@
 
     python benchmarks/controls.py [density syncopation exact untouched form mixture] [--pieces 50] [--corpus DIR]
 
-Each measure writes its figures into docs/evaluation_controls.json beside those that are there. Pieces are drafts:
+Each measure writes its figures and the model into docs/evaluation_controls.json beside those that are there; those
+without a model of their own are of the file's. Pieces are drafts:
 nothing is chosen among candidates, except of mixtures. Seeds begin at 9000; none of them was looked at when the
 controls were made.
 """
@@ -240,7 +241,7 @@ def aaba_sections(generator: Generator, pieces: int, bars: int) -> list[Sections
 
 
 def corpus_steps(corpus: Path) -> list[Steps]:
-    """Lines of tunes of the corpus's valid part, which no model was trained on."""
+    """Lines of tunes of the corpus's valid part."""
     with (corpus / "manifest.csv").open(newline="") as file:
         paths = [r["path"] for r in csv.DictReader(file) if r["split"] == "valid" and r["kind"] == "piece"]
     chosen = np.random.default_rng(FIRST_SEED).permutation(paths)[:CORPUS_TUNES]
@@ -356,7 +357,8 @@ def main() -> None:
     for name in asked.measures:
         record = json.loads(OUT.read_text()) if OUT.exists() else {}
         figures = work[name]()
-        write_json(OUT, record | {"model": generator.model_id, name: record.get(name, {}) | figures})
+        measured = record.get(name, {}) | figures | {"model": generator.model_id}
+        write_json(OUT, {"model": generator.model_id} | record | {name: measured})
         print(name, json.dumps(figures, indent=1), flush=True)
 
 
