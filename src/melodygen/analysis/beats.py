@@ -35,8 +35,8 @@ NUM_NETS = 2
 MIN_QPM, MAX_QPM = 40.0, 230.0
 USUAL_QPM, QPM_OCTAVES = 115.0, 0.7
 """The prior of tempo: a bell over its logarithm."""
-PRIOR_WEIGHT = 0.005
-BEAT_BONUS, BEAT_POWER = 1.73, 1.4
+PRIOR_WEIGHT = 0.05
+BEAT_BONUS, BEAT_POWER = 1.4, 1.4
 """Added to each beat, and the power of its probability: few missed beats for few that are not there."""
 DRIFT_COST = 50.0
 """Of a change of the period by a factor e from one beat to the next."""
