@@ -6,19 +6,14 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from liveports import end_started, on_server, start_server
+from liveports import end_started, jack_server
 
 
 @pytest.fixture(scope="module")
 def jack(env: dict[str, str]) -> Iterator[dict[str, str]]:
     """A JACK server of our own; the environment in which ports are on it."""
-    here = on_server(env, f"{os.getpid()}")
-    server = start_server(here)
-    try:
+    with jack_server(env, f"{os.getpid()}") as here:
         yield here
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,20 @@ def end_started() -> None:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def jack_server(
+    env: dict[str, str], name: str, options: tuple[str, ...] = SYNCHRONOUS, period: int = 128
+) -> Iterator[dict[str, str]]:
+    """A JACK server of this name, for as long as it is needed; the environment in which ports are on it."""
+    here = on_server(env, name)
+    server = start_server(here, options, period)
+    try:
+        yield here
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 class Ear:

@@ -18,7 +18,16 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Train on a folder of music: a generator with its classifier, or a classifier alone.",
 )
-_DATA, _NET, _HOW, _RUN = "What to learn", "The net", "How to learn", "The run"
+RUN = "The run"
+_DATA, _NET, _HOW = "What to learn", "The net", "How to learn"
+
+Seed = Annotated[int, typer.Option(help="Random seed.", rich_help_panel=RUN)]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue a run that was stopped or killed.", rich_help_panel=RUN)
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is in --out.", rich_help_panel=RUN)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.", rich_help_panel=RUN)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.", rich_help_panel=RUN)]
 
 
 @app.command("generator")
@@ -117,47 +126,38 @@ def generator(
         typer.Option(
             "--classifier/--no-classifier",
             help="Also train the classifier on the new style.",
-            rich_help_panel=_RUN,
+            rich_help_panel=RUN,
         ),
     ] = True,
     device: Annotated[
-        str, typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps.", rich_help_panel=_RUN)
+        str, typer.Option(help="Device: auto, cpu, cuda, cuda:N or mps.", rich_help_panel=RUN)
     ] = "auto",
-    seed: Annotated[int, typer.Option(help="Random seed.", rich_help_panel=_RUN)] = 1,
+    seed: Seed = 1,
     save_minutes: Annotated[
-        float, typer.Option(help="Minutes between two saves of the training state.", rich_help_panel=_RUN)
+        float, typer.Option(help="Minutes between two saves of the training state.", rich_help_panel=RUN)
     ] = 3.0,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Continue a run that was stopped or killed.", rich_help_panel=_RUN),
-    ] = False,
+    resume: Resume = False,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
             help="Print the size, time and memory of the run; write nothing.",
-            rich_help_panel=_RUN,
+            rich_help_panel=RUN,
         ),
     ] = False,
     tensorboard: Annotated[
         bool,
         typer.Option(
-            "--tensorboard", help="Write TensorBoard event files to OUT/training.", rich_help_panel=_RUN
+            "--tensorboard", help="Write TensorBoard event files to OUT/training.", rich_help_panel=RUN
         ),
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that read files. Default: one for each CPU core.", rich_help_panel=_RUN),
+        typer.Option(help="Processes that read files. Default: one for each CPU core.", rich_help_panel=RUN),
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace what is in --out.", rich_help_panel=_RUN)
-    ] = False,
-    json_: Annotated[
-        bool, typer.Option("--json", help="One JSON object on stdout.", rich_help_panel=_RUN)
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, no report.", rich_help_panel=_RUN)
-    ] = False,
+    force: Force = False,
+    json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Learn the music of a folder: a model that writes in its style too.
 

@@ -11,9 +11,19 @@ from typing import Annotated
 
 import typer
 
-from melodygen.cli.train import is_given, shown_progress, stopping
+from melodygen.cli.train import (
+    RUN,
+    Force,
+    Json,
+    Quiet,
+    Resume,
+    Seed,
+    is_given,
+    shown_progress,
+    stopping,
+)
 
-_WHAT, _HOW, _RUN = "What to tune", "How to tune", "The run"
+_WHAT, _HOW = "What to tune", "How to tune"
 
 
 def preference(
@@ -54,29 +64,20 @@ def preference(
     ] = 0.05,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.", rich_help_panel=_HOW)] = 3e-5,
     classifier: Annotated[
-        str | None, typer.Option(help="Classifier: name or folder.", rich_help_panel=_RUN)
+        str | None, typer.Option(help="Classifier: name or folder.", rich_help_panel=RUN)
     ] = None,
-    renderer: Annotated[str | None, typer.Option(help="Renderer by name.", rich_help_panel=_RUN)] = None,
-    seed: Annotated[int, typer.Option(help="Random seed.", rich_help_panel=_RUN)] = 1,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Continue a run that was stopped or killed.", rich_help_panel=_RUN),
-    ] = False,
+    renderer: Annotated[str | None, typer.Option(help="Renderer by name.", rich_help_panel=RUN)] = None,
+    seed: Seed = 1,
+    resume: Resume = False,
     keep_anyway: Annotated[
         bool,
         typer.Option(
-            "--keep-anyway", help="Write the checkpoint although it is not better.", rich_help_panel=_RUN
+            "--keep-anyway", help="Write the checkpoint although it is not better.", rich_help_panel=RUN
         ),
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace what is in --out.", rich_help_panel=_RUN)
-    ] = False,
-    json_: Annotated[
-        bool, typer.Option("--json", help="One JSON object on stdout.", rich_help_panel=_RUN)
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress, no report.", rich_help_panel=_RUN)
-    ] = False,
+    force: Force = False,
+    json_: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Tune a model towards a style by preference among its own candidates.
 

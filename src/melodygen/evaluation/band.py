@@ -360,10 +360,15 @@ def human_quartiles(style: str) -> Mapping[str, Quartiles]:
 
 def medians(rows: Sequence[dict[str, float]]) -> dict[str, tuple[float, float, float]]:
     """Lower quartile, median and upper quartile of each figure over pieces, where it is defined."""
-    found = {}
-    for name in rows[0] if rows else ():
-        values = [r[name] for r in rows if not math.isnan(r[name])]
-        if values:
-            low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
-            found[name] = (float(low), float(middle), float(high))
-    return found
+    names = rows[0] if rows else ()
+    found = {name: quartiles([r[name] for r in rows]) for name in names}
+    return {name: quarters for name, quarters in found.items() if quarters is not None}
+
+
+def quartiles(values: Sequence[float]) -> Quartiles | None:
+    """Lower quartile, median and upper quartile of what is not NaN; None where nothing is left."""
+    known = [v for v in values if not math.isnan(v)]
+    if not known:
+        return None
+    low, middle, high = np.quantile(known, (0.25, 0.5, 0.75)).tolist()
+    return low, middle, high

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from melodygen.data.scan import SourceFile, find_files, load_piece
 from melodygen.errors import CorpusError, MelodygenError, PluginError
-from melodygen.evaluation.band import YARDSTICK_BARS, Quartiles, band_figures, human_quartiles
+from melodygen.evaluation.band import YARDSTICK_BARS, Quartiles, band_figures, human_quartiles, quartiles
 from melodygen.evaluation.statistics import statistics
 from melodygen.tokens.grid import Piece
 
@@ -117,10 +117,7 @@ def summary(
 ) -> Figure:
     """Return the median with its interval, beside the quartiles of the reference or ``yardstick``, without NaN."""
     known = np.array([v for v in values if not math.isnan(v)])
-    other = [v for v in reference if not math.isnan(v)]
-    if other:
-        low, middle, high = np.quantile(other, (0.25, 0.5, 0.75)).tolist()
-        yardstick = (low, middle, high)
+    yardstick = quartiles(reference) or yardstick
     if not len(known):
         return Figure(None, None, None, 0, yardstick)
     draws = np.median(rng.choice(known, (RESAMPLES, len(known))), axis=1)

@@ -124,8 +124,8 @@ class TokenPlan:
         pitched = [r for r in roles if r != "drums"]
         if chords is not None or (len(pitched) > 1 and self._given is None) or self._has_chords(source):
             roles = ("chordline", *roles)
-        self._progressions = self._chorus_progressions(request) or self.style.progressions
-        self._has_auto = chords is None and bool(pitched) and self._takes_progression(request)
+        self._progressions = self._draft_progressions(request) if chords is None and pitched else None
+        self._has_auto = self._progressions is not None
         if self._has_auto and "chordline" not in roles:
             roles = ("chordline", *roles)
         if chords is not None or self._has_auto or (kept and "chordline" in roles):
@@ -207,21 +207,23 @@ class TokenPlan:
             return None
         return self._changes(request.chords)
 
-    def _chorus_progressions(self, request: Request) -> tuple[str, ...]:
-        """Those of the style that are as long as its chorus, where whole choruses of a new piece are asked for."""
+    def _draft_progressions(self, request: Request) -> tuple[str, ...] | None:
+        """Progressions of which a draft is given one; None where it writes its own chords.
+
+        Where they are asked for, all of the style; in whole choruses of a new piece those as long as the chorus.
+        """
+        if request.progression == "auto":
+            return self.style.progressions
         size = self.style.dataset.chorus_bars
         new = request.given is None and request.prompt is None
-        if not size or request.bars % size or not new or request.raw or request.progression == "auto":
-            return ()
-        return tuple(n for n in self.style.progressions if len(read_progression(n, "C").bars) == size)
-
-    def _takes_progression(self, request: Request) -> bool:
-        return request.progression == "auto" or bool(self._chorus_progressions(request))
+        if not size or request.bars % size or not new or request.raw:
+            return None
+        return tuple(n for n in self.style.progressions if len(read_progression(n, "C").bars) == size) or None
 
     def _usual_chords(self, key: tuple[int, str], seed: int) -> list[tuple[tuple[int, int, int], ...]]:
         """The changes of a progression of the style that the seed draws, on the tonic in the last bar of a piece."""
         at = float(np.random.default_rng([seed, PROGRESSION_STREAM]).random())
-        name = usual_progression(self._progressions, key[1], at)
+        name = usual_progression(self._progressions or (), key[1], at)
         bars = list(read_progression(name, key_name(key)).bars)
         bars = [bars[i % len(bars)] for i in range(self.num_bars)]
         if self._ends_piece:

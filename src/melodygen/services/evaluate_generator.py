@@ -177,14 +177,14 @@ def write_report(result: EvaluationResult, out: Path, force: bool = False, playe
         players: how many pieces a style are also rendered (Ogg Vorbis), to be heard on the page.
     """
     out.mkdir(parents=True, exist_ok=True)
-    renderer = load_renderer()
+    renderer = load_renderer() if players else None
     for name, scores in result.scores.items():
         (out / name).mkdir(exist_ok=True)
         for number, score in enumerate(scores, start=1):
             if not score.num_notes:
                 continue
             write_midi(out / name / f"{number:03d}.mid", score, overwrite=force)
-            if number <= players:
+            if renderer is not None and number <= players:
                 write_audio(out / name / f"{number:03d}.ogg", renderer.render(score), overwrite=force)
     write_json(out / "report.json", result.to_dict())
     with atomic_path(out / "report.html", overwrite=force) as temporary:
