@@ -62,6 +62,21 @@ class Generator(Protocol):
 
 
 @runtime_checkable
+class DraftByDraft(Generator, Protocol):
+    """A Generator that hands out drafts as they are written, so that the first is heard while others are written."""
+
+    def generate_each(
+        self,
+        request: Request,
+        seeds: Sequence[int],
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[list[tuple[int, Draft]]]:
+        """The drafts that are ready, each with the index of its seed, in any order. The drafts are those of
+        ``generate``."""
+        ...
+
+
+@runtime_checkable
 class Renderer(Protocol):
     """Turns music into sound."""
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from fakeband import Beeper, Judge, Writer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from melodygen.audio.buffer import Audio
 from melodygen.contracts import Draft
 from melodygen.errors import ClassifierError, MelodygenError, UsageError
 from melodygen.generation import loop as pipeline
@@ -140,6 +142,64 @@ def test_stopping_returns_the_best_so_far() -> None:
     assert piece.rounds == 1
     with pytest.raises(MelodygenError, match="stopped before"):
         run(should_stop=lambda: True)
+
+
+class Slow(Writer):
+    """Hands out the last draft first, then the others two by two."""
+
+    closed = False
+
+    def generate_each(
+        self, request: Request, seeds: Sequence[int], progress: Callable[[float], None] | None = None
+    ) -> Iterator[list[tuple[int, Draft]]]:
+        drafts = list(enumerate(self.generate(request, seeds)))
+        try:
+            yield [drafts.pop()]
+            while drafts:
+                yield drafts[:2]
+                del drafts[:2]
+        finally:
+            self.closed = True
+
+
+def test_drafts_that_come_one_by_one_are_rated_at_once_and_told_in_the_order_of_their_seeds() -> None:
+    rendered: list[int] = []
+    told: list[tuple[int, int]] = []
+
+    class Heard(Beeper):
+        def render(self, *arguments: Any, **options: Any) -> Audio:
+            rendered.append(1)
+            return super().render(*arguments, **options)
+
+    options: dict[str, Any] = {"seed": 1, "candidates": 6, "min_style": 0.6}
+    piece = compose(
+        JAZZ,
+        Slow(),
+        Heard(),
+        Judge(),
+        **options,
+        on_candidate=lambda r, _: told.append((r.seed, len(rendered))),
+    )
+    assert piece.candidates == run().candidates and piece.score == run().score
+    assert [seed for seed, _ in told] == candidate_seeds(1, 1, 6)
+    assert [heard for _, heard in told] == [3, 3, 5, 5, 6, 6]  # the last was heard first, and waits
+
+
+def test_a_stop_ends_the_writing_and_keeps_what_was_rated() -> None:
+    answers = iter([False, False, True, True])
+    writer = Slow()
+    piece = compose(
+        JAZZ,
+        writer,
+        Beeper(),
+        Judge(),
+        seed=1,
+        candidates=6,
+        min_style=1.0,
+        should_stop=lambda: next(answers),
+    )
+    assert [c.seed for c in piece.candidates] == [candidate_seeds(1, 1, 6)[-1]]
+    assert writer.closed
 
 
 def test_clock_and_progress_are_the_callers() -> None:

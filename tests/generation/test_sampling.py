@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from melodygen.generation import sampling
-from melodygen.generation.sampling import GROUP, SamplingOptions, Stepper, choose, write
+from melodygen.generation.sampling import GROUP, SamplingOptions, Stepper, choose, write, write_each
 from melodygen.nets.lstm import Lstm
 
 logit_rows = st.lists(st.floats(-50, 50), min_size=2, max_size=12)
@@ -171,3 +171,26 @@ def test_steps_are_told_in_the_thread_that_called(monkeypatch: pytest.MonkeyPatc
     streams = [Counted(4, np.random.default_rng(i)) for i in range(3 * GROUP)]
     write(net(), streams, SamplingOptions(), 10, lambda: told.add(threading.get_ident()))
     assert told <= {threading.get_ident()}
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_streams_are_handed_out_as_they_end(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "_cores", lambda: cores)
+    lengths = [4000, 3, 8, 3000]
+    streams = [Counted(n, np.random.default_rng(n)) for n in lengths]
+    found = []
+    for ended in write_each(net(), streams, SamplingOptions(), capacity=10):
+        assert all(streams[i].done for i in ended)
+        if not found:
+            assert not streams[0].done
+        found += ended
+    assert sorted(found) == [0, 1, 2, 3] and found[-2:] == [3, 0]
+
+
+def test_to_close_it_ends_the_writing() -> None:
+    streams = [Counted(3, np.random.default_rng(1)), Counted(10**9, np.random.default_rng(2))]
+    before, threads = threading.active_count(), torch.get_num_threads()
+    each = write_each(net(), streams, SamplingOptions(), capacity=10)
+    assert next(each) == [0]
+    each.close()
+    assert threading.active_count() == before and torch.get_num_threads() == threads

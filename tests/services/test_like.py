@@ -14,7 +14,8 @@ from melodygen.library.folder import FolderStore
 from melodygen.library.lines import lines_of
 from melodygen.library.track import Description, Facts, Tags
 from melodygen.music.score import Score, Track, note_array
-from melodygen.services.like import CopyLimit, controls_of, density_of
+from melodygen.services.copy_limit import CopyLimit
+from melodygen.services.like import controls_of, density_of
 
 
 def test_controls_are_those_a_generator_knows() -> None:

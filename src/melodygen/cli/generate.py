@@ -123,8 +123,8 @@ def generate(
     from melodygen.cli.progress import stage_progress
     from melodygen.errors import UsageError
     from melodygen.request import loop_options
+    from melodygen.services.copy_limit import CopyLimit
     from melodygen.services.generate import GenerateRequest, prepare, run
-    from melodygen.services.like import CopyLimit
     from melodygen.services.models import ModelNames
     from melodygen.services.saving import OutputOptions
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator as Iterates
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.audio.buffer import Audio
-from melodygen.contracts import Draft, Generator, Renderer, StyleClassifier
+from melodygen.contracts import Draft, DraftByDraft, Generator, Renderer, StyleClassifier
 from melodygen.errors import ClassifierError, MelodygenError, UsageError
 from melodygen.generation.ensemble import check_known
 from melodygen.generation.obtained import closeness, of_playing
@@ -198,8 +200,9 @@ def compose(
         max_rounds: largest number of rounds.
         progress: called with the stage and the share of it that is done.
         clock: the time in seconds, for ``Composition.seconds``.
-        should_stop: asked between the steps; if it is true, the best candidate so far is returned.
-        on_candidate: called with each candidate after it is classified.
+        should_stop: asked whenever drafts are ready; if it is true, the best candidate so far is returned.
+        on_candidate: called with each candidate in the order of the seeds, as soon as it and those before are
+            classified; others are still written then.
         veto: tells why a candidate is turned down, by its score; an empty string if it is not. What is turned
             down is chosen only where every candidate has a flaw.
 
@@ -226,16 +229,17 @@ def compose(
         veto or _no_flaw,
     )
     started = clock()
+
+    def each(found: Candidate) -> None:
+        if on_candidate is not None:
+            on_candidate(found.record, found.draft.score)
+
     written: list[Candidate] = []
     best: Candidate | None = None
     for number in range(1, max_rounds + 1):
         if rounds.should_stop():
             break
-        batch = rounds.write(candidate_seeds(seed, number, candidates), number)
-        if on_candidate is not None:
-            for scored in batch:
-                on_candidate(scored.record, scored.draft.score)
-        written += batch
+        written += rounds.write(candidate_seeds(seed, number, candidates), number, each)
         best = max(written, key=lambda draft: draft.rank(min_style), default=None)
         if best is not None and not best.record.flaw and best.figures[0] >= min_style:
             break
@@ -363,36 +367,66 @@ class _Rounds:
     should_stop: Callable[[], bool]
     veto: Callable[[Score], str]
 
-    def write(self, seeds: Sequence[int], number: int) -> list[Candidate]:
-        """Return the candidates of one round; an empty list if stopped before they were classified."""
+    def write(
+        self, seeds: Sequence[int], number: int, each: Callable[[Candidate], None] | None = None
+    ) -> list[Candidate]:
+        """Return the candidates of one round, in the order of their seeds; those that were rated, where it is stopped.
+
+        A generator that hands out drafts as they are written goes on writing while the first are rendered and
+        classified. ``each`` gets the candidates in order, as soon as those before are rated.
+        """
         again = "" if number == 1 else f" (round {number})"
-        drafts = self.generator.generate(
-            self.request, seeds, lambda done: self.progress(f"writing{again}", done)
-        )
-        if self.should_stop():
-            return []
-        played = [perform(d.score, self.request, d.seed) for d in drafts]
-        scored = self._heard(played, again)
-        before = [perform(d.as_written or d.score, self.request, d.seed) for d in drafts]
-        moved = [i for i, d in enumerate(drafts) if d.as_written is not None]
-        first = dict(zip(moved, self._heard([before[i] for i in moved], again), strict=True))
-        written = []
-        for index, (draft, score) in enumerate(zip(drafts, played, strict=True)):
-            found = self._scored(replace(draft, score=score), scored[index], number)
+        found: dict[int, Candidate] = {}
+        given = 0
+        with closing(self._drafts(seeds, again)) as drafts:  # a stop ends the threads that write
+            for some in drafts:
+                if self.should_stop():
+                    break
+                last = len(found) + len(some) == len(seeds)
+                found |= self._rated(dict(some), number, f"classifying{again}" if last else "")
+                while given in found:
+                    if each is not None:
+                        each(found[given])
+                    given += 1
+        return [found[index] for index in sorted(found)]
+
+    def _drafts(self, seeds: Sequence[int], again: str) -> Iterates[list[tuple[int, Draft]], None, None]:
+        def told(done: float) -> None:
+            self.progress(f"writing{again}", done)
+
+        if isinstance(self.generator, DraftByDraft):
+            yield from self.generator.generate_each(self.request, seeds, told)
+        else:
+            yield list(enumerate(self.generator.generate(self.request, seeds, told)))
+
+    def _rated(self, drafts: Mapping[int, Draft], number: int, stage: str) -> dict[int, Candidate]:
+        """Render, classify and rate drafts; ``stage`` is what the progress is called, empty for none."""
+        played = {i: perform(d.score, self.request, d.seed) for i, d in drafts.items()}
+        before = {
+            i: perform(d.as_written, self.request, d.seed)
+            for i, d in drafts.items()
+            if d.as_written is not None
+        }
+        scored = self._heard([*played.values(), *before.values()], stage)
+        first = dict(zip(before, scored[len(played) :], strict=True))
+        written = {}
+        for (index, draft), scores in zip(drafts.items(), scored, strict=False):
+            found = self._scored(replace(draft, score=played[index]), scores, number)
             if index in first:
-                scores = first[index]
-                style = 0.0 if scores is None else style_probability(scores, self.request.style)
+                own = first[index]
+                style = 0.0 if own is None else style_probability(own, self.request.style)
                 found = replace(found, chosen_by=(style, quality(before[index])))
-            written.append(found)
+            written[index] = found
         return written
 
-    def _heard(self, scores: Sequence[Score], again: str) -> list[StyleScores | None]:
+    def _heard(self, scores: Sequence[Score], stage: str) -> list[StyleScores | None]:
         """Render and classify; None for silence."""
         scored: list[StyleScores | None] = []
         waiting: list[Audio | None] = []
         for index, score in enumerate(scores):
             waiting.append(render_draft(score, self.renderer))
-            self.progress(f"classifying{again}", (index + 1) / len(scores))
+            if stage:
+                self.progress(stage, (index + 1) / len(scores))
             last = index + 1 == len(scores)
             # long recordings are classified in parts, so that they do not fill the memory
             if (

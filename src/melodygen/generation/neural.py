@@ -6,7 +6,7 @@ the bars around an infill are context. All drafts of a call are written together
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from melodygen.errors import CheckpointError, UsageError
 from melodygen.generation.logit_bias import LogitBiasConfig
 from melodygen.generation.naming import named_as_asked
 from melodygen.generation.prompt import TokenPlan
-from melodygen.generation.sampling import SamplingOptions, write
+from melodygen.generation.sampling import SamplingOptions, write_each
 from melodygen.generation.stream import PieceStream
 from melodygen.nets import checkpoint as checkpoints
 from melodygen.nets.decoder import TransformerDecoder, quickest_dtype
@@ -146,6 +146,30 @@ class NeuralGenerator:
         progress: Callable[[float], None] | None = None,
     ) -> list[tuple[Draft, PieceStream]]:
         """Return each draft with the stream of tokens that it was written as; see ``generate``."""
+        written = [one for some in self.write_each(request, seeds, progress) for one in some]
+        return [(draft, stream) for _, draft, stream in sorted(written, key=lambda one: one[0])]
+
+    def generate_each(
+        self,
+        request: Request,
+        seeds: Sequence[int],
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[list[tuple[int, Draft]]]:
+        """Yield the drafts that are ready, each with the index of its seed, while the others are written.
+
+        Raises:
+            UsageError: the request asks for what the net cannot say.
+        """
+        for some in self.write_each(request, seeds, progress):
+            yield [(index, draft) for index, draft, _ in some]
+
+    def write_each(
+        self,
+        request: Request,
+        seeds: Sequence[int],
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[list[tuple[int, Draft, PieceStream]]]:
+        """Yield what is ready with its stream; see ``generate_each``."""
         for name in style_shares(request.style):
             if name not in self.style_info:
                 raise UsageError(
@@ -169,21 +193,13 @@ class NeuralGenerator:
             request.top_k,
             defaults["top_p"] if request.top_p is None else request.top_p,
         )
+        place = {id(stream): index for index, stream in enumerate(streams)}
         for net, group in self._nets(request.style, streams, seeds):
-            write(net, group, options, net.context, on_step)
+            for ended in write_each(net, group, options, net.context, on_step):
+                indices = [place[id(group[i])] for i in ended]
+                yield [(i, _draft(plan, request, streams[i], seeds[i]), streams[i]) for i in indices]
         if progress is not None:
             progress(1.0)
-        drafts: list[tuple[Draft, PieceStream]] = []
-        for seed, stream in zip(seeds, streams, strict=True):
-            written = plan.score(stream)
-            asked = plan.as_asked(written)
-            score = named_as_asked(asked, request)
-            count = len(stream.log_probs)
-            log_prob = float(np.mean(stream.log_probs)) if count else 0.0
-            before = None if asked == written else written
-            draft = Draft(score, seed, log_prob, count, before, obtained=plan.obtained(score))
-            drafts.append((draft, stream))
-        return drafts
 
     def _plan(self, request: Request) -> TokenPlan:
         shares = style_shares(request.style)
@@ -233,6 +249,16 @@ class NeuralGenerator:
             own = self._density[name]
             levels += share * np.interp(places, np.linspace(0, 1, len(own)), own)
         return [float(level) for level in levels]
+
+
+def _draft(plan: TokenPlan, request: Request, stream: PieceStream, seed: int) -> Draft:
+    written = plan.score(stream)
+    asked = plan.as_asked(written)
+    score = named_as_asked(asked, request)
+    count = len(stream.log_probs)
+    log_prob = float(np.mean(stream.log_probs)) if count else 0.0
+    before = None if asked == written else written
+    return Draft(score, seed, log_prob, count, before, obtained=plan.obtained(score))
 
 
 def _decoder(net: Transformer) -> SequenceNet:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 import os
+import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -26,6 +27,8 @@ from melodygen.nets.sequence_net import SequenceNet
 
 GROUP = 4
 """Number of streams that share a step. More would read the weights less often, but leave cores idle."""
+STEP_SECONDS = 0.05
+"""Longest time between two calls of ``on_step``."""
 
 
 class Stream(Protocol):
@@ -194,49 +197,87 @@ def write(
     capacity: int,
     on_step: Callable[[], None] | None = None,
 ) -> None:
-    """Run all streams to their end.
+    """Run all streams to their end; see ``write_each``."""
+    for _ in write_each(net, streams, options, capacity, on_step):
+        pass
 
-    An exception in any group, Ctrl-C too, stops all groups and is raised here.
+
+def write_each(
+    net: SequenceNet,
+    streams: Sequence[Stream],
+    options: SamplingOptions,
+    capacity: int,
+    on_step: Callable[[], None] | None = None,
+) -> Generator[list[int], None, None]:
+    """Run all streams to their end, and yield the indices of those that have ended since the last time.
+
+    The others are written on in threads meanwhile. An exception in any group, Ctrl-C too, stops all groups and is
+    raised here; so does closing the iterator.
 
     Args:
         net: the sequence net.
         streams: the streams to write; they are changed.
         options: how tokens are drawn.
         capacity: the net's context, in tokens.
-        on_step: called after a step, in the thread that called this function.
+        on_step: called every now and then, in the thread that asks for the next streams.
     """
-    waiting = deque([s for s in streams[i : i + GROUP] if not s.done] for i in range(0, len(streams), GROUP))
-    lock, stop = threading.Lock(), threading.Event()
-    failures: list[BaseException] = []
+    index = {id(stream): i for i, stream in enumerate(streams)}
+    if already := [i for i, stream in enumerate(streams) if stream.done]:
+        yield already
+    groups = [[s for s in streams[i : i + GROUP] if not s.done] for i in range(0, len(streams), GROUP)]
+    waiting = deque(group for group in groups if group)
+    stop = threading.Event()
+    news: queue.SimpleQueue[list[Stream] | BaseException | None] = queue.SimpleQueue()
 
-    def work(report: Callable[[], None]) -> None:
+    def work() -> None:
+        """Write groups until none waits; the last news of a thread is None or what went wrong."""
         try:
             with torch.inference_mode():
-                while not stop.is_set():
-                    with lock:
-                        group = waiting.popleft() if waiting else None
-                    if group is None:
-                        return
-                    _write_group(net, group, options, capacity, report, stop)
-        except BaseException as error:  # handed to the thread that called write
-            failures.append(error)
-            stop.set()
+                while not stop.is_set() and (group := _next(waiting)):
+                    _write_group(net, group, options, capacity, news.put, stop)
+            news.put(None)
+        except BaseException as error:
+            news.put(error)
 
     with one_thread():
-        workers = [
-            threading.Thread(target=work, args=(_no_step,)) for _ in range(min(len(waiting), _cores()) - 1)
-        ]
+        workers = [threading.Thread(target=work) for _ in range(min(len(waiting), _cores()))]
         try:
             for worker in workers:
                 worker.start()
-            work(on_step or _no_step)
-            for worker in workers:
-                worker.join()
-        except BaseException:
+            running = len(workers)
+            while running:
+                ended: list[int] = []
+                for found in _arrived(news):
+                    if isinstance(found, BaseException):
+                        raise found
+                    ended += [index[id(stream)] for stream in found or ()]
+                    running -= found is None
+                (on_step or _no_step)()
+                if ended:
+                    yield ended
+        finally:
             stop.set()
-            raise
-    if failures:
-        raise failures[0]
+            for worker in workers:
+                if worker.ident is not None:
+                    worker.join()
+
+
+def _next(waiting: deque[list[Stream]]) -> list[Stream]:
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return []
+
+
+def _arrived(news: queue.SimpleQueue[Any]) -> list[Any]:
+    """Return all that has come; wait for something for at most ``STEP_SECONDS``."""
+    found = []
+    try:
+        found.append(news.get(timeout=STEP_SECONDS))
+        while True:
+            found.append(news.get_nowait())
+    except queue.Empty:
+        return found
 
 
 def _cores() -> int:
@@ -253,13 +294,13 @@ def _write_group(
     streams: list[Stream],
     options: SamplingOptions,
     capacity: int,
-    on_step: Callable[[], None],
+    on_end: Callable[[list[Stream]], None],
     stop: threading.Event,
 ) -> None:
     """Write one batch to its end.
 
-    A stream that is done leaves the batch. When the net's context is full, every stream continues from its
-    own shortened prefix.
+    A stream that is done leaves the batch and is handed to ``on_end``. When the net's context is full, every stream
+    continues from its own shortened prefix.
     """
     while streams:
         stepper = Stepper(net, capacity)
@@ -276,9 +317,9 @@ def _write_group(
                     )
                 stream.take(token, log_prob)
                 tokens.append(token)
-            on_step()
             running = [row for row, stream in enumerate(streams) if not stream.done]
             if len(running) < len(streams):
+                on_end([stream for stream in streams if stream.done])
                 streams = [streams[row] for row in running]
                 tokens = [tokens[row] for row in running]
                 if streams and not stepper.is_full:
@@ -290,4 +331,4 @@ def _write_group(
             return
 
 
-__all__ = ["SamplingOptions", "SequenceNet", "Stepper", "Stream", "choose", "write"]
+__all__ = ["SamplingOptions", "SequenceNet", "Stepper", "Stream", "choose", "write", "write_each"]

@@ -16,7 +16,7 @@ from melodygen.music.score import Score
 from melodygen.music.units import bar_quarters
 from melodygen.parsing import check_range
 from melodygen.request import LOOP_CONTROLS, LoopOptions, Request, check_loop, loop_options
-from melodygen.services.like import CopyLimit
+from melodygen.services.copy_limit import CopyLimit
 from melodygen.services.models import (
     LoadedModels,
     ModelNames,

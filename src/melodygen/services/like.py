@@ -1,67 +1,20 @@
-"""A piece that is to be like a track (style, tempo, meter, key, density), and must not share too much with others."""
+"""What can be asked of a generator so that a piece is like a track: style, tempo, meter, key, density."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from melodygen.classification.symbolic import is_symbolic, read_symbolic
-from melodygen.errors import CheckpointError, LibraryError, UsageError
-from melodygen.library.address import Address
-from melodygen.library.lines import lines_of
-from melodygen.library.score_match import identify_notes, matches_of
-from melodygen.library.store import STEPS
+from melodygen.errors import CheckpointError, UsageError
 from melodygen.library.track import Facts
 from melodygen.music.score import Score
 from melodygen.registry import list_styles
 from melodygen.request import CONTROLS
-from melodygen.services.library import Library
 from melodygen.tokens.vocabulary import DENSITIES, density_level
-
-NEAREST = 5
-"""Tracks that a candidate is held against note for note."""
-
-
-@dataclass(frozen=True)
-class CopyLimit:
-    """How many bars a piece may share with a track of a library; ``folder`` is also an address; None is the
-    default library."""
-
-    max_bars: float
-    folder: Address | None = None
-
-    def veto(self) -> Callable[[Score], str]:
-        """Why a score is turned down, if it is. Raises LibraryError for no library, or one without a melodic line."""
-        if self.max_bars < 0:
-            raise UsageError(f"--max-copy-bars {self.max_bars:g}: give 0 or more")
-        with Library(self.folder) as library:
-            rows, notes, tracks = library.store.rows(STEPS), library.store.notes, library.store.tracks()
-            if not len(rows.matrix):
-                raise LibraryError(f"{library.store.name} holds no melodic line; add MIDI or score files")
-            held = notes(tracks)
-
-        def shared(score: Score) -> str:
-            own, steps = lines_of(score)
-            found = matches_of(identify_notes(own, steps, rows, NEAREST), own, held)
-            longest = max(found, key=lambda match: match.bars or 0.0, default=None)
-            if longest is None or (longest.bars or 0.0) <= self.max_bars:
-                return ""
-            return longest.sentence(tracks[longest.track_id].name)
-
-        return shared
-
-    def check(self, score: Score) -> None:
-        """Raises LibraryError for a score that shares too much: every candidate did."""
-        said = self.veto()(score)
-        if said:
-            raise LibraryError(
-                f"the best candidate {said}, more than the {self.max_bars:g} bars allowed, and so did all others; "
-                "nothing was written: try another --seed, more --candidates, or a higher --max-copy-bars"
-            )
 
 
 def controls_like(path: Path, model: str | None = None) -> dict[str, Any]:
@@ -126,4 +79,4 @@ def controls_of(facts: Facts, name: str) -> dict[str, Any]:
     return found
 
 
-__all__ = ["CopyLimit", "controls_like", "controls_of", "density_of"]
+__all__ = ["controls_like", "controls_of", "density_of"]
