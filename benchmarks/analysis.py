@@ -35,8 +35,8 @@ Floats = NDArray[np.float64]
 NEAR_SECONDS = 0.07
 OCTAVES = (1 / 3, 0.5, 1, 2, 3)
 ON_GRID, STEADY = 0.8, 0.9
-MOST_NOTES = 40
-"""Notes that sound together on average over a minute; more is a file whose notes were never ended."""
+LEFT_OUT = "jazz_168959f5"
+"""It could not be rendered when the halves were dealt; with it every file behind it would change sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,8 @@ class Truth:
 
 def scores(folder: Path) -> Iterator[Score]:
     for path in sorted(music_files(folder, recursive=True), key=lambda p: p.stem):
+        if path.stem == LEFT_OUT:
+            continue
         try:
             yield read_symbolic(path)
         except MelodygenError:
@@ -57,9 +59,7 @@ def scores(folder: Path) -> Iterator[Score]:
 
 def renderable(folder: Path) -> Iterator[Score]:
     for score in scores(folder):
-        cut = stretch(score)
-        held = sum(float(t.notes["duration_ticks"].sum()) for t in cut.tracks) / (2 * cut.ticks_per_quarter)
-        if score.duration_seconds >= 30 and held <= MOST_NOTES * 60:
+        if score.duration_seconds >= 30:
             yield score
 
 

@@ -58,6 +58,20 @@ def test_notes_without_an_end_last_to_the_next_of_their_pitch_or_the_end_of_the_
     assert long[0] == (480, 64, next(o for o, p, _ in notes if p == 64 and o > 480)) and len(long) < 8
 
 
+def test_a_note_may_end_in_another_track_of_its_channel() -> None:
+    on, off = bytes((0x90, 60, 80)), bytes((0x90, 60, 0))
+    first = [(0, on), (960, on), (5000, off), (5000, END_OF_TRACK)]
+    second = [(240, off), (1200, off), (4800, on), (5000, END_OF_TRACK)]
+    hung = [(0, bytes((0x90, 72, 80))), (480, END_OF_TRACK)]
+    document = document_of(MidiEvents(1, 480, (first, second, hung)), "x.mid")
+    notes = sorted((n.onset_tick, n.offset_tick) for track in document.score.tracks for n in track)
+    assert notes == [(0, 240), (0, 480), (960, 1200), (4800, 5000)]
+    assert document.warnings == (
+        "3 notes end in another track than they begin in",
+        "a note has no end; it ends at the next note of the same pitch or with the track",
+    )
+
+
 def test_patterns_of_a_type_2_file_follow_one_another() -> None:
     note = [(0, bytes((0x90, 60, 80))), (480, bytes((0x80, 60, 0))), (480, END_OF_TRACK)]
     data = bytearray(serialise_midi(MidiEvents(1, 480, (list(note), list(note)))))

@@ -2,7 +2,9 @@
 
 A note ends at its own note-off: of notes of one pitch that overlap, the first that began ends first. Where note-offs of
 a pitch are missing, its notes end at the next note of that pitch, at an all-notes-off, or with the track, and a warning
-says so. Programs and controllers are their channel's; a track with programs of its own obeys those alone.
+says so. Where the note-off is in another track (some programs write each channel all over the tracks), the tracks are
+taken together, as a synthesiser does. Programs and controllers are their channel's; a track with programs of its own
+obeys those alone.
 """
 
 from __future__ import annotations
@@ -74,14 +76,21 @@ def pair_notes(midi: MidiEvents, warnings: list[str]) -> tuple[FileNotes, ...]:
     rate = midi.ticks_per_second
     quarter = midi.division if rate is None else max(1, round(rate / 2))
     found: list[FileNotes] = []
-    unended = total = 0
-    for number, events in enumerate(midi.tracks):
-        rows, count = _track_notes(events, quarter)
-        unended += count
-        total += len(rows)
-        if total > MAX_NOTES:
+    tracks: list[_Paired] = []
+    for events in midi.tracks:
+        tracks.append(_track_notes(events))
+        if sum(len(one.rows) for one in tracks) > MAX_NOTES:
             raise ScoreError(f"more than {MAX_NOTES} notes")
-        found += _grouped(rows, number, programs)
+    apart, count = _across_tracks(midi, tracks)
+    unended = 0
+    for number, (events, paired) in enumerate(zip(midi.tracks, tracks, strict=True)):
+        rows = [row for row in paired.rows if row[2] not in apart and row[2] not in paired.unended]
+        again, missing = _without_offs(events, paired.unended - apart.keys(), quarter)
+        elsewhere = [row for key in sorted(apart) for at, row in apart[key] if at == number]
+        unended += missing
+        found += _grouped([*rows, *again, *elsewhere], number, programs)
+    if count:
+        warnings.append(f"{count} notes end in another track than they begin in")
     if unended:
         what = (
             f"{unended} notes have no end in the file; they end"
@@ -92,9 +101,18 @@ def pair_notes(midi: MidiEvents, warnings: list[str]) -> tuple[FileNotes, ...]:
     return tuple(found)
 
 
-def _track_notes(events: list[Event], quarter: int) -> tuple[list[Row], int]:
-    """The notes of one track, and how many have no note-off."""
+@dataclass(frozen=True)
+class _Paired:
+    """The notes of one track, the keys of which a note has no end there, and those that end without a note there."""
+
+    rows: list[Row]
+    unended: set[int]
+    stray: set[int]
+
+
+def _track_notes(events: list[Event]) -> _Paired:
     rows: list[Row] = []
+    stray: set[int] = set()
     sounding: dict[int, list[tuple[int, int, int]]] = {}
     for index, (tick, message) in enumerate(events):
         status = message[0]
@@ -102,27 +120,62 @@ def _track_notes(events: list[Event], quarter: int) -> tuple[list[Row], int]:
             continue
         key = (status & 0x0F) << 7 | message[1]
         velocity = message[2]
+        held = sounding.get(key)
         if status & 0x10 and velocity:
-            held = sounding.get(key)
             if held is None:
                 sounding[key] = [(tick, velocity, index)]
             else:
                 held.append((tick, velocity, index))
+        elif held:
+            onset, velocity, on_index = held.pop(0)
+            rows.append((onset, tick, key, velocity, on_index, index, 0))
         else:
-            held = sounding.get(key)
-            if held:
-                onset, velocity, on_index = held.pop(0)
-                rows.append((onset, tick, key, velocity, on_index, index, 0))
-    missing = {key for key, held in sounding.items() if held}
-    if not missing:
-        return rows, 0
-    again, count = _without_offs(events, missing, quarter)
-    return [*(row for row in rows if row[2] not in missing), *again], count
+            stray.add(key)
+    return _Paired(rows, {key for key, held in sounding.items() if held}, stray)
+
+
+def _across_tracks(midi: MidiEvents, tracks: list[_Paired]) -> tuple[dict[int, list[tuple[int, Row]]], int]:
+    """(track, note) of each key whose notes all end once the tracks are taken together, where in a single track one
+    does not; and how many of them end in another track. Note-offs come before note-ons of their tick."""
+    keys = {
+        key
+        for number, one in enumerate(tracks)
+        for key in one.unended
+        if any(key in other.stray for n, other in enumerate(tracks) if n != number)
+    }
+    if not keys:
+        return {}, 0
+    timed: dict[int, list[tuple[int, bool, int, int, int]]] = {key: [] for key in keys}
+    for number, events in enumerate(midi.tracks):
+        for index, (tick, message) in enumerate(events):
+            if message[0] & 0xE0 == 0x80:
+                key = (message[0] & 0x0F) << 7 | message[1]
+                if key in timed:
+                    is_on = bool(message[0] & 0x10 and message[2])
+                    timed[key].append((tick, is_on, number, index, message[2]))
+    found: dict[int, list[tuple[int, Row]]] = {}
+    count = 0
+    for key, happenings in timed.items():
+        held: list[tuple[int, int, int, int]] = []
+        notes: list[tuple[int, Row]] = []
+        for tick, is_on, number, index, velocity in sorted(happenings):
+            if is_on:
+                held.append((tick, number, index, velocity))
+            elif held:
+                onset, begun_in, on_index, loudness = held.pop(0)
+                off_index = index if number == begun_in else -1
+                notes.append((begun_in, (onset, tick, key, loudness, on_index, off_index, 0)))
+        if not held:
+            found[key] = notes
+            count += sum(row[5] < 0 for _, row in notes)
+    return found, count
 
 
 def _without_offs(events: list[Event], keys: set[int], quarter: int) -> tuple[list[Row], int]:
-    """The notes of ``keys``, each ended by the first note-off, note-on of its pitch, all-notes-off or end of track; one
-    that begins at the very end lasts ``quarter`` ticks."""
+    """The notes of ``keys``, and how many have no note-off: each is ended by the first note-off, note-on of its pitch,
+    all-notes-off or end of track; one that begins at the very end lasts ``quarter`` ticks."""
+    if not keys:
+        return [], 0
     rows: list[Row] = []
     sounding: dict[int, tuple[int, int, int]] = {}
     count = 0
