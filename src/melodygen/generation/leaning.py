@@ -176,7 +176,7 @@ class Leaning:
         if self._densities:
             self._lean_to_density(role, grammar, bars, added)
         if self._syncopation is not None and role not in ("", "drums", "chordline"):
-            self._lean_to_syncopation(role, grammar.meter, added)
+            self._lean_to_syncopation(role, grammar.meter, bars, added)
         if self._leap is not None and role == "melody":
             self._lean_to_steps(bars, added)
 
@@ -218,14 +218,21 @@ class Leaning:
             wait = np.array([max(there, 0.25) / (rate * quarters)])
             added[_AGAIN.start + value] -= float(_gap_nats(wait)[0])
 
-    def _lean_to_syncopation(self, role: str, meter: tuple[int, int], added: NDArray[np.float64]) -> None:
+    def _lean_to_syncopation(
+        self, role: str, meter: tuple[int, int], bars: Sequence[Mapping[str, Sequence[int]]],
+        added: NDArray[np.float64],
+    ) -> None:  # fmt: skip
         asked, part = self._syncopation or 0.0, self._parts.get(role, PartSoFar())
         there = (part.num_syncopated + PRIOR_ONSETS * asked) / (part.num_onsets + PRIOR_ONSETS)
         nats = BEAT_NATS * (asked - USUAL_SYNCOPATION) + SURPLUS_NATS * (asked - there)
         nats = float(np.clip(nats, -MOST_BEAT_NATS, MOST_BEAT_NATS))
         beats = np.zeros(_V.counts["position"], dtype=bool)
         beats[list(beat_positions(meter))] = True
-        added[_POSITIONS][beats if nats > 0 else ~beats] -= abs(nats)
+        shunned = beats if nats > 0 else ~beats
+        added[_POSITIONS][shunned] -= abs(nats)
+        for value in range(min(_V.counts["again"], len(bars) - 1) if not part.onsets else 0):
+            onsets = [_V.values[t] for t in bars[-2 - value].get(role, ()) if _V.kinds[t] == "position"]
+            added[_AGAIN.start + value] -= abs(nats) * int(shunned[onsets].sum())
 
     def _lean_to_steps(self, bars: Sequence[Mapping[str, Sequence[int]]], added: NDArray[np.float64]) -> None:
         assert self._leap is not None
