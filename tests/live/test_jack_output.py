@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from jackframes import RATE, FrameEar, client_library, desk, off_grid, ons, wait_for
 from livehost import unbalanced
-from liveports import BAND, ONE_LINE, READY, climbs, command, finish, left_sounding, said
+from liveports import BAND, ONE_LINE, READY, climbs, command, finish, left_sounding, said, start
 
 from melodygen.io.midi import write_midi
 from melodygen.live.clock import CONTINUE, SONG_POSITION, START, STOP, TICK
@@ -25,6 +26,9 @@ if shutil.which("jackd") is None:
     pytest.skip("jackd is not installed: apt-get install jackd2", allow_module_level=True)
 BEAT = RATE // 4
 """Frames of a quarter at 240 qpm."""
+SPIN_SECONDS = 2.0
+SPIN = f"import time\nend = time.monotonic() + {SPIN_SECONDS}\nwhile time.monotonic() < end: pass"
+TAKE_PRIORITY = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))"
 TO_THE_FRAME = 2
 """Frames by which the usual note is off: it lies on the first frame at or after its time."""
 
@@ -136,3 +140,35 @@ def test_who_else_plays_to_a_port_is_known_until_it_ends(
     other.wait()
     with claimed("synth:in") as is_free:
         assert is_free
+
+
+def test_a_busy_machine_holds_nothing_up(jack: dict[str, str], tmp_path: Path) -> None:
+    """A core full of work that goes before ordinary processes of this niceness, for longer than the messages that are
+    handed over ahead last."""
+    core = min(os.sched_getaffinity(0))
+    if subprocess.run([sys.executable, "-c", TAKE_PRIORITY], check=False, capture_output=True).returncode:
+        pytest.skip("real-time priority is not granted here")
+    write_midi(
+        tmp_path / "a.mid",
+        Score((Track([(q * 480, 240, 60, 100) for q in range(400)], role="melody"),), (Tempo(0, 240.0),)),
+    )
+    ear = FrameEar(jack, "stage")
+    arguments = ("play", "a.mid", "--port", f"jack:{ear.name}", "--clock-out")
+    run = command(jack, *arguments, cwd=tmp_path)
+    said(run, "playing")
+    time.sleep(0.5)
+    threads = [int(task.name) for task in Path(f"/proc/{run.pid}/task").iterdir()]
+    for thread in threads:
+        os.sched_setaffinity(thread, {core})
+        os.setpriority(os.PRIO_PROCESS, thread, 19)
+    work = [start(jack, ["-c", f"import os; os.sched_setaffinity(0, {{{core}}})\n{SPIN}"]) for _ in range(3)]
+    for process in work:
+        assert process.wait(30) == 0
+    own, *priorities = (os.sched_getparam(thread).sched_priority for thread in (run.pid, *threads))
+    run.terminate()
+    finish(run)
+    ticks = np.array([frame for frame, _, _, m in ear.close() if m == (TICK,)])
+    assert len(ticks) > SPIN_SECONDS * 96
+    assert np.diff(ticks).max() < 1.5 * BEAT / 24, "no tick waits for the core"
+    assert min(priorities) > 0, "a thread that holds the interpreter holds the player up"
+    assert max(priorities) == own + 1, "JACK's own thread goes before it"

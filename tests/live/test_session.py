@@ -125,7 +125,7 @@ def play(
     world.at(seconds, session.stop)
     if isinstance(clock, InternalClock):
         session.start()
-    session.run(realtime=False)
+    session.run()
     assert not unbalanced((0, m) for _, m in world.got if m[0] < 0xF0), "a note is left sounding"
     return session
 
@@ -209,7 +209,7 @@ def test_pause_goes_on_where_it_was() -> None:
     world.at(3.0, session.toggle)
     world.at(5.0, session.stop)
     session.start()
-    session.run(realtime=False)
+    session.run()
     pitches = [m[1] for _, m in world.got if m[0] == 0x90]
     assert pitches[:6] == [36, 37, 38, 39, 40, 41], "nothing twice, nothing left out"
     assert not [t for t in world.ons() if 1.15 < t < 3.0]
@@ -305,7 +305,7 @@ def test_own_output_is_not_heard_as_input() -> None:
     world.at(0.4, lambda: session.receive((0x80, 99, 0), world.time))
     world.at(2.0, session.stop)
     session.start()
-    session.run(realtime=False)
+    session.run()
     assert [m[1] for m in session_heard] == [99, 99]
     assert len([1 for _, m in world.got if m == (0x90, 99, 80)]) == 1, "passed on once"
 
@@ -566,7 +566,7 @@ def test_session_follows_a_daw_through_start_stop_and_jump() -> None:
         tell(3.002 + i * 0.5 / 24, TICK)
     tell(3.99, STOP)
     world.at(4.5, session.stop)
-    session.run(realtime=False)
+    session.run()
     played = [(t, m[1]) for t, m in world.got if m[0] == 0x90]
     assert [p for _, p in played] == [36, 37, 38, 39, 52, 53]
     want = [0.503, 1.003, 1.503, 2.003, 3.002, 3.502]
@@ -593,7 +593,7 @@ def test_whatever_happens_nothing_is_left_sounding(happenings: list[tuple[float,
         }[what])  # fmt: skip
     world.at(end, session.stop)
     session.start()
-    session.run(realtime=False)
+    session.run()
     assert not unbalanced((0, m) for _, m in world.got if m[0] < 0xF0)
     assert player.num_sounding == 0
 
@@ -609,7 +609,7 @@ def test_an_error_in_the_processor_ends_in_silence() -> None:
     session = Session(Faulty(beat_score()), world.player(), InternalClock(120.0), now=world.now)
     session.start()
     with pytest.raises(RuntimeError, match="broken"):
-        session.run(realtime=False)
+        session.run()
     assert not unbalanced((0, m) for _, m in world.got if m[0] < 0xF0)
     assert world.got[-1][1] == (0xB0, 123, 0)
 

@@ -59,9 +59,13 @@ def live(
         bool, typer.Option("--wait", help="Wait for the space bar before starting.", rich_help_panel=_TIME)
     ] = False,
     realtime: Annotated[
-        bool,
-        typer.Option("--realtime", help="Real-time priority, where it is granted.", rich_help_panel=_TIME),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--realtime/--no-realtime",
+            help="Real-time priority, where it is granted. Default: with JACK's own port, if JACK has it.",
+            rich_help_panel=_TIME,
+        ),
+    ] = None,
     port: Annotated[
         list[str] | None,
         typer.Option(

@@ -28,7 +28,7 @@ from melodygen.registry import nearest
 from melodygen.services.models import ModelNames, load_writer
 from melodygen.services.output import prepare_folder, refuse_existing
 from melodygen.services.performance import LiveMusic, LivePerformance, check_live_music
-from melodygen.services.ports import VIRTUAL_NAME, open_outputs, watch_ports
+from melodygen.services.ports import VIRTUAL_NAME, open_outputs, playing_priority, watch_ports
 
 JACK = "jack"
 RECORD_BYTES = 1 << 20
@@ -49,7 +49,7 @@ class LiveOptions:
     latency: float = 0.0
     count_in: int = 0
     wait: bool = False
-    realtime: bool = False
+    realtime: bool | None = None
     port: list[str] | None = None
     virtual: bool = False
     ports_per_role: bool = False
@@ -141,7 +141,8 @@ class _LiveRun:
             is_answering = self.settings.mode == "answer"
             if self.options.sync is None and not self.options.wait:
                 session.start_when(lambda: is_answering or engine.is_ready)
-            session.run(self._look(bool(following) and not is_answering), self.options.realtime)
+            look = self._look(bool(following) and not is_answering)
+            session.run(look, playing_priority(self.options.realtime, ports))
 
     def _look(self, is_awaited: bool) -> Callable[[], None]:
         """What is done between blocks: notices are said, and once that the first phrase is written."""

@@ -28,8 +28,12 @@ def play(
     clock_out: Annotated[bool, typer.Option("--clock-out", help="Send MIDI clock, Start and Stop.")] = False,
     latency: Annotated[float, typer.Option(help="Milliseconds by which everything goes out earlier.")] = 0.0,
     realtime: Annotated[
-        bool, typer.Option("--realtime", help="Real-time priority, where it is granted.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--realtime/--no-realtime",
+            help="Real-time priority, where it is granted. Default: with JACK's own port, if JACK has it.",
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
 ) -> None:
     """Play a MIDI file in time: from any bar, in a loop, slower or faster. The space bar pauses.
@@ -43,7 +47,7 @@ def play(
     from melodygen.live.terminal import keys
     from melodygen.parsing import check_range
     from melodygen.services.performance import read_playable
-    from melodygen.services.ports import VIRTUAL_NAME, open_outputs, watch_ports
+    from melodygen.services.ports import VIRTUAL_NAME, open_outputs, playing_priority, watch_ports
 
     check_range("tempo-factor", tempo_factor, 0.1, 10.0)
     check_range("latency", latency, -1000, 1000)
@@ -84,7 +88,7 @@ def play(
             line.say(f"playing {midi.name} to {output.name}")
             clock.seek(0.0, position)
             session.start_when(lambda: True)
-            session.run(realtime=realtime)
+            session.run(priority=playing_priority(realtime, ports))
     exit_as_told(signals)
 
 

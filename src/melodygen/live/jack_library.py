@@ -60,6 +60,15 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(load_jack()._libname)
 
 
+def realtime_priority(client: Any) -> int:
+    """Return the real-time priority of a thread that works for a client, just below the client's own of JACK; 0 where
+    the server does not run in real time."""
+    ask = library().jack_client_real_time_priority
+    ask.restype, ask.argtypes = ctypes.c_int, [ctypes.c_void_p]
+    given = int(ask(address(client._ptr)))
+    return max(1, given - 1) if given > 0 else 0
+
+
 def wrapped(frames: int) -> int:
     """Return a difference of two frame numbers as the shorter way round, -2**31 to 2**31 - 1."""
     return (frames + FRAME_WRAP // 2) % FRAME_WRAP - FRAME_WRAP // 2

@@ -14,7 +14,7 @@ from typing import Any
 from melodygen.errors import PortError
 from melodygen.live.clock import TICK
 from melodygen.live.jack_callback import KIND_NOTE, KIND_OTHER, KIND_TICK, OutputCallback
-from melodygen.live.jack_library import FrameClock, load_jack, open_client, wrapped
+from melodygen.live.jack_library import FrameClock, load_jack, open_client, realtime_priority, wrapped
 from melodygen.live.ports import JACK_PREFIX, find_port
 from melodygen.live.transport import NOTE_ON, MidiBytes
 
@@ -82,6 +82,8 @@ class JackOutput:
         self.name = name
         self.lead_seconds = 0.0
         """How long before its time a message is to be handed over."""
+        self.realtime_priority = 0
+        """Priority of a thread that plays to this server; 0 where the server does not run in real time."""
         self.on_cable: Cable = lambda other, connected: None
         """Told of each cable that is put in or pulled, in a thread of JACK's."""
         self._lock = threading.Lock()
@@ -117,6 +119,7 @@ class JackOutput:
         except jack.JackError as error:
             client.close()
             raise PortError(f"JACK port {self.name!r} cannot be opened: {error}") from error
+        self.realtime_priority = realtime_priority(client)
         self.lead_seconds = client.blocksize / client.samplerate + MARGIN_SECONDS
         if self.is_virtual:
             self.name = port.name

@@ -204,15 +204,15 @@ class Session:
         """Start the internal clock as soon as ``is_ready()`` is true."""
         self._start_condition = is_ready
 
-    def run(self, each: Callable[[], object] = lambda: None, realtime: bool = False) -> None:
+    def run(self, each: Callable[[], object] = lambda: None, priority: int = 0) -> None:
         """Play until stopped or at the end, and end every sounding note.
 
         Args:
             each: called about twenty times a second in this thread; it must be quick.
-            realtime: take bounded real-time priority where the system grants it.
+            priority: bounded real-time priority to take where the system grants it, 1 to 99; 0 for none.
         """
         try:
-            with punctual(realtime):
+            with punctual(priority):
                 self._next = self._now()
                 again = 0.0
                 while not self._stopping:

@@ -120,7 +120,7 @@ def serve(show: Show, folder: str, connection: Connection) -> None:
             if show.kind == LIVE:
                 _Live(show, tap, ports, connection, tell).play(folder)
             else:
-                _play_piece(show, tap, connection, tell)
+                _play_piece(show, tap, ports, connection, tell)
     except MelodygenError as error:
         tell("error", {"error": str(error)})
     except Exception as error:  # a fault of ours, or of a port's library
@@ -179,7 +179,7 @@ class _Live:
         from melodygen.live.session import SessionOptions
         from melodygen.services.models import load_writer
         from melodygen.services.performance import LivePerformance
-        from melodygen.services.ports import watch_ports
+        from melodygen.services.ports import playing_priority, watch_ports
 
         show, music = self._show, self._show.music
         assert music is not None
@@ -211,7 +211,7 @@ class _Live:
                 )
             try:
                 with watch_ports(self._ports, session, playing.player, self._say):
-                    session.run(self._look)
+                    session.run(self._look, playing_priority(None, self._ports))
             finally:
                 playing.engine.close()
                 self._tell("notes", {"notes": self._tap.sent()})  # the last ones end what sounded
@@ -269,13 +269,15 @@ def _where(session: Session, qpm: float) -> dict[str, Any]:
 
 
 def _play_piece(
-    show: Show, tap: Tap, connection: Connection, tell: Callable[[str, Mapping[str, Any]], None]
-) -> None:
+    show: Show, tap: Tap, ports: list[Port], connection: Connection,
+    tell: Callable[[str, Mapping[str, Any]], None],
+) -> None:  # fmt: skip
     from melodygen.engine.core import CHANNELS
     from melodygen.live.clock import InternalClock
     from melodygen.live.player import Player
     from melodygen.live.session import Session, SessionOptions
     from melodygen.services.performance import read_playable
+    from melodygen.services.ports import playing_priority
 
     assert show.piece is not None
     processor, score, _ = read_playable(show.piece)
@@ -307,4 +309,4 @@ def _play_piece(
                 },
             )
 
-    session.run(look)
+    session.run(look, playing_priority(None, ports))

@@ -71,6 +71,23 @@ def open_outputs(
             guard.close()
 
 
+def playing_priority(is_asked: bool | None, ports: Sequence[Port]) -> int:
+    """Return the real-time priority of the playing thread, 0 for none.
+
+    Args:
+        is_asked: whether the user asks for it; None takes what the ports' system does: clients of a JACK server that
+            runs in real time do so too, and with an ordinary priority a busy machine would hold them up.
+        ports: the open ports.
+    """
+    from melodygen.live.jack_output import JackOutput
+    from melodygen.live.priority import PRIORITY
+
+    of_jack = max((port.realtime_priority for port in ports if isinstance(port, JackOutput)), default=0)
+    if is_asked is None:
+        return of_jack
+    return (of_jack or PRIORITY) if is_asked else 0
+
+
 @contextmanager
 def watch_ports(
     ports: Sequence[Port], session: Session, player: Player, say: Callable[[str], None]
@@ -110,4 +127,4 @@ def watch_ports(
         yield
 
 
-__all__ = ["VIRTUAL_NAME", "open_outputs", "watch_ports"]
+__all__ = ["VIRTUAL_NAME", "open_outputs", "playing_priority", "watch_ports"]
