@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import pytest
 import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from pieces import rough_scores, tune
@@ -17,6 +19,7 @@ from melodygen.audio.buffer import Audio
 from melodygen.io.dawproject import write_dawproject
 from melodygen.music.score import Score
 
+SCHEMAS = os.environ.get("MELODYGEN_DAWPROJECT_XSD")
 NAMED = "name color comment"
 REFERENCED = f"id {NAMED}"
 TIMELINE = f"timeUnit track {REFERENCED}"
@@ -128,6 +131,40 @@ def test_notes_tempo_and_meter_come_back(score: Score, tmp_path: Path) -> None:
     assert [(p.get("numerator"), p.get("denominator")) for p in root.iter("TimeSignaturePoint")] == [
         (str(m.numerator), str(m.denominator)) for m in score.time_signatures
     ]
+
+
+@pytest.mark.parametrize("odd", ["a\x07b", "a\x00b", "a\ud800b", "a\ufffeb"])
+def test_names_with_characters_that_xml_cannot_hold(odd: str, tmp_path: Path) -> None:
+    path, plain = tmp_path / "a.dawproject", tune()
+    score = replace(plain, title=odd, tracks=tuple(replace(t, name=odd) for t in plain.tracks))
+    write_dawproject(path, score, sections=[(0, odd)], comment=odd)
+    root = read(path)
+    check_schema(root)
+    assert [t.get("name") for t in root.iter("Track")][0] == "ab"
+    assert [m.get("name") for m in root.iter("Marker")][0] == "ab"
+    with zipfile.ZipFile(path) as archive:
+        metadata = ET.fromstring(archive.read("metadata.xml"))
+    assert metadata.findtext("Title") == metadata.findtext("Comment") == "ab"
+
+
+@pytest.mark.skipif(
+    SCHEMAS is None, reason="MELODYGEN_DAWPROJECT_XSD is not set to a folder of the format's schemas"
+)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(score=rough_scores())
+def test_the_published_schemas_hold(score: Score, tmp_path: Path) -> None:
+    """Project.xsd and MetaData.xsd of github.com/bitwig/dawproject, which are no part of this repository."""
+    from lxml import etree
+
+    path, sound = tmp_path / "a.dawproject", Audio(np.zeros((2, 441), dtype=np.float32), 44_100)
+    stems = {t.name or t.role: sound for t in score.tracks[:2]}
+    write_dawproject(
+        path, replace(score, title="a"), stems, [(0, "A")], "made by a test", "1", overwrite=True
+    )
+    for member, schema in (("project.xml", "Project.xsd"), ("metadata.xml", "MetaData.xsd")):
+        with zipfile.ZipFile(path) as archive:
+            document = etree.fromstring(archive.read(member))
+        etree.XMLSchema(etree.parse(str(Path(str(SCHEMAS)) / schema))).assertValid(document)
 
 
 def test_stems_and_markers(tmp_path: Path) -> None:

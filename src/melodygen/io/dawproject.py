@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
@@ -25,6 +26,8 @@ COLOURS = {
     "melody": "#b03a2e", "chords": "#205a7a", "bass": "#1d6b3f", "drums": "#6b5a1d", "other": "#6a3d9a",
 }  # fmt: skip
 MAX_VELOCITY = 127
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Control characters and halves of surrogates, which names of tracks in MIDI files may hold."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every member: a ZIP without dates of its own is the same each time."""
 
@@ -196,6 +199,11 @@ def _number(value: float) -> str:
 
 
 def _xml(root: ET.Element) -> bytes:
+    """The document as bytes, without the characters that XML has no way to write."""
+    for element in root.iter():
+        element.text = _FORBIDDEN.sub("", element.text) if element.text else element.text
+        for name, value in element.items():
+            element.set(name, _FORBIDDEN.sub("", value))
     ET.indent(root)
     text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return text
