@@ -140,8 +140,8 @@ def test_names_with_characters_that_xml_cannot_hold(odd: str, tmp_path: Path) ->
     write_dawproject(path, score, sections=[(0, odd)], comment=odd)
     root = read(path)
     check_schema(root)
-    assert [t.get("name") for t in root.iter("Track")][0] == "ab"
-    assert [m.get("name") for m in root.iter("Marker")][0] == "ab"
+    assert next(root.iter("Track")).get("name") == "ab"
+    assert next(root.iter("Marker")).get("name") == "ab"
     with zipfile.ZipFile(path) as archive:
         metadata = ET.fromstring(archive.read("metadata.xml"))
     assert metadata.findtext("Title") == metadata.findtext("Comment") == "ab"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 HOST = Path(__file__).parent / "ardour_host.lua"
-STARTS = 4
+STARTS = 3
 """Ardour loses the JACK server while it opens, now and then; then it is started again."""
+OPEN_SECONDS, MOST_SECONDS = 25.0, 90.0
+"""Longest time of one start, and of an Ardour's life: where it hangs, a test ends by then."""
 CONFIG = """<?xml version="1.0" encoding="UTF-8"?>
 <Ardour><Config/><TransportMasters current="{master}">
 <TransportMaster type="Engine" name="JACK Transport" removeable="0"/>
@@ -48,6 +52,7 @@ class Ardour:
 
     def __init__(self, env: dict[str, str], folder: Path, qpm: int, master: str = "JACK Transport") -> None:
         self._env, self._folder, self._number = env, folder, 0
+        self._until = time.monotonic() + MOST_SECONDS
         config = folder / "home" / ".config" / "ardour7"
         config.mkdir(parents=True)
         (config / "config").write_text(CONFIG.format(master=master))
@@ -67,9 +72,9 @@ class Ardour:
             self.process = subprocess.Popen(
                 ["ardour7-lua", str(HOST), str(self._session), str(self._commands)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env={**self._env, "HOME": str(self._folder / "home")},
+                env={**self._env, "HOME": str(self._folder / "home")}, start_new_session=True,
             )  # fmt: skip
-        until = time.monotonic() + 30
+        until = min(time.monotonic() + OPEN_SECONDS, self._until)
         while "SESSION READY" not in self._log.read_text(errors="replace"):
             if self.process.poll() is not None or time.monotonic() > until:
                 self.kill()
@@ -87,7 +92,7 @@ class Ardour:
         path = self._commands / f"{self._number}.lua"
         path.with_suffix(".new").write_text(code)
         path.with_suffix(".new").rename(path)
-        out, until = path.with_suffix(".out"), time.monotonic() + seconds
+        out, until = path.with_suffix(".out"), min(time.monotonic() + seconds, self._until)
         while not out.exists():
             if self.process.poll() is not None or time.monotonic() > until:
                 raise ArdourError(f"no answer to {code!r}: {self._log.read_text(errors='replace')[-500:]}")
@@ -125,6 +130,22 @@ class Ardour:
         """Where the transport is."""
         return int(self.lua("return Session:transport_sample()"))
 
+    def reach(self, frame: int, seconds: float = 30.0) -> None:
+        """Wait until its transport has come to a frame."""
+        until = time.monotonic() + seconds
+        while self.frame < frame:
+            if time.monotonic() > until:
+                raise ArdourError(f"its transport does not come to frame {frame} in {seconds:g} s")
+            time.sleep(0.02)
+
+    def recorded(self, seconds: float = 30.0) -> None:
+        """Wait until the take is written."""
+        until = time.monotonic() + seconds
+        while not self.takes():
+            if time.monotonic() > until:
+                raise ArdourError("it writes no take")
+            time.sleep(0.1)
+
     def takes(self) -> list[Path]:
         """Return the MIDI files that were recorded. The transport must have stopped."""
         return sorted(self._session.glob("interchange/*/midifiles/*.mid"))
@@ -138,9 +159,9 @@ class Ardour:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
-        if self.process.poll() is None:
-            self.process.kill()
+        """End it and all that it has started, at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
