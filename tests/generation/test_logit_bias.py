@@ -9,6 +9,7 @@ import pytest
 from tiny_generator import bars_of, make
 
 from melodygen.contracts import Draft
+from melodygen.evaluation.band import key_heard, line_figures, tune_clash
 from melodygen.evaluation.statistics import chord_tone_share, ending
 from melodygen.generation import logit_bias
 from melodygen.generation.logit_bias import LogitBias, LogitBiasConfig
@@ -119,6 +120,41 @@ def test_a_tune_does_not_say_one_note_for_ever(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(logit_bias, "REPEAT_NATS", 80.0)
     monkeypatch.setattr(logit_bias, "MAX_REPEAT_NATS", 80.0)
     assert max(longest(d) for d in written(NONE)) <= 2
+
+
+def test_a_pitch_is_repeated_less() -> None:
+    def repeats(drafts: list[Draft]) -> float:
+        return float(np.mean([line_figures(score_to_piece(d.score))["top line repeats"] for d in drafts]))
+
+    alone = replace(SONG, tracks=("melody",))
+    assert repeats(written(replace(NONE, repeat=-80.0), alone)) > 0.9  # the last bar is left to the tonic
+    assert repeats(written(replace(NONE, repeat=80.0), alone)) < 0.1
+
+
+def test_parts_do_not_clash_with_the_tune() -> None:
+    def clash(drafts: list[Draft]) -> float:
+        return float(np.nanmean([tune_clash(score_to_piece(d.score)) for d in drafts]))
+
+    assert clash(written(replace(NONE, clash=80.0))) < 0.5 * clash(written(NONE))
+
+
+def test_the_key_is_heard() -> None:
+    def heard(drafts: list[Draft]) -> float:
+        return float(np.mean([key_heard(score_to_piece(d.score)) for d in drafts]))
+
+    assert heard(written(NONE)) < 0.5
+    assert heard(written(replace(NONE, key=4.0))) > 0.8
+    chords = replace(SONG, key=None, chords=(("C:maj",), ("A:min",)))
+    assert [d.score for d in written(replace(NONE, key=80.0), chords)] == [
+        d.score for d in written(NONE, chords)
+    ]
+
+
+def test_what_returns_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logit_bias, "RETURN_NATS", 80.0)
+    for draft in written(replace(NONE, back=1.0, repeat=40.0, clash=40.0, key=40.0)):
+        bars = bars_of(draft)
+        assert [b.parts for b in bars[4:8]] == [b.parts for b in bars[:4]]
 
 
 def test_chords_are_struck_and_cymbals_keep_time() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from melodygen.generation.quality import quality
+import pytest
+
+from melodygen.generation.quality import UNHEARD_KEY, clash_share, key_heard, quality
 from melodygen.music.score import Chord, KeySignature, Score, Track
 
 BAR = 1920
@@ -113,7 +115,9 @@ def test_a_band_that_falls_silent_costs() -> None:
     line = tune(LINE, 3)
 
     def over(bars: int, length: int = 1) -> float:
-        rows = [(bar * BAR, length * BAR, 48, 60) for bar in range(bars)]
+        rows = [
+            (bar * BAR, length * BAR, 55, 60) for bar in range(bars)
+        ]  # G, off which nothing of the scale stands
         return quality(replace(line, tracks=(*line.tracks, Track(rows, role="chords"))))
 
     assert over(3) < over(5) < over(6) == over(8)
@@ -150,3 +154,33 @@ def test_without_drums_nothing_need_groove() -> None:
     quiet = replace(score, tracks=score.tracks[:-1])
     more = band((38,), struck=2)
     assert quality(quiet) == quality(replace(more, tracks=more.tracks[:-1])) > quality(score)
+
+
+def test_a_piece_that_is_heard_in_another_key_costs() -> None:
+    plain = cadence()
+    said = replace(plain, key_signatures=(KeySignature(0, 7),))  # a melody in C that says G
+    lead, other = key_heard(plain), key_heard(said)
+    assert lead is not None and other is not None
+    assert lead > 0 > other
+    # scale and ending count as well, and so it costs more than the key alone
+    assert quality(said) < UNHEARD_KEY * quality(plain) + 0.2
+    assert key_heard(replace(plain, key_signatures=())) is None
+
+
+def test_a_tune_that_clashes_costs() -> None:
+    def over(pitch: int) -> Score:
+        melody = Track([(i * BAR, BAR, p, 90) for i, p in enumerate((60, 65, 67, 72))], role="melody")
+        chords = Track([(BAR, BAR // 2, pitch, 90)], role="chords")
+        return Score((melody, chords), key_signatures=(KeySignature(0, 0),))
+
+    assert clash_share(over(57)) == 0.0
+    # half a bar of four, octaves aside
+    assert clash_share(over(64)) == clash_share(over(40)) == pytest.approx(0.125, abs=0.01)
+    assert clash_share(Score(over(57).tracks[1:])) is None
+    melody = over(57).tracks[0]
+    sour = Track([(i * BAR, BAR, p - 1, 90) for i, p in enumerate((60, 65, 67, 72))], role="chords")
+    sweet = Track([(i * BAR, BAR, p - 12, 90) for i, p in enumerate((60, 65, 67, 72))], role="chords")
+    signature = (KeySignature(0, 0),)
+    assert quality(Score((melody, sour), key_signatures=signature)) < 0.7 * quality(
+        Score((melody, sweet), key_signatures=signature)
+    )

@@ -15,6 +15,7 @@ import numpy as np
 from melodygen.contracts import Draft
 from melodygen.data.shards import Shards
 from melodygen.errors import TokenError
+from melodygen.evaluation.band import line_figures
 from melodygen.evaluation.human_music import human_windows
 from melodygen.evaluation.statistics import chord_tone_share, piece_of, repeated_bars
 from melodygen.generation.logit_bias import HELD_SHARE
@@ -25,7 +26,7 @@ from melodygen.styles.style import Style
 from melodygen.tokens.grid import Piece
 from melodygen.tokens.vocabulary import DRUMS, DURATIONS
 
-LIMITS = {"chord": 3.0, "back": 0.5, "comping": 4.0, "cymbals": 2.0}
+LIMITS = {"chord": 3.0, "back": 0.5, "comping": 4.0, "cymbals": 2.0, "repeat": 2.0}
 """The most that is given, in nats; ``back`` is a share of the phrases."""
 LEAST_SHARE = 0.02
 """Shares are kept that far from 0 and 1, where log-odds have no end."""
@@ -47,8 +48,14 @@ def cymbal_share(piece: Piece) -> float:
     return float(np.mean(strokes)) if strokes else math.nan
 
 
+def repeated_pitch_share(piece: Piece) -> float:
+    """Share of the notes of the top line that repeat the pitch before; NaN where there are less than two."""
+    return line_figures(piece)["top line repeats"]
+
+
 MEASURES = {
     "chord": chord_tone_share, "back": repeated_bars, "comping": held_chord_share, "cymbals": cymbal_share,
+    "repeat": repeated_pitch_share,
 }  # fmt: skip
 
 
@@ -65,14 +72,14 @@ def shares(pieces: Sequence[Piece]) -> dict[str, float]:
 def bias_from_shares(generated: dict[str, float], human: dict[str, float]) -> dict[str, float]:
     """Amounts by name, rounded to 0.05; what one of the two sides lacks is left out.
 
-    ``chord`` and ``cymbals`` raise a share and ``comping`` lowers one, each by the difference of the log-odds; ``back``
-    is the human share of bars that come back.
+    ``chord`` and ``cymbals`` raise a share, ``comping`` and ``repeat`` lower one, each by the difference of the
+    log-odds; ``back`` is the human share of bars that come back.
     """
     amounts = {}
     for name in MEASURES:
         if name in generated and name in human:
             short = _log_odds(human[name]) - _log_odds(generated[name])
-            amount = {"back": human[name], "comping": -short}.get(name, short)
+            amount = {"back": human[name], "comping": -short, "repeat": -short}.get(name, short)
             amounts[name] = round(20 * min(max(amount, 0.0), LIMITS[name])) / 20
     return amounts
 

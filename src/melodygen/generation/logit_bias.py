@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from melodygen.generation.leaning import Leaning
 from melodygen.generation.quality import CYMBALS
+from melodygen.generation.sounding import Sounding
 from melodygen.music.harmony import CHORD_QUALITIES
+from melodygen.music.key import key_lead
 from melodygen.tokens.grammar import Grammar
 from melodygen.tokens.grid import meter_positions, strong_positions
 from melodygen.tokens.vocabulary import (
@@ -41,6 +43,7 @@ _CYMBALS = np.array(
         if DRUMS[i // len(DRUM_VELOCITIES)][0] in CYMBALS
     ]
 )
+_CLASSES = np.arange(_V.counts["pitch"]) % 12
 PHRASE_BARS = 4
 """Length of a phrase that may be repeated."""
 HELD_SHARE = 0.75
@@ -50,6 +53,10 @@ RETURN_NATS = 4.0
 REPEATS_BEFORE_BIAS, REPEAT_NATS, MAX_REPEAT_NATS = 6, 0.5, 6.0
 """A melody that repeats one pitch more than REPEATS_BEFORE_BIAS times is biased away from it: by REPEAT_NATS for each
 further time, up to MAX_REPEAT_NATS.
+"""
+SAFE_LEAD = 0.1
+"""Lead of the key over every other, in correlation with the profiles of keys, from which on nothing is biased towards
+it; the bias is whole where it does not lead.
 """
 CADENCE_BARS = 2
 """The last bars of a piece do not repeat earlier ones, because they close it."""
@@ -65,6 +72,10 @@ class LogitBiasConfig:
         home: nats towards the tonic and towards rest, in the last bar.
         comping: nats away from chords that are held for most of a bar.
         cymbals: nats towards cymbals, for each stroke.
+        clash: nats away from a pitch a semitone off what sounds in the tune (of the tune: in any other part), for each
+            quarter that it would do so.
+        repeat: nats away from the melody's highest pitch at the onset before.
+        key: nats towards the notes that tell the key from the one that is heard better or nearly as well so far.
     """
 
     chord: float = 0.4
@@ -72,6 +83,9 @@ class LogitBiasConfig:
     home: float = 2.5
     comping: float = 0.0
     cymbals: float = 0.0
+    clash: float = 0.0
+    repeat: float = 0.0
+    key: float = 0.0
 
     @classmethod
     def from_config(cls, config: Mapping[str, Mapping[str, float]], style: str) -> LogitBiasConfig:
@@ -109,8 +123,12 @@ class LogitBias:
         self._chords: list[tuple[int, frozenset[int]]] = []
         """(position, pitch classes) of the chords of this bar; the first may be held over from the bar before."""
         self._root = -1
+        self._sounding: Sounding | None = None
+        self._towards_key: NDArray[np.float64] | None = None
         self._last_pitch, self._repeats = -1, 0
         """The melody's last pitch, and how many times in a row it came."""
+        self._top_before = self._top = -1
+        """The melody's highest pitch at the onset before this one, and at this one."""
 
     def take(self, token: int, grammar: Grammar) -> None:
         """Accept a token that ``grammar`` has accepted already."""
@@ -123,13 +141,22 @@ class LogitBias:
             self._bars.append({})
             if self._leaning is not None:
                 self._leaning.begin_bar(grammar.meter)
+            if self._sounding is None:
+                self._sounding = Sounding("melody" if "melody" in grammar.header.roles else "other")
+            self._sounding.begin_bar(grammar.meter)
+            self._towards_key = self._hear_key(grammar.header.key)
             self._chords = [(0, self._chords[-1][1])] if self._chords else []
         elif kind == "role":
             self._bars[-1][grammar.role] = []
+            if self._sounding is not None:
+                self._sounding.begin_part()
         elif grammar.role:
             self._bars[-1][grammar.role].append(token)
+            if self._sounding is not None:
+                self._sounding.take(token, grammar.role)
             if self._leaning is not None:
                 self._leaning.take(token, grammar.role)
+        self._follow_top(token, grammar.role)
         if kind == "pitch" and grammar.role == "melody":
             self._repeats = self._repeats + 1 if value == self._last_pitch else 1
             self._last_pitch = value
@@ -144,9 +171,13 @@ class LogitBias:
     def repeat(self, segment: Sequence[int], grammar: Grammar) -> None:
         """Take a whole segment (without its role's token) that is repeated; ``grammar`` has taken that already."""
         self._bars[-1][grammar.role] = list(segment)
+        if self._sounding is not None:
+            self._sounding.repeat(segment, grammar.role)
         if self._leaning is not None:
             for token in segment:
                 self._leaning.take(token, grammar.role)
+        for token in segment:
+            self._follow_top(token, grammar.role)
         pitches = [_V.values[t] for t in segment if _V.kinds[t] == "pitch"]
         if grammar.role == "melody" and pitches:
             run = next((n for n, p in enumerate(reversed(pitches)) if p != pitches[-1]), len(pitches))
@@ -165,15 +196,31 @@ class LogitBias:
         else:
             self._bias_to_chord(grammar, added)
             self._bias_to_rhythm(grammar, added)
-            if self._returns_by and grammar.bars_left >= CADENCE_BARS:
-                self._bias_to_return(grammar, added)
+        copies = (
+            self._returns_by and grammar.bars_left >= CADENCE_BARS and self._bias_to_return(grammar, added)
+        )
+        if not copies:
+            self._bias_to_key(grammar, added)
+            self._bias_from_clashes(grammar, added)
         if self._leaning is not None:
             self._leaning.add(grammar, self._bars, added)
-        if grammar.role == "melody" and self._repeats > REPEATS_BEFORE_BIAS:
+        if grammar.role == "melody":
+            self._bias_from_repeats(added, bool(copies))
+        return added
+
+    def _follow_top(self, token: int, role: str) -> None:
+        if role == "melody" and _V.kinds[token] == "position":
+            self._top_before, self._top = self._top, -1
+        elif role == "melody" and _V.kinds[token] == "pitch":
+            self._top = max(self._top, _V.values[token])
+
+    def _bias_from_repeats(self, added: NDArray[np.float64], copies: bool) -> None:
+        if self._top_before >= 0 and not copies:
+            _pitches(added)[self._top_before] -= self._config.repeat
+        if self._repeats > REPEATS_BEFORE_BIAS:
             _pitches(added)[self._last_pitch] -= min(
                 REPEAT_NATS * (self._repeats - REPEATS_BEFORE_BIAS), MAX_REPEAT_NATS
             )
-        return added
 
     def _bias_to_chord(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         if grammar.role not in ("melody", "bass") or grammar.meter is None:
@@ -182,6 +229,29 @@ class LogitBias:
             tones = next((t for at, t in reversed(self._chords) if at <= grammar.position), frozenset[int]())
             _pitches(added)[_of_classes(tones)] += self._config.chord
 
+    def _hear_key(self, key: tuple[int, str] | None) -> NDArray[np.float64] | None:
+        """Return the nats by pitch class (12,) towards the header's key, by what sounded before; None for nothing."""
+        if key is None or self._sounding is None or not self._config.key:
+            return None
+        found = key_lead(self._sounding.weights, *key)
+        if found is None or found[0] >= SAFE_LEAD:
+            return None
+        return self._config.key * min(1.0, (SAFE_LEAD - found[0]) / SAFE_LEAD) * found[1]
+
+    def _bias_to_key(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
+        if self._towards_key is None:
+            return
+        if grammar.role == "chordline":
+            added[_ROOT + 1 : _ROOT + 13] += self._towards_key
+        elif grammar.role:
+            _pitches(added)[:] += self._towards_key[_CLASSES]
+
+    def _bias_from_clashes(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
+        if self._config.clash and self._sounding is not None:
+            quarters = self._sounding.clashes(grammar.role)
+            if quarters is not None:
+                _pitches(added)[:] -= self._config.clash * quarters
+
     def _bias_to_rhythm(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         if grammar.role == "chords" and grammar.meter is not None:
             held = HELD_SHARE * meter_positions(grammar.meter)
@@ -189,19 +259,21 @@ class LogitBias:
         elif grammar.role == "drums":
             added[_CYMBALS] += self._config.cymbals
 
-    def _bias_to_return(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
+    def _bias_to_return(self, grammar: Grammar, added: NDArray[np.float64]) -> bool:
+        """Bias towards the repeated phrase; whether the bar has gone as there so far."""
         source, role = self._bars[-1 - self._returns_by], grammar.role
         there, here = source.get(role, []), self._bars[-1].get(role, [])
         if there[: len(here)] != here:
-            return  # the copy was varied: no bias until the next role or bar
+            return False  # the copy was varied: no bias until the next role or bar
         if len(there) > len(here):
             added[there[len(here)]] += RETURN_NATS
             if not here and role and self._returns_by <= MAX_AGAIN:
                 added[_V.id("again", self._returns_by - 1)] += RETURN_NATS
-            return
+            return True
         added[_V.slice("position").start :] -= RETURN_NATS  # every token that would go on with the segment
         following = self._role_after(role, grammar, source)
         added[_V.slice("bar") if following is None else following] += RETURN_NATS
+        return True
 
     def _bias_to_tonic(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         nats, role = self._config.home, grammar.role

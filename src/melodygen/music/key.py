@@ -77,6 +77,32 @@ def estimate_key(
     return best % 12, "major" if best < 12 else "minor"
 
 
+def key_lead(
+    pitch_class_weights: NDArray[np.float64], tonic: int, mode: str
+) -> tuple[float, NDArray[np.float64]] | None:
+    """Return by how much a key fits better than every other, and what tells it from the best of these.
+
+    Args:
+        pitch_class_weights: (12,) weight of each pitch class, for example its total duration.
+        tonic: 0-11.
+        mode: major or minor.
+
+    Returns:
+        Difference of the two correlations, -2 to 2, negative where the other key fits better; and the difference of the
+        two profiles, (12,) by pitch class, of which the largest is 1 or -1. None for equal weights.
+    """
+    centred = pitch_class_weights - pitch_class_weights.mean()
+    norm = np.linalg.norm(centred)
+    if norm < 1e-9:
+        return None
+    scores = TEMPERLEY_KOSTKA_PAYNE @ (centred / norm)
+    said = tonic + (12 if mode == "minor" else 0)
+    others = np.where(np.arange(24) == said, -np.inf, scores)
+    other = int(np.argmax(others))
+    apart = TEMPERLEY_KOSTKA_PAYNE[said] - TEMPERLEY_KOSTKA_PAYNE[other]
+    return float(scores[said] - scores[other]), apart / np.abs(apart).max()
+
+
 def key_of(score: Score, first_tick: int = 0) -> KeySignature | None:
     """Return the key of a piece from ``first_tick`` on, from its pitched notes and the signature there.
 

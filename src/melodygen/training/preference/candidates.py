@@ -21,12 +21,12 @@ from melodygen.training.preference.config import PAIRS_A_GROUP
 from melodygen.training.preference.dpo import Pair
 
 TUNED_BAND = (
-    "kick_bass", "snare a bar", "bass in chord", "bass root", "bass repeats", "tune clash", "top line repeats",
-    "top line on beat",
+    "kick_bass", "snare a bar", "bass in chord", "bass root", "bass repeats", "tune clash", "tune returns",
+    "top line repeats", "top line on beat", "key heard",
 )  # fmt: skip
 """The band figures that candidates are ranked by."""
 OTHER_BAND = (
-    "kick on 1", "tune returns", "repeats, melody", "repeats, chords", "repeats, bass", "repeats, drums", "swing",
+    "kick on 1", "repeats, melody", "repeats, chords", "repeats, bass", "repeats, drums", "swing",
     "swing spread", "phrase ends", "longest silence",
 )  # fmt: skip
 """Those that nothing is ranked by; they are measured before and after."""
