@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument(
         "--listening-windows", type=int, default=12, help="windows a style; 0 leaves the table out"
     )
-    parser.add_argument("--ngram-tokens", type=int, default=14_000_000)
+    parser.add_argument("--ngram-tokens", type=int, default=14_000_000, help="0 leaves the 5-gram out")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "evaluation.md")
     options = parser.parse_args()
@@ -182,13 +182,14 @@ def main() -> None:
             models[name] = net_losses(net, flat)
             sizes[name] = f"{count_parameters(net) / 1e6:.1f} million parameters"
             print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    ngram = fit_ngram(ExampleSampler(shards, "train", NAMES), options.ngram_tokens, options.seed)
-    models["5-gram"] = ngram_losses(ngram, flat)
-    sizes["5-gram"] = (
-        f"interpolated Kneser-Ney, {len(ngram.levels[-1].keys) / 1e6:.1f} million 5-grams of "
-        f"{ngram.num_tokens / 1e6:.1f} million tokens"
-    )
-    print(f"5-gram: {time.monotonic() - started:.0f} s", flush=True)
+    if options.ngram_tokens:
+        ngram = fit_ngram(ExampleSampler(shards, "train", NAMES), options.ngram_tokens, options.seed)
+        models["5-gram"] = ngram_losses(ngram, flat)
+        sizes["5-gram"] = (
+            f"interpolated Kneser-Ney, {len(ngram.levels[-1].keys) / 1e6:.1f} million 5-grams of "
+            f"{ngram.num_tokens / 1e6:.1f} million tokens"
+        )
+        print(f"5-gram: {time.monotonic() - started:.0f} s", flush=True)
     table = compare_models(models, examples)
     record: dict[str, Any] = {"seed": options.seed, "models": sizes, "styles": table}
     replace_section(options.out, "generator", generator_section(table, sizes, options))
