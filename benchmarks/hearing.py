@@ -33,6 +33,7 @@ from melodygen.classification.tagger import Tags, WindowOutputs, load_tagger
 from melodygen.classification.taxonomy import PART_OF
 from melodygen.data.scan import dominant_qpm
 from melodygen.errors import MelodygenError
+from melodygen.evaluation.stability import CHANGES, verdicts_after
 from melodygen.io.folder import music_files
 from melodygen.music.score import Score
 from melodygen.nets.checkpoint import resolve
@@ -167,25 +168,15 @@ def styles(folder: Path) -> dict[str, Any]:
     return report
 
 
-CHANGES: dict[str, Callable[[Features], Features]] = {
-    "10 s of silence behind": lambda y: np.concatenate((y, np.zeros(10 * SAMPLE_RATE, np.float32))),
-    "10 s of silence before": lambda y: np.concatenate((np.zeros(10 * SAMPLE_RATE, np.float32), y)),
-    "gain - 20 dB": lambda y: y * np.float32(0.1),
-    "gain + 12 dB": lambda y: y * np.float32(4.0),
-    "5 s from the middle": lambda y: y[max(0, len(y) // 2 - 40_000) : len(y) // 2 + 40_000],
-}
-
-
 def changes(folder: Path, every: int) -> dict[str, Any]:
     tagger = load_tagger()
     sounds = [read_mono(clip.path, SAMPLE_RATE) for clip in read_clips(folder)[::every]]
     plain = [tagger.tag(y).styles.top(1)[0] for y in sounds]
     sure = np.array([p >= 0.45 for _, p in plain])
     report: dict[str, Any] = {"clips": len(sounds), "sure": int(sure.sum())}
-    for name, change in CHANGES.items():
-        moved = np.array(
-            [tagger.tag(change(y)).styles.top(1)[0][0] != p[0] for y, p in zip(sounds, plain, strict=True)]
-        )
+    after = [verdicts_after(y, tagger) for y in sounds]
+    for name in CHANGES:
+        moved = np.array([v.get(name, p[0]) != p[0] for v, p in zip(after, plain, strict=True)])
         report[name] = (float(moved.mean()), float(moved[sure].mean()))
     return report
 

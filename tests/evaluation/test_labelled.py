@@ -27,6 +27,7 @@ from melodygen.evaluation.collection_map import page
 from melodygen.evaluation.comparison import evaluate_labelled
 from melodygen.evaluation.folds import grouped_folds, grouped_interval
 from melodygen.evaluation.labelled import classify_labelled, read_labelled
+from melodygen.evaluation.stability import CHANGES
 from melodygen.nets.checkpoint import save_checkpoint
 from melodygen.nets.cnn import StyleCnn
 from melodygen.training.classifier.recordings import AdaptRecipe, Clips, adapt, soup, widen
@@ -133,6 +134,32 @@ def test_judge_and_baselines(checkpoint: Path, collection: Path) -> None:
         evaluate_labelled(heard[:1], False, 2, 0)
 
 
+def test_music_and_what_changes_leave_alone_stand_in_the_table(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    for number, label in enumerate(("Jazz", "blues", "jazz", "blues", "Noise", "speech")):
+        path = tmp_path / label / f"{number}.wav"
+        path.parent.mkdir(exist_ok=True)
+        is_noise = label in ("Noise", "speech")
+        sound = make_noise("band", rng, 7.0, 16_000) if is_noise else np.tile(tone(number, True), 3)
+        sf.write(path, sound, 16_000 if is_noise else RATE)
+    done = CliRunner().invoke(app, ["evaluate", "classifier", str(tmp_path), "--json", "--folds", "2"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["told"].startswith("6 tracks of 2 labels")
+    shares = report["shares"]
+    assert shares["no music, told"]["tracks"] == 2 and shares["music, heard as music"]["tracks"] == 4
+    kept = {name: part for name, part in shares.items() if name.startswith("verdict kept")}
+    assert len(kept) == len(CHANGES) and all(part["tracks"] == 4 for part in kept.values())
+    assert kept["verdict kept: gain - 20 dB"]["share"] == 1.0
+    assert "musicnn's embedding + SVM (cross-validated)" in report["results"]
+    shown = CliRunner().invoke(app, ["evaluate", "classifier", str(tmp_path), "--no-changes"])
+    assert "no music, told" in shown.output and "verdict kept" not in shown.output
+    for number in range(4):
+        (tmp_path / ("Jazz", "blues", "jazz", "blues")[number] / f"{number}.wav").unlink()
+    alone = CliRunner().invoke(app, ["evaluate", "classifier", str(tmp_path), "--json"])
+    assert alone.exit_code == 0 and json.loads(alone.stdout)["results"] == {}, "labels of music alone"
+
+
 def test_a_baseline_never_sees_its_own_fold(checkpoint: Path, collection: Path) -> None:
     """With labels dealt at random to artists there is nothing to learn but the tracks themselves."""
     heard, _ = classify_labelled(read_labelled(collection), load_recognizer(str(checkpoint)))
@@ -171,7 +198,8 @@ def test_commands(checkpoint: Path, collection: Path, tmp_path: Path) -> None:
     done = runner.invoke(app, ["evaluate", "classifier", *where, "--json", "--plot", str(tmp_path / "c.png")])
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
-    assert report["failed"] == [] and len(report["results"]) == 2
+    assert report["failed"] == [] and report["shares"] == {}, "a CNN is asked about no changes"
+    assert len(report["results"]) == 3 and report["results"]["MFCC + SVM (cross-validated)"]["accuracy"] > 0.9
     assert (tmp_path / "c.png").stat().st_size > 1000
     out = tmp_path / "map.html"
     done = runner.invoke(app, ["map", *where, "--out", str(out), "--json"])

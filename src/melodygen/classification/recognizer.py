@@ -30,7 +30,7 @@ from melodygen.classification.scoring import (
     window_classifier,
 )
 from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft, score_rhythm, stretch
-from melodygen.classification.tagger import Tagger, Tags
+from melodygen.classification.tagger import Tagger
 from melodygen.contracts import Renderer, StyleClassifier, WindowClassifier
 from melodygen.errors import AudioError
 from melodygen.music.score import Score
@@ -113,12 +113,13 @@ class TrackClassifier:
             raise AudioError(f"{path.name}: silence")
         return classifier, mono_features(mono, classifier.front_end)
 
-    def tags(self, path: Path) -> Tags | None:
-        """What the tagger says of a recording, of ten minutes at most; None for scores and where there is no tagger.
-        Raises AudioError for silence."""
+    def tagger_sound(self, path: Path) -> tuple[Tagger, Features] | None:
+        """The tagger, and a recording as mono sound at its rate, ten minutes at most; None for scores and where there
+        is no tagger. Raises AudioError for what cannot be read."""
         if not isinstance(self.for_recordings, Tagger) or is_symbolic(path):
             return None
-        return self.for_recordings.tag(read_mono(path, self.for_recordings.sample_rate, CHAPTER_SECONDS))
+        tagger = self.for_recordings
+        return tagger, read_mono(path, tagger.sample_rate, CHAPTER_SECONDS)
 
     def signal_of(self, result: TrackResult) -> tuple[WindowClassifier, Features]:
         """The classifier of a track, and the track again as mono sound at its rate, ten minutes at most. Raises

@@ -33,8 +33,15 @@ def classifier(
         typer.Option("--classifier", help="A name or folder. Default: the one that fits each file."),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Also plain methods, cross-validated on these tracks.")
+        bool, typer.Option("--baselines", help="Also further plain methods, cross-validated on these tracks.")
     ] = False,
+    changes: Annotated[
+        bool,
+        typer.Option(
+            "--changes/--no-changes",
+            help="Also how many verdicts stay after silence around, other levels, an excerpt.",
+        ),
+    ] = True,
     folds: Annotated[
         int, typer.Option(min=2, help="Folds of the cross-validation, grouped by artist or title.")
     ] = 5,
@@ -44,15 +51,16 @@ def classifier(
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
-    """Tell accuracy, precision, recall, F1, confusion and calibration on labelled tracks, with intervals.
+    """Tell accuracy, F1, confusion, calibration, music and stability on labelled tracks, with intervals.
 
     The classifier is taken as it is and asked about the labels that it and the folder share, once among all its labels
-    and once among those of the folder. Baselines are trained on these tracks in folds that never cut through an artist.
+    and once among those of the folder. SVMs on MFCC and on musicnn's embedding are trained on these tracks in folds
+    that never cut through an artist. Tracks labelled "speech", "noise" or "no music" are asked about music alone.
     """
     from melodygen.cli.progress import stage_progress
     from melodygen.services.evaluate import EvaluateRequest, evaluate
 
-    asked = EvaluateRequest(folder, name, baselines, folds, seed, plot, force)
+    asked = EvaluateRequest(folder, name, baselines, folds, seed, plot, force, changes)
     with stage_progress(visible=not quiet) as progress:
         result = evaluate(asked, progress)
     if json_:
@@ -163,6 +171,9 @@ def _show(result: Any, failed: Sequence[TrackError]) -> None:
             name, str(found.num_items), f"{found.accuracy:.1%}", f"{low:.1%}–{high:.1%}",
             f"{found.balanced_accuracy:.1%}", f"{found.macro_f1:.3f}", calibration,
         )  # fmt: skip
+    for name, part in result.shares.items():
+        low, high = part.interval
+        table.add_row(name, str(part.num_tracks), f"{part.share:.1%}", f"{low:.1%}–{high:.1%}", "–", "–", "–")
     console.print(table)
     for name, row in list(result.reports.items())[:1]:
         console.print(f"\n{name}, by label:", markup=False)

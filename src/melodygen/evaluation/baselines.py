@@ -8,6 +8,7 @@ CNN makes of the track. scikit-learn is imported late: it comes with the extra `
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -52,14 +53,15 @@ class FrameLstm(nn.Module):
         return logits
 
 
+def has_sklearn() -> bool:
+    """Whether scikit-learn is installed."""
+    return find_spec("sklearn") is not None
+
+
 def need_sklearn() -> None:
     """Raises MelodygenError that says how to get it."""
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        raise MelodygenError(
-            "scikit-learn is needed for this; get it with: pip install 'melodygen[eval]'"
-        ) from error
+    if not has_sklearn():
+        raise MelodygenError("scikit-learn is needed for this; get it with: pip install 'melodygen[eval]'")
 
 
 def spectral_rows(heard: Sequence[ClassifiedItem]) -> Table:
@@ -176,4 +178,12 @@ def _lstm(
     return probabilities
 
 
-__all__ = ["NAMES", "cross_validated", "embedding_rows", "mfcc_rows", "need_sklearn", "spectral_rows"]
+__all__ = [
+    "NAMES",
+    "cross_validated",
+    "embedding_rows",
+    "has_sklearn",
+    "mfcc_rows",
+    "need_sklearn",
+    "spectral_rows",
+]

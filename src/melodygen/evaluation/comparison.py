@@ -1,20 +1,28 @@
-"""The table of ``melodygen evaluate classifier``: a checkpoint as it is, and baselines trained on the same tracks."""
+"""The table of ``melodygen evaluate classifier``: a checkpoint as it is, baselines trained on the same tracks, what is
+heard as music, and how much of it stays the same after changes that should not matter."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from melodygen.classification.recording import MIN_MUSIC
 from melodygen.errors import CorpusError
-from melodygen.evaluation.baselines import TAGGER_NAME, cross_validated, names_for
+from melodygen.evaluation.baselines import TAGGER_NAME, cross_validated, has_sklearn, names_for
 from melodygen.evaluation.folds import grouped_folds, grouped_interval
-from melodygen.evaluation.labelled import ClassifiedItem
+from melodygen.evaluation.labelled import ClassifiedItem, Item
 from melodygen.evaluation.metrics import Report, report, softmax
+from melodygen.evaluation.stability import CHANGES
 
 WITHOUT_PROBABILITIES = ("SVM", "MFCC + SVM", TAGGER_NAME)
+ALWAYS = ("MFCC + SVM", TAGGER_NAME)
+"""Baselines that are shown unasked, where scikit-learn is there and the tracks allow it."""
+NO_MUSIC_LABELS = ("no music", "not music", "no_music", "not_music", "speech", "noise")
+MUSIC_LABEL = "music"
+"""Tracks with these labels are asked about music alone, not about a style."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,13 +34,24 @@ class Row:
     is_probability: bool
 
 
+@dataclass(frozen=True)
+class Share:
+    """Of so many tracks, the share that is as it should be; ``interval`` is a bootstrap over artists."""
+
+    num_tracks: int
+    share: float
+    interval: tuple[float, float]
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Classifiers compared on labelled tracks: a summary line, a row by name, and labels that no classifier knows."""
+    """Classifiers compared on labelled tracks: a summary line, a row by name, labels that no classifier knows, and by
+    name the shares that are heard as music or keep their verdict."""
 
     told: str
     reports: dict[str, Row]
     unknown: tuple[str, ...]
+    shares: dict[str, Share] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The evaluation as JSON holds it."""
@@ -40,6 +59,14 @@ class Evaluation:
             "told": self.told,
             "labels_unknown_to_the_classifier": list(self.unknown),
             "results": {name: _to_dict(row) for name, row in self.reports.items()},
+            "shares": {
+                name: {
+                    "tracks": found.num_tracks,
+                    "share": round(found.share, 4),
+                    "interval": [round(v, 4) for v in found.interval],
+                }
+                for name, found in self.shares.items()
+            },
         }
 
 
@@ -75,11 +102,31 @@ def evaluate_labelled(
 ) -> Evaluation:
     """Raises CorpusError for fewer than two labels, labels the classifier knows none of, or fewer artists than folds
     when baselines are wanted."""
-    heard = _with_known_spelling(heard)
+    everything = _with_known_spelling(heard)
+    shares = _music_shares(everything) | _kept_shares(everything)
+    heard = [h for h in everything if h.item.label not in (*NO_MUSIC_LABELS, MUSIC_LABEL)]
     names = sorted({h.item.label for h in heard})
-    if len(names) < 2:
+    if len(names) < 2 and len(heard) == len(everything):
         raise CorpusError(f"all tracks are labelled {names[0]!r}; at least two labels are needed")
-    groups = [h.item.group for h in heard]
+    reports = _classifier_rows(heard, names) | _tagger_rows(heard, names)
+    known = {label for h in heard for label in h.classifier.labels}
+    known |= {label for h in heard if h.tags is not None for label in h.tags.styles.labels}
+    if not reports and not baselines and len(heard) == len(everything):
+        raise CorpusError(
+            f"the classifier knows none of the labels {', '.join(names)}; it knows {', '.join(sorted(known))}"
+        )
+    unknown = tuple(n for n in names if n not in known)
+    if len(names) > 1:
+        reports |= _cross_validated_rows(heard, baselines, folds, seed, progress)
+    groups = {h.item.group for h in everything}
+    told = f"{len(everything)} tracks of {len(names)} labels and {len(groups)} artists or titles"
+    if unknown:
+        told += f"; the classifier does not know {', '.join(unknown)}: it is not asked about those"
+    return Evaluation(told, reports, unknown, shares)
+
+
+def _classifier_rows(heard: Sequence[ClassifiedItem], names: Sequence[str]) -> dict[str, Row]:
+    """What each classifier that works by windows is worth: of all its labels, and of those of the tracks."""
     reports: dict[str, Row] = {}
     for classifier in sorted(
         {id(h.classifier): h.classifier for h in heard}.values(), key=lambda j: j.classifier_id
@@ -95,37 +142,73 @@ def evaluate_labelled(
             found = report(softmax(values), targets, classifier.labels)
             right = values.argmax(axis=1) == targets
             reports[classifier.classifier_id + told] = Row(found, grouped_interval(right, owners), True)
-    reports |= _tagger_rows(heard, names)
-    known = {label for h in heard for label in h.classifier.labels}
-    known |= {label for h in heard if h.tags is not None for label in h.tags.styles.labels}
-    if not reports and not baselines:
-        raise CorpusError(
-            f"the classifier knows none of the labels {', '.join(names)}; it knows {', '.join(sorted(known))}"
-        )
-    unknown = tuple(n for n in names if n not in known)
-    if baselines:
-        if len(set(groups)) < folds:
+    return reports
+
+
+def _cross_validated_rows(
+    heard: Sequence[ClassifiedItem],
+    baselines: bool,
+    folds: int,
+    seed: int,
+    progress: Callable[[str, float], None] | None,
+) -> dict[str, Row]:
+    """Models that learned from the tracks of the other folds: all of them, or those of ``ALWAYS`` that these tracks
+    allow. Raises CorpusError where all are wanted and there are fewer artists than folds."""
+    groups = [h.item.group for h in heard]
+    names = sorted({h.item.label for h in heard})
+    if len(set(groups)) < folds:
+        if baselines:
             raise CorpusError(
                 f"{len(set(groups))} artists cannot be dealt to {folds} folds; give fewer --folds"
             )
-        targets = np.array([names.index(h.item.label) for h in heard], dtype=np.int64)
-        fold = grouped_folds(groups, targets, folds, seed)
-        chosen = names_for(heard)
-        for number, name in enumerate(chosen):
-            if progress is not None:
-                progress(name, number / len(chosen))
-            probabilities = cross_validated(name, heard, targets, fold, len(names), seed)
-            right = probabilities.argmax(axis=1) == targets
-            row = Row(
-                report(probabilities, targets, names),
-                grouped_interval(right, groups),
-                name not in WITHOUT_PROBABILITIES,
-            )
-            reports[f"{name} (cross-validated)"] = row
-    told = f"{len(heard)} tracks of {len(names)} labels and {len(set(groups))} artists or titles"
-    if unknown:
-        told += f"; the classifier does not know {', '.join(unknown)}: it is not asked about those"
-    return Evaluation(told, reports, unknown)
+        return {}
+    targets = np.array([names.index(h.item.label) for h in heard], dtype=np.int64)
+    fold = grouped_folds(groups, targets, folds, seed)
+    can_learn = all(len(np.unique(targets[fold != f])) > 1 for f in range(folds))
+    chosen = [name for name in names_for(heard) if baselines or name in ALWAYS]
+    if not baselines and not (can_learn and has_sklearn()):
+        return {}
+    rows = {}
+    for number, name in enumerate(chosen):
+        if progress is not None:
+            progress(name, number / len(chosen))
+        probabilities = cross_validated(name, heard, targets, fold, len(names), seed)
+        right = probabilities.argmax(axis=1) == targets
+        is_probability = name not in WITHOUT_PROBABILITIES
+        found = report(probabilities, targets, names)
+        rows[f"{name} (cross-validated)"] = Row(found, grouped_interval(right, groups), is_probability)
+    return rows
+
+
+def _music_shares(heard: Sequence[ClassifiedItem]) -> dict[str, Share]:
+    """How much of the music is heard as music, and how much of what is labelled no music is told."""
+    asked = [
+        (h.item, h.tags.music >= MIN_MUSIC) for h in heard if h.tags is not None and h.tags.music is not None
+    ]
+    sides = {
+        "music, heard as music": [(item, said) for item, said in asked if item.label not in NO_MUSIC_LABELS],
+        "no music, told": [(item, not said) for item, said in asked if item.label in NO_MUSIC_LABELS],
+    }
+    return {name: _share(rows) for name, rows in sides.items() if rows}
+
+
+def _kept_shares(heard: Sequence[ClassifiedItem]) -> dict[str, Share]:
+    """How many verdicts stay what they were after each change."""
+    shares = {}
+    for name in CHANGES:
+        rows = [
+            (h.item, h.after[name] == h.tags.styles.top(1)[0][0])
+            for h in heard
+            if h.tags is not None and name in h.after and h.item.label not in NO_MUSIC_LABELS
+        ]
+        if rows:
+            shares[f"verdict kept: {name}"] = _share(rows)
+    return shares
+
+
+def _share(rows: Sequence[tuple[Item, bool]]) -> Share:
+    right = np.array([good for _, good in rows], dtype=np.bool_)
+    return Share(len(rows), float(right.mean()), grouped_interval(right, [item.group for item, _ in rows]))
 
 
 def _tagger_rows(heard: Sequence[ClassifiedItem], names: Sequence[str]) -> dict[str, Row]:
@@ -158,10 +241,10 @@ def _with_known_spelling(heard: Sequence[ClassifiedItem]) -> list[ClassifiedItem
     spelt = []
     for one in heard:
         both = (*one.classifier.labels, *(one.tags.styles.labels if one.tags is not None else ()))
-        known = {label.casefold(): label for label in both}
+        known = {label.casefold(): label for label in (*both, *NO_MUSIC_LABELS, MUSIC_LABEL)}
         label = known.get(one.item.label.strip().casefold(), one.item.label)
         spelt.append(replace(one, item=replace(one.item, label=label)))
     return spelt
 
 
-__all__ = ["Evaluation", "Row", "evaluate_labelled"]
+__all__ = ["Evaluation", "Row", "Share", "evaluate_labelled"]

@@ -6,8 +6,8 @@ sub-folder below the label (``jazz/some band/track.flac``), and failing that the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from melodygen.classification.result import TrackError
 from melodygen.classification.tagger import Tags
 from melodygen.contracts import WindowClassifier
 from melodygen.errors import CorpusError, MelodygenError
+from melodygen.evaluation.stability import verdicts_after
 from melodygen.io.csv_table import read_table
 from melodygen.io.folder import music_files
 
@@ -38,7 +39,8 @@ class Item:
 class ClassifiedItem:
     """A labelled track as windows (W, F, T), and what the checkpoint makes of them: (W, E) and logits (W, C).
 
-    ``tags``: of recordings, where the recognizer has a tagger for them.
+    ``tags``: of recordings, where the recognizer has a tagger for them; ``after``: of some of those, the likeliest
+    style after each change of ``evaluation.stability``.
     """
 
     item: Item
@@ -47,6 +49,7 @@ class ClassifiedItem:
     embedded: Features
     logits: NDArray[np.float64]
     tags: Tags | None = None
+    after: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_labelled(folder: Path) -> list[Item]:
@@ -76,16 +79,23 @@ def read_labelled(folder: Path) -> list[Item]:
 
 
 def classify_labelled(
-    items: Sequence[Item], recognizer: TrackClassifier, progress: Callable[[int], None] | None = None
+    items: Sequence[Item],
+    recognizer: TrackClassifier,
+    progress: Callable[[int], None] | None = None,
+    num_changed: int = 0,
 ) -> tuple[list[ClassifiedItem], list[TrackError]]:
-    """What could be heard, in order, and what could not, and why."""
+    """What could be heard, in order, and what could not, and why. ``num_changed``: of how many tracks at most, evenly
+    drawn, it is also told what is heard after changes."""
     heard, failed = [], []
+    step = -(-len(items) // num_changed) if num_changed else len(items) + 1
     for number, item in enumerate(items, 1):
         try:
             classifier, windows = recognizer.windows(item.path)
             embedded, logits = classifier.outputs(windows)
-            tags = recognizer.tags(item.path)
-            heard.append(ClassifiedItem(item, classifier, windows, embedded, logits, tags))
+            found = recognizer.tagger_sound(item.path)
+            tags = None if found is None else found[0].tag(found[1])
+            after = {} if found is None or number % step else verdicts_after(found[1], found[0])
+            heard.append(ClassifiedItem(item, classifier, windows, embedded, logits, tags, after))
         except (MelodygenError, OSError, MemoryError) as error:
             failed.append(TrackError(str(item.path), " ".join(str(error).split()) or type(error).__name__))
         if progress is not None:

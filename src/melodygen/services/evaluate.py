@@ -19,13 +19,16 @@ from melodygen.nets.checkpoint import DEFAULT_CLASSIFIER
 from melodygen.services.output import refuse_existing
 
 MIN_MAP_TRACKS = 4
+CHANGED_TRACKS = 200
+"""Of more tracks, so many at most are heard again after changes."""
 MAX_STAGE_LETTERS = 20
 """The column of the progress line."""
 
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """What ``melodygen evaluate classifier`` is asked for. ``folds``: of the cross-validation of the baselines."""
+    """What ``melodygen evaluate classifier`` is asked for. ``folds``: of the cross-validation of the baselines;
+    ``changes``: whether recordings are also heard with silence around them, at another level and in part."""
 
     folder: Path
     classifier: str | None = None
@@ -34,6 +37,7 @@ class EvaluateRequest:
     seed: int = 0
     plot: Path | None = None
     force: bool = False
+    changes: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +84,8 @@ def evaluate(asked: EvaluateRequest, progress: ProgressCallback) -> EvaluateResu
     """Accuracy, F1, confusion and calibration, with intervals. Raises CorpusError where no track can be read."""
     refuse_existing([asked.plot] if asked.plot is not None else [], asked.force)
     items = read_labelled(asked.folder)
-    classified, failed = _classified(items, asked.classifier, progress)
+    num_changed = CHANGED_TRACKS if asked.changes else 0
+    classified, failed = _classified(items, asked.classifier, progress, num_changed)
     if not classified:
         raise CorpusError(f"{asked.folder}: none of {len(items)} tracks can be heard{_first_reason(failed)}")
     evaluation = evaluate_labelled(
@@ -115,11 +120,11 @@ def map_collection(asked: MapRequest, progress: ProgressCallback) -> MapResult:
 
 
 def _classified(
-    items: Sequence[Item], classifier: str | None, progress: ProgressCallback
+    items: Sequence[Item], classifier: str | None, progress: ProgressCallback, num_changed: int = 0
 ) -> tuple[list[ClassifiedItem], list[TrackError]]:
     count = len(items)
     on_item: Callable[[int], None] = lambda n: progress(f"classifying {n}/{count}", n / count)  # noqa: E731
-    return classify_labelled(items, load_recognizer(classifier), on_item)
+    return classify_labelled(items, load_recognizer(classifier), on_item, num_changed)
 
 
 def _first_reason(failed: Sequence[TrackError]) -> str:
