@@ -1,13 +1,15 @@
 """Teach the tagger of recordings to say "not music": a logistic head on its embedding, in models/musicnn/config.json.
 
-    python recipes/fit_music_head.py --corpus DIR --speech DIR [--music DIR] [--json OUT]
+    python recipes/fit_music_head.py --corpus DIR --speech DIR [--music DIR] [--sounds DIR] [--json OUT]
 
 Music: pieces, single voices and drum takes of the corpus's training titles, rendered with the shipped soundfont, and
 the recordings below --music. Not music: noises, tones, telephones, sirens, chirps (``melodygen.audio.synthetic``),
-and utterances below --speech, one folder a voice, strung together, alone or as a crowd. Half of everything is cut off
-at 4 kHz, so that bandwidth says nothing. Natural speech under free licences is in Debian's
-asterisk-core-sounds-{en,es,fr,it,ru}-wav (CC BY-SA 3.0, ru CC BY 3.0), music in asterisk-moh-opsound-wav (CC BY-SA);
-synthetic speech comes from ``espeak-ng -v VOICE -w FILE TEXT``. Voices named in ``HELD_BACK`` are for the test.
+the sounds below --sounds (engines, crowds, animals, machines; of kinds that differ by a number alone, every second
+kind is for the test), and utterances below --speech, one folder a voice, strung together, alone or as a crowd. Half
+of everything is cut off at 4 kHz, so that bandwidth says nothing. Natural speech under free licences is in Debian's
+asterisk-core-sounds-{en,es,fr,it,ru}-wav (CC BY-SA 3.0, ru CC BY 3.0), music in asterisk-moh-opsound-wav (CC BY-SA),
+sounds in lincity-ng-data (CC BY-SA 2.0 or GPL) and simutrans-pak64 (Artistic 1.0); synthetic speech comes from
+``espeak-ng -v VOICE -w FILE TEXT``. Voices named in ``HELD_BACK`` are for the test.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ from melodygen.rendering.sampler import SamplerRenderer
 HELD_BACK = ("it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU", "espeak_test")
 PIECES_A_STYLE, DRUM_TAKES = 12, 40
 RENDER_SECONDS = 9.5
-WINDOWS_A_NOISE, SPEECH_WINDOWS, WINDOWS_A_TRACK = 40, 400, 24
+WINDOWS_A_NOISE, SPEECH_WINDOWS, WINDOWS_A_TRACK, WINDOWS_A_SOUND = 40, 400, 24, 4
+MIN_SOUND_SECONDS = 0.5
 TOLD = 0.98
 """Share of windows of other sounds that shall be told from music: what the bias is set by."""
 Rng = np.random.Generator
@@ -62,6 +65,21 @@ def utterances(folder: Path) -> dict[str, list[Features]]:
         if len(mono) > SAMPLE_RATE // 2 and float(mono.std()) > 1e-3:
             voices.setdefault(voice, []).append(levelled(mono))
     return voices
+
+
+def recorded_sounds(folder: Path) -> tuple[list[Features], list[Features]]:
+    """Sounds to learn from and sounds for the test; those shorter than two windows are repeated until they are not."""
+    found: dict[str, list[Features]] = {}
+    for path in sorted(folder.rglob("*.wav")):
+        try:
+            mono = read_mono(path, SAMPLE_RATE)
+        except MelodygenError:
+            continue
+        if len(mono) > MIN_SOUND_SECONDS * SAMPLE_RATE and float(mono.std()) > 1e-3:
+            times = -(-2 * WINDOW_SAMPLES // len(mono))
+            found.setdefault(path.stem.rstrip("0123456789"), []).append(np.tile(levelled(mono), times))
+    kinds = [found[kind] for kind in sorted(found)]
+    return [s for kind in kinds[::2] for s in kind], [s for kind in kinds[1::2] for s in kind]
 
 
 def rendered(corpus: Path, split: str, rng: Rng, pieces: int, takes: int) -> Iterator[tuple[str, Features]]:
@@ -169,6 +187,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--music", type=Path)
+    parser.add_argument("--sounds", type=Path, help="recordings of what is no music and no speech")
     parser.add_argument("--json", type=Path, help="where the test's figures go")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
@@ -185,6 +204,8 @@ def main() -> None:
     for path in [p for p in tracks if "moh" in p.parts][:-1]:
         music += windows_of(read_mono(path, SAMPLE_RATE), WINDOWS_A_TRACK, rng, rough=True)
     other = [w for _, w in not_music(learned, rng, SPEECH_WINDOWS, WINDOWS_A_NOISE)]
+    known, unknown = recorded_sounds(given.sounds) if given.sounds else ([], [])
+    other += [w for sound in known for w in windows_of(sound, WINDOWS_A_SOUND, rng)]
     head = fit(embedded(tagger, music), embedded(tagger, other))
     folder = Path(given.checkpoint) if given.checkpoint else Path("models/musicnn")
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -206,6 +227,8 @@ def main() -> None:
                 count(f"{kind}, {name}", [window], False)
     for kind, window in not_music([], rng, 0, 20):
         count(kind, [window], False)
+    for sound in unknown:
+        count("recorded sounds", windows_of(sound, 2, rng), False)
     for kind, sound in rendered(given.corpus, "valid", rng, 4, 20):
         count(f"music: {kind}", windows_of(sound, 2, rng), True)
     print(f"learned from {len(music)} windows of music and {len(other)} of other sound")
