@@ -1,15 +1,16 @@
 """Teach the tagger of recordings to say "not music": a logistic head on its embedding, in models/musicnn/config.json.
 
-    python recipes/fit_music_head.py --corpus DIR --speech DIR [--music DIR] [--sounds DIR] [--json OUT]
+    python recipes/fit_music_head.py --corpus DIR --speech DIR [--music DIR] [--songs DIR] [--loops DIR] [--sounds DIR]
 
-Music: pieces, single voices and drum takes of the corpus's training titles, rendered with the shipped soundfont, and
-the recordings below --music. Not music: noises, tones, telephones, sirens, chirps (``melodygen.audio.synthetic``),
-the sounds below --sounds (engines, crowds, animals, machines; of kinds that differ by a number alone, every second
-kind is for the test), and utterances below --speech, one folder a voice, strung together, alone or as a crowd. Half
-of everything is cut off at 4 kHz, so that bandwidth says nothing. Natural speech under free licences is in Debian's
-asterisk-core-sounds-{en,es,fr,it,ru}-wav (CC BY-SA 3.0, ru CC BY 3.0), music in asterisk-moh-opsound-wav (CC BY-SA),
-sounds in lincity-ng-data (CC BY-SA 2.0 or GPL) and simutrans-pak64 (Artistic 1.0); synthetic speech comes from
-``espeak-ng -v VOICE -w FILE TEXT``. Voices named in ``HELD_BACK`` are for the test.
+Music: pieces, single voices and drum takes of the corpus's training titles, rendered with the shipped soundfont, the
+recordings below --music, the songs below --songs and the loops below --loops. Not music: noises, tones, telephones,
+sirens, chirps (``melodygen.audio.synthetic``), the sounds below --sounds (engines, crowds, animals, machines; of
+kinds that differ by a number alone, every second kind is for the test), and utterances below --speech, one folder a
+voice, strung together, alone or as a crowd. Half of everything is cut off at 4 kHz, so that bandwidth says nothing.
+Natural speech under free licences is in Debian's asterisk-core-sounds-{en,es,fr,it,ru}-wav (CC BY-SA 3.0, ru CC BY
+3.0), music in asterisk-moh-opsound-wav (CC BY-SA), songs in fretsonfire-songs-muldjord (CC BY-SA 3.0), loops and
+drones in sonic-pi-samples (CC0), sounds in lincity-ng-data (CC BY-SA 2.0 or GPL) and simutrans-pak64 (Artistic 1.0);
+synthetic speech comes from ``espeak-ng -v VOICE -w FILE TEXT``. Voices named in ``HELD_BACK`` are for the test.
 """
 
 from __future__ import annotations
@@ -42,8 +43,13 @@ PIECES_A_STYLE, DRUM_TAKES = 12, 40
 RENDER_SECONDS = 9.5
 WINDOWS_A_NOISE, SPEECH_WINDOWS, WINDOWS_A_TRACK, WINDOWS_A_SOUND = 40, 400, 24, 4
 MIN_SOUND_SECONDS = 0.5
-TOLD = 0.98
+SHORT_SECONDS = (0.6, 2.6)
+"""Of every third window a shorter piece is learned from too: single words, single bars."""
+MUSIC, OTHER, SOUNDS, TEST, SONGS, LOOPS = range(6)
+"""Each part has random numbers of its own."""
+TOLD = 0.9
 """Share of windows of other sounds that shall be told from music: what the bias is set by."""
+INVERSE_PENALTY = 0.03
 Rng = np.random.Generator
 
 
@@ -70,7 +76,7 @@ def utterances(folder: Path) -> dict[str, list[Features]]:
 def recorded_sounds(folder: Path) -> tuple[list[Features], list[Features]]:
     """Sounds to learn from and sounds for the test; those shorter than two windows are repeated until they are not."""
     found: dict[str, list[Features]] = {}
-    for path in sorted(folder.rglob("*.wav")):
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".wav", ".flac")):
         try:
             mono = read_mono(path, SAMPLE_RATE)
         except MelodygenError:
@@ -156,9 +162,50 @@ def not_music(
             yield kind, narrowed(make_noise(kind, rng, seconds, SAMPLE_RATE)[:WINDOW_SAMPLES], rng)
 
 
-def embedded(tagger: Tagger, windows: list[Features]) -> Features:
-    """(W, 200)"""
-    return np.concatenate([tagger.embed(windows[i : i + 16]) for i in range(0, len(windows), 16)])
+def embedded(tagger: Tagger, windows: list[Features], rng: Rng | None = None) -> Features:
+    """(W, 200): of windows, and with ``rng`` of a shorter piece of every third."""
+    rows = [tagger.embed(windows[i : i + 16]) for i in range(0, len(windows), 16)]
+    if rng is not None:
+        for window in windows[::3]:
+            size = round(float(rng.uniform(*SHORT_SECONDS)) * SAMPLE_RATE)
+            at = int(rng.integers(0, len(window) - size))
+            piece = window[at : at + size]
+            if float(piece.std()) > 1e-3:
+                rows.append(tagger.embed([at_reference(piece)]))
+    return np.concatenate(rows)
+
+
+def music_rows(tagger: Tagger, corpus: Path, music: Path | None, seed: int) -> Features:
+    """(W, 200) of renders of training titles, and of the tracks of music on hold but the last."""
+    rng = np.random.default_rng((seed, MUSIC))
+    windows = [
+        w
+        for _, s in rendered(corpus, "train", rng, PIECES_A_STYLE, DRUM_TAKES)
+        for w in windows_of(s, 3, rng, rough=True)
+    ]
+    tracks = sorted(music.rglob("*.wav")) if music else []
+    for path in [p for p in tracks if "moh" in p.parts][:-1]:
+        windows += windows_of(read_mono(path, SAMPLE_RATE), WINDOWS_A_TRACK, rng, rough=True)
+    return embedded(tagger, windows, rng)
+
+
+def other_rows(tagger: Tagger, voices: list[list[Features]], seed: int) -> Features:
+    """(W, 200) of speech, crowds and synthesised noises."""
+    rng = np.random.default_rng((seed, OTHER))
+    return embedded(tagger, [w for _, w in not_music(voices, rng, SPEECH_WINDOWS, WINDOWS_A_NOISE)], rng)
+
+
+def song_rows(tagger: Tagger, folder: Path, seed: int) -> Features:
+    """(W, 200) of whole songs."""
+    rng = np.random.default_rng((seed, SONGS))
+    songs = [read_mono(path, SAMPLE_RATE) for path in sorted(folder.rglob("*.ogg"))]
+    return embedded(tagger, [w for song in songs for w in windows_of(song, WINDOWS_A_TRACK, rng)], rng)
+
+
+def sound_rows(tagger: Tagger, sounds: list[Features], seed: int, part: int = SOUNDS) -> Features:
+    """(W, 200) of recorded sounds, or of loops of music."""
+    rng = np.random.default_rng((seed, part))
+    return embedded(tagger, [w for sound in sounds for w in windows_of(sound, WINDOWS_A_SOUND, rng)], rng)
 
 
 def fit(music: Features, other: Features) -> tuple[NDArray[np.float64], float]:
@@ -169,7 +216,7 @@ def fit(music: Features, other: Features) -> tuple[NDArray[np.float64], float]:
     rows = np.concatenate((music, other)).astype(np.float64)
     mean, spread = rows.mean(axis=0), rows.std(axis=0) + 1e-3
     target = np.repeat((1, 0), (len(music), len(other)))
-    model = LogisticRegression(C=1.0, class_weight="balanced", max_iter=2000)
+    model = LogisticRegression(C=INVERSE_PENALTY, class_weight="balanced", max_iter=2000)
     scaled = (rows - mean) / spread
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     scores = cross_val_predict(model, scaled, target, cv=folds, method="decision_function")
@@ -187,26 +234,27 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--music", type=Path)
+    parser.add_argument("--songs", type=Path, help="songs in ogg files, all of them to learn from")
+    parser.add_argument("--loops", type=Path, help="loops of drums and drones, divided as --sounds are")
     parser.add_argument("--sounds", type=Path, help="recordings of what is no music and no speech")
     parser.add_argument("--json", type=Path, help="where the test's figures go")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    rng = np.random.default_rng(given.seed)
     tagger = load_tagger(given.checkpoint)
     voices = utterances(given.speech)
     learned = [sounds for name, sounds in voices.items() if name not in HELD_BACK]
-    music = [
-        w
-        for _, s in rendered(given.corpus, "train", rng, PIECES_A_STYLE, DRUM_TAKES)
-        for w in windows_of(s, 3, rng)
-    ]
-    tracks = sorted(given.music.rglob("*.wav")) if given.music else []
-    for path in [p for p in tracks if "moh" in p.parts][:-1]:
-        music += windows_of(read_mono(path, SAMPLE_RATE), WINDOWS_A_TRACK, rng, rough=True)
-    other = [w for _, w in not_music(learned, rng, SPEECH_WINDOWS, WINDOWS_A_NOISE)]
+    music = music_rows(tagger, given.corpus, given.music, given.seed)
+    other = other_rows(tagger, learned, given.seed)
     known, unknown = recorded_sounds(given.sounds) if given.sounds else ([], [])
-    other += [w for sound in known for w in windows_of(sound, WINDOWS_A_SOUND, rng)]
-    head = fit(embedded(tagger, music), embedded(tagger, other))
+    loops, unknown_loops = recorded_sounds(given.loops) if given.loops else ([], [])
+    if known:
+        other = np.concatenate((other, sound_rows(tagger, known, given.seed)))
+    if loops:
+        music = np.concatenate((music, sound_rows(tagger, loops, given.seed, LOOPS)))
+    if given.songs:
+        music = np.concatenate((music, song_rows(tagger, given.songs, given.seed)))
+    head = fit(music, other)
+    rng = np.random.default_rng((given.seed, TEST))
     folder = Path(given.checkpoint) if given.checkpoint else Path("models/musicnn")
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config["music_head"] = {"weights": [round(float(w), 5) for w in head[0]], "bias": round(head[1], 5)}
@@ -229,6 +277,8 @@ def main() -> None:
         count(kind, [window], False)
     for sound in unknown:
         count("recorded sounds", windows_of(sound, 2, rng), False)
+    for sound in unknown_loops:
+        count("music: loops and drones", windows_of(sound, 2, rng), True)
     for kind, sound in rendered(given.corpus, "valid", rng, 4, 20):
         count(f"music: {kind}", windows_of(sound, 2, rng), True)
     print(f"learned from {len(music)} windows of music and {len(other)} of other sound")
