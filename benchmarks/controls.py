@@ -38,6 +38,7 @@ from melodygen.music.score import Score
 from melodygen.request import Request
 from melodygen.services.models import LoadedModels, ModelNames, load_generator, load_models
 from melodygen.services.user_file import read_user_file
+from melodygen.styles.mixture import style_probability
 
 OUT = Path(__file__).resolve().parent.parent / "docs/evaluation_controls.json"
 FIRST_SEED = 9000
@@ -48,7 +49,7 @@ STYLES = ("jazz", "folk", "pop")
 FORM_STYLES = ("folk", "jazz", "pop", "hymn", "classical")
 SECTION_BARS = (8, 4)
 CORPUS_TUNES = 600
-MIXTURES = ("jazz:0.7,folk:0.3", "pop:0.5,rock:0.5")
+MIXTURES, LATER_SHARES = (("jazz", "folk"), ("pop", "rock")), (0.0, 0.3, 0.5, 0.7)
 Sections = list[Score]
 """Of one piece, in order."""
 
@@ -296,36 +297,35 @@ def nearest_sections(pieces: list[Sections]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def mixture(models: LoadedModels, pieces: int) -> dict[str, Any]:
-    """The classifier's probabilities of both styles: of all drafts, and of the best of each eight."""
-    from melodygen.styles.mixture import style_probability, style_shares
-
+def mixture(models: LoadedModels, pieces: int, shares: list[float]) -> dict[str, Any]:
+    """The classifier's probabilities of both styles by the share of the second: of all drafts, and of the best of each
+    eight."""
     found: dict[str, Any] = {}
-    for style in (*MIXTURES, *(next(iter(style_shares(m))) for m in MIXTURES)):
-        names = list(
-            style_shares(style if ":" in style else next(m for m in MIXTURES if m.startswith(style)))
-        )
-        mixed = next(m for m in MIXTURES if m.startswith(names[0]))
-        request = replace(
-            Request.of(style, bars=BARS),
-            tracks=models.generator.style_info[names[0]].tracks,  # type: ignore[attr-defined]
-        )
-        rows = []
-        for draft in models.generator.generate(request, list(range(FIRST_SEED, FIRST_SEED + pieces))):
-            audio = models.renderer.render(perform(draft.score, request, draft.seed), 22_050, quality="draft")
-            scores = models.classifier.classify([audio])[0]
-            rows.append([*(scores[name] for name in names), style_probability(scores, mixed)])
-        table = np.array(rows)
-        best = np.array(
-            [group[group[:, -1].argmax()] for group in np.array_split(table, max(1, pieces // 8))]
-        )
-        found[style] = {
-            "n": pieces, "styles": names, "mean_probability": np.round(table[:, :-1].mean(axis=0), 3).tolist(),
-            "nearness_to_the_mixture": round(float(table[:, -1].mean()), 3),
-            "best_of_eight": np.round(best.mean(axis=0), 3).tolist(),
-        }  # fmt: skip
-        print(style, found[style], flush=True)
+    for first, second in MIXTURES:
+        for share in shares:
+            style = f"{first}:{1 - share:.1f},{second}:{share:.1f}" if share else first
+            found[style] = mixed(models, pieces, style, (first, second))
+            print(style, found[style], flush=True)
     return found
+
+
+def mixed(models: LoadedModels, pieces: int, style: str, names: tuple[str, str]) -> dict[str, Any]:
+    request = replace(
+        Request.of(style, bars=BARS),
+        tracks=models.generator.style_info[names[0]].tracks,  # type: ignore[attr-defined]
+    )
+    rows = []
+    for draft in models.generator.generate(request, list(range(FIRST_SEED, FIRST_SEED + pieces))):
+        audio = models.renderer.render(perform(draft.score, request, draft.seed), 22_050, quality="draft")
+        scores = models.classifier.classify([audio])[0]
+        rows.append([*(scores[name] for name in names), style_probability(scores, style)])
+    table = np.array(rows)
+    best = np.array([group[group[:, -1].argmax()] for group in np.array_split(table, max(1, pieces // 8))])
+    return {
+        "n": pieces, "styles": names, "mean_probability": np.round(table[:, :-1].mean(axis=0), 3).tolist(),
+        "nearness_to_the_mixture": round(float(table[:, -1].mean()), 3),
+        "best_of_eight": np.round(best.mean(axis=0), 3).tolist(),
+    }  # fmt: skip
 
 
 def _silent(stage: str, done: float) -> None:
@@ -341,6 +341,9 @@ def main() -> None:
     parser.add_argument("--pieces", type=int, default=50)
     parser.add_argument("--styles", default=",".join(STYLES), help="of density and syncopation")
     parser.add_argument("--corpus", type=Path, help="of form: the folder of manifest.csv")
+    parser.add_argument(
+        "--shares", default=",".join(map(str, LATER_SHARES)), help="of the second style of a mixture"
+    )
     asked = parser.parse_args()
     if asked.corpus is None and "form" in asked.measures:
         parser.error("form looks through tunes of the corpus: give --corpus DIR")
@@ -352,7 +355,9 @@ def main() -> None:
         "exact": lambda: exact(generator, asked.pieces),
         "untouched": lambda: untouched(generator, asked.pieces),
         "form": lambda: form(generator, asked.pieces, asked.corpus),
-        "mixture": lambda: mixture(load_models(ModelNames(), generator), asked.pieces),
+        "mixture": lambda: mixture(
+            load_models(ModelNames(), generator), asked.pieces, [float(s) for s in asked.shares.split(",")]
+        ),
     }
     for name in asked.measures:
         record = json.loads(OUT.read_text()) if OUT.exists() else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from livehost import Scribe
 
 from melodygen.cli import live_run
 from melodygen.cli.live_run import LiveOptions, run_live
+from melodygen.engine import Phrase, PhraseRequest
 from melodygen.errors import UsageError
 from melodygen.live.transport import MidiBytes
 from melodygen.services.models import ModelNames
@@ -25,6 +27,8 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[MidiBytes] = []
+        self.asked: list[PhraseRequest] = []
+        """What the writer was asked for."""
 
     def send(self, message: MidiBytes, at: float | None = None) -> bool:
         self.sent.append(message)
@@ -65,15 +69,24 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     def open_outputs(*_: Any) -> Iterator[tuple[Wire, list[Any]]]:
         yield output, []
 
+    class Heard(Scribe):
+        def write(self, task: PhraseRequest) -> Phrase:
+            output.asked.append(task)
+            return super().write(task)
+
     monkeypatch.setattr(live_run, "open_outputs", open_outputs)
-    monkeypatch.setattr(live_run, "ProcessWriter", lambda load, wait: Scribe())
+    monkeypatch.setattr(live_run, "ProcessWriter", lambda load, wait, styles: Heard())
     return output
 
 
-def test_plays_until_and_reports(wire: Wire, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("stored", [True, False])
+def test_plays_until_and_reports(stored: bool, wire: Wire, capsys: pytest.CaptureFixture[str]) -> None:
     parameters = {"style": "jazz", "bars_per_phrase": 1, "swing": 0.6, "tracks": "melody", "seed": 3}
-    run_live(LiveOptions(ModelNames(), parameters, until=2, tempo=300.0, quiet=True, json_=True))
+    options = LiveOptions(ModelNames(), parameters, until=2, tempo=300.0, quiet=True, json_=True)
+    run_live(replace(options, stored_opening=stored))
     report = json.loads(capsys.readouterr().out)
+    assert report["stored_opening"] is stored
+    assert (wire.asked[0].request.prompt is not None) is stored, "the first that is written goes on from it"
     assert report["quarters"] == pytest.approx(8.0, abs=0.1) and report["phrases"] >= 1
     assert any(message[0] & 0xF0 == 0x90 for message in wire.sent)
 

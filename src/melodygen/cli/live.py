@@ -34,6 +34,14 @@ def live(
         str | None,
         typer.Option(help="Styles kept ready, so that changing to them is quick.", rich_help_panel=_MUSIC),
     ] = None,
+    stored_opening: Annotated[
+        bool,
+        typer.Option(
+            "--stored-opening/--no-stored-opening",
+            help="Begin with a stored phrase while the models load, where one fits.",
+            rich_help_panel=_MUSIC,
+        ),
+    ] = True,
     until: Annotated[
         int | None, typer.Option(help="Stop after this many bars.", rich_help_panel=_MUSIC)
     ] = None,

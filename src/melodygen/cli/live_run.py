@@ -15,6 +15,7 @@ from melodygen.cli.learn import learned_controls
 from melodygen.cli.live_session import Line, exit_as_told, signals_stop
 from melodygen.engine import ProcessWriter
 from melodygen.engine.core import CHANNELS
+from melodygen.engine.phrase import Phrase
 from melodygen.errors import UsageError
 from melodygen.live.clock import ClockFollower, InternalClock
 from melodygen.live.moves import MOVES, Controls
@@ -25,9 +26,9 @@ from melodygen.music.score import ROLES
 from melodygen.music.units import bar_quarters
 from melodygen.parsing import check_range
 from melodygen.registry import nearest
-from melodygen.services.models import ModelNames, load_writer
+from melodygen.services.models import ModelNames, load_writer, shipped_styles
 from melodygen.services.output import prepare_folder, refuse_existing
-from melodygen.services.performance import LiveMusic, LivePerformance, check_live_music
+from melodygen.services.performance import LiveMusic, LivePerformance, check_live_music, opening_of
 from melodygen.services.ports import VIRTUAL_NAME, open_outputs, playing_priority, watch_ports
 
 JACK = "jack"
@@ -62,6 +63,7 @@ class LiveOptions:
     force: bool = False
     quiet: bool = False
     json_: bool = False
+    stored_opening: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class _Settings:
     music: LiveMusic
     channels: dict[str, int]
     learned: dict[tuple[int, int], str]
+    opening: Phrase | None
+    """A stored phrase that plays while the models load."""
 
     @property
     def mode(self) -> str:
@@ -100,6 +104,7 @@ class _LiveRun:
             ),
             keep_all=options.record is not None,
             channels=settings.channels,
+            first_phrase=settings.opening,
         )
         self.engine, self.session, self.player = playing.engine, playing.session, playing.player
         self.recorder = playing.recorder
@@ -165,14 +170,16 @@ class _LiveRun:
             count = self.recorder.save(record, overwrite=self.options.force)
             self.line.say(f"{record}: {count} notes")
         if self.options.json_:
-            print(json.dumps(_report(self.engine, self.session, self.player)))
+            print(
+                json.dumps(_report(self.engine, self.session, self.player, self.settings.opening is not None))
+            )
 
 
 def run_live(options: LiveOptions) -> None:
     """Play. Raises UsageError before anything is loaded, PortError for ports, and what loading the models raises."""
     settings = _settings(options)
     with ExitStack() as slow:
-        writer = _writer(options)
+        writer = _writer(options, settings)
         slow.callback(writer.close)
         # the ports are closed, and their guard let go, before anything that may take its time
         virtual = VIRTUAL_NAME if options.virtual or (options.ports_per_role and not options.port) else None
@@ -183,7 +190,8 @@ def run_live(options: LiveOptions) -> None:
                 if name != "virtual":
                     find_port(name, list_inputs(), "input")
             if not options.quiet:
-                print("loading the models", file=sys.stderr)
+                begins = "; a stored phrase begins" if settings.opening is not None else ""
+                print(f"loading the models{begins}", file=sys.stderr)
             live = _LiveRun(options, settings, writer, output, clock)
             slow.callback(live.close)
             live.play(output, ports, live.open_inputs(ports))
@@ -191,12 +199,14 @@ def run_live(options: LiveOptions) -> None:
     exit_as_told(live.signals)
 
 
-def _writer(options: LiveOptions) -> ProcessWriter:
-    """The process that writes; it loads the models while the ports are opened."""
+def _writer(options: LiveOptions, settings: _Settings) -> ProcessWriter:
+    """The process that writes; it loads the models while the ports are opened, and while a stored phrase plays."""
     names = options.models
     soundfont = None if names.soundfont is None else str(names.soundfont)
     return ProcessWriter(
-        functools.partial(load_writer, names.model, names.classifier, names.renderer, soundfont), wait=False
+        functools.partial(load_writer, names.model, names.classifier, names.renderer, soundfont),
+        wait=False,
+        styles=shipped_styles() if settings.opening is not None else None,
     )
 
 
@@ -218,7 +228,9 @@ def _settings(options: LiveOptions) -> _Settings:
     if options.record is not None:
         refuse_existing([options.record], options.force)
         prepare_folder(options.record.parent, RECORD_BYTES)
-    return _Settings(music, channels, learned_controls(options.controls))
+    is_shipped = options.models == ModelNames()
+    opening = opening_of(music) if options.stored_opening and is_shipped and shipped_styles() else None
+    return _Settings(music, channels, learned_controls(options.controls), opening)
 
 
 def _inputs(options: LiveOptions) -> list[str]:
@@ -273,6 +285,7 @@ def _where(engine: Any, session: Any, clock: Any) -> str:
         status.style + (f" {status.style_probability:.2f}" if status.style_probability is not None else ""),
         f"phrase {status.phrase_number}",
         *(["next is ready"] if status.num_ready else []),
+        *(["stored opening"] if status.is_stored else []),
         *([status.hurry] if status.hurry else []),
         *(["loop"] if status.looping else []),
         *(["frozen"] if status.frozen else []),
@@ -282,7 +295,7 @@ def _where(engine: Any, session: Any, clock: Any) -> str:
     return "  ".join(parts)
 
 
-def _report(engine: Any, session: Any, player: Any) -> dict[str, Any]:
+def _report(engine: Any, session: Any, player: Any, stored: bool) -> dict[str, Any]:
     sent = player.punctuality()
     return {
         "quarters": round(session.played_quarters, 3),
@@ -297,4 +310,5 @@ def _report(engine: Any, session: Any, player: Any) -> dict[str, Any]:
         "repeats": engine.status.num_repeats,
         "gaps": engine.status.num_gaps,
         "written": dict(sorted(engine.num_written.items())),
+        "stored_opening": stored,
     }

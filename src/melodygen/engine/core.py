@@ -53,6 +53,7 @@ class Engine(HostControls, NoteSource):
         channels: MIDI channel (from 0) of each role; a missing role keeps its default.
         standby: styles of which the idle worker keeps a phrase ready, so that a change to them takes no time.
         offline: the host bounces and may wait, so nothing is ever late.
+        first_phrase: a phrase that is there already and is played first, while the writer still loads.
         parameters: start values by name.
 
     Raises:
@@ -66,6 +67,7 @@ class Engine(HostControls, NoteSource):
         channels: Mapping[str, int] | None = None,
         standby: tuple[str, ...] = (),
         offline: bool = False,
+        first_phrase: Phrase | None = None,
         **parameters: Value,
     ) -> None:
         if not writer.styles:
@@ -87,6 +89,10 @@ class Engine(HostControls, NoteSource):
         self._loop_named: tuple[float, float] | None = None
         self._timeline = Timeline()
         self._queue = PhraseQueue()
+        self._is_loading = first_phrase is not None
+        """The writer may still load, so its first phrase does not tell how fast it writes."""
+        if first_phrase is not None:
+            self._queue.ready.append(first_phrase)
         self._call_response = CallResponse()
         self._builder = RequestBuilder(self._parameters, self._call_response.midi_input)
         self._current: Placed | None = None
@@ -356,7 +362,9 @@ class Engine(HostControls, NoteSource):
         purpose, phrase = result.task.purpose, result.phrase
         if phrase is not None:
             begun = max(result.task.posted, self._done_at)
-            self._budget.speed.learn(result.task, (self._samples - begun) / self._sample_rate)
+            if not self._is_loading:
+                self._budget.speed.learn(result.task, (self._samples - begun) / self._sample_rate)
+            self._is_loading = False
         self._done_at = self._samples
         if purpose == "spare":
             self._spare_requested = None
@@ -467,4 +475,5 @@ class Engine(HostControls, NoteSource):
             queue.num_laid, phrase.style_probability if phrase is not None else None,
             len(queue.ready), tuple(sorted(queue.spares)), tuple(sorted(self._muted)),
             queue.looping, queue.frozen, queue.num_repeats, queue.num_gaps, self._budget.hurry,
+            phrase is not None and phrase.is_stored,
         )  # fmt: skip

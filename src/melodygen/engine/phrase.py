@@ -22,12 +22,14 @@ SHORTEST_QUARTERS = 1.0 / 96
 
 @dataclass(frozen=True, eq=False)
 class Phrase:
-    """A phrase that a writer wrote. ``style_probability`` is None where it was not classified."""
+    """A phrase that a writer wrote. ``style_probability`` is None where it was not classified; ``is_stored`` tells one
+    that was written long before (``melodygen.engine.stored_opening``)."""
 
     score: Score
     request: Request
     seed: int = 0
     style_probability: float | None = None
+    is_stored: bool = False
 
     @property
     def meter(self) -> tuple[int, int]:

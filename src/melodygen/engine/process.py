@@ -34,21 +34,28 @@ class ProcessWriter:
         load: makes the writer in the child; a picklable callable, so a function of a module or a ``partial``
             of one.
         wait: wait until it is loaded, and raise what loading raised. Else ``styles`` does both.
+        styles: the styles that it will know, where that is known before it is loaded; ``styles`` does not wait then.
     """
 
-    def __init__(self, load: Callable[[], Writer], wait: bool = True) -> None:
+    def __init__(
+        self, load: Callable[[], Writer], wait: bool = True, styles: tuple[str, ...] | None = None
+    ) -> None:
         self._load = load
         self._lock = threading.Lock()
         self._asking = threading.Lock()
         self._closed = False
         self._styles: tuple[str, ...] | None = None
+        self._known = styles
         self._child = self._start()
         if wait:
             self._loaded()
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The styles that the writer knows. Waits until it is loaded, and raises what loading raised."""
+        """The styles that the writer knows. Waits until it is loaded, and raises what loading raised, unless they were
+        known before."""
+        if self._known is not None:
+            return self._known
         with self._lock:
             return self._loaded()
 

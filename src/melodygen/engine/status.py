@@ -25,6 +25,7 @@ class Status:
         num_gaps: rests because nothing was written in time.
         hurry: how the next phrase is written where the machine has no time for all that is wanted; empty
             otherwise.
+        is_stored: the phrase that plays is a stored opening, not freshly written.
     """
 
     position_quarters: float = 0.0
@@ -46,3 +47,4 @@ class Status:
     hurry: str = ""
     """How the next phrase is written where the machine has no time for all that was asked for: with fewer candidates,
     or unheard."""
+    is_stored: bool = False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from melodygen import registry
 from melodygen.contracts import Generator, Renderer, StyleClassifier
-from melodygen.errors import UsageError
+from melodygen.errors import MelodygenError, UsageError
 from melodygen.resources import models_dir
 from melodygen.styles.mixture import mixed_style, style_shares
 from melodygen.styles.style import Style
@@ -110,6 +110,20 @@ def load_writer(
     is_usual = renderer is None and path is None
     sound = cast(Renderer, DeferredRenderer(load_renderer)) if is_usual else load_renderer(renderer, path)
     return ModelWriter(load_generator(model), sound, load_classifier(classifier or classifier_of(model)))
+
+
+def shipped_styles() -> tuple[str, ...]:
+    """The styles that the shipped models know together, read without loading weights; empty without the models."""
+    from melodygen.nets import checkpoint
+
+    try:
+        generator = checkpoint.read_config(checkpoint.resolve("", checkpoint.DEFAULT_GENERATOR), "generator")
+        classifier = checkpoint.read_config(
+            checkpoint.resolve("", checkpoint.DEFAULT_CLASSIFIER), "classifier"
+        )
+    except MelodygenError:
+        return ()
+    return tuple(s["name"] for s in generator["styles"] if s["name"] in classifier["labels"])
 
 
 def classifier_of(model: PathLike | None) -> Path | None:

@@ -11,6 +11,8 @@ from melodygen.engine import Engine, Writer
 from melodygen.engine.actions import LiveActions
 from melodygen.engine.core import CHANNELS
 from melodygen.engine.parameters import Parameters
+from melodygen.engine.phrase import Phrase
+from melodygen.engine.stored_opening import stored_opening
 from melodygen.errors import MidiReadError
 from melodygen.io.midi_document import read_midi_document
 from melodygen.io.read import is_notation, read_score
@@ -24,7 +26,7 @@ from melodygen.live.session import Session, SessionOptions
 from melodygen.music.score import Score
 from melodygen.parsing import check_style
 from melodygen.registry import list_styles
-from melodygen.request import CONTROLS
+from melodygen.request import CONTROLS, Request
 from melodygen.services.models import random_seed, style_of
 
 
@@ -50,6 +52,7 @@ class LivePerformance:
         keep_all: record the whole take, not only the last bars.
         channels: MIDI channel (from 0) of each role.
         late_seconds: a note that is later is left out; see ``Player``.
+        first_phrase: played first, while the writer loads.
     """
 
     def __init__(
@@ -63,9 +66,12 @@ class LivePerformance:
         keep_all: bool = False,
         channels: Mapping[str, int] = CHANNELS,
         late_seconds: float = LATE_SECONDS,
+        first_phrase: Phrase | None = None,
     ) -> None:
         self._styles, self._clock = writer.styles, clock
-        self.engine = Engine(writer, channels=channels, standby=music.standby, **music.parameters)
+        self.engine = Engine(
+            writer, channels=channels, standby=music.standby, first_phrase=first_phrase, **music.parameters
+        )
         self.recorder = Recorder(keep_all, {channel: role for role, channel in channels.items()})
         self.player = Player(output, late_seconds=late_seconds)
         self.session = Session(self.engine, self.player, clock, options, recorder=self.recorder)
@@ -98,6 +104,16 @@ def check_live_music(
     return LiveMusic(checked, standby, tempo, CONTROLS["meter"].check(meter) or usual.meter)
 
 
+def opening_of(music: LiveMusic) -> Phrase | None:
+    """A stored phrase that is what the music begins with; None where the music is not to begin at once, or no stored
+    phrase is what is asked for."""
+    parameters = Parameters((str(music.parameters["style"]),), **music.parameters)
+    if parameters["mode"] != "play" or not parameters["opening"]:
+        return None
+    request = Request(**parameters.request_controls(), bars=1, qpm=music.qpm, meter=music.meter)
+    return stored_opening(request, round(parameters.number("seed")))
+
+
 def read_playable(path: Path) -> tuple[DocumentProcessor | ScoreProcessor, Score, tuple[str, ...]]:
     """What plays a file, its score, and what the reader mended. MidiReadError for a file without notes."""
     processor: DocumentProcessor | ScoreProcessor
@@ -113,4 +129,4 @@ def read_playable(path: Path) -> tuple[DocumentProcessor | ScoreProcessor, Score
     return processor, score, warnings
 
 
-__all__ = ["LiveMusic", "LivePerformance", "check_live_music", "read_playable"]
+__all__ = ["LiveMusic", "LivePerformance", "check_live_music", "opening_of", "read_playable"]
