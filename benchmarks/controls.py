@@ -1,6 +1,6 @@
 """Whether pieces have what was asked for: controls, untouched events, themes that return.
 
-    python benchmarks/controls.py [density syncopation exact untouched form mixture] [--pieces 50] [--corpus DIR]
+    python benchmarks/controls.py [density syncopation leap_share exact untouched form mixture] [--corpus DIR]
 
 Each measure writes its figures and the model into docs/evaluation_controls.json beside those that are there; those
 without a model of their own are of the file's. Pieces are drafts:
@@ -44,7 +44,10 @@ OUT = Path(__file__).resolve().parent.parent / "docs/evaluation_controls.json"
 FIRST_SEED = 9000
 BARS = 4
 TRACKS = "melody,chords,bass"
-LEVELS = {"density": (0.0, 0.25, 0.5, 0.75, 1.0), "syncopation": (0.0, 0.2, 0.4, 0.6, 0.8)}
+LEVELS = {
+    "density": (0.0, 0.25, 0.5, 0.75, 1.0), "syncopation": (0.0, 0.2, 0.4, 0.6, 0.8),
+    "leap_share": (0.0, 0.2, 0.4, 0.6, 0.8),
+}  # fmt: skip
 STYLES = ("jazz", "folk", "pop")
 FORM_STYLES = ("folk", "jazz", "pop", "hymn", "classical")
 SECTION_BARS = (8, 4)
@@ -69,9 +72,7 @@ def ranked(generator: Generator, pieces: int, styles: list[str]) -> Callable[[st
                 request = Request.of(style, bars=BARS, tracks=tracks, **{control: level})
                 for draft in generator.generate(request, seeds):
                     asked.append(level)
-                    obtained.append(
-                        onsets_a_bar(draft.score) if control == "density" else off_share(draft.score)
-                    )
+                    obtained.append(COUNTED[control](draft.score))
             name = f"{style}: {tracks}"
             means = [
                 round(float(np.mean([o for a, o in zip(asked, obtained, strict=True) if a == level])), 3)
@@ -100,6 +101,19 @@ def off_share(score: Score) -> float:
             np.mean([bool(at % quarter) and (at // quarter + 1) * quarter not in onsets for at in onsets])
         )
     return float(np.mean(shares)) if shares else 0.0
+
+
+def wide_share(score: Score) -> float:
+    """Of the melody's moves to another pitch, the share wider than two semitones."""
+    melody = score.track_by_role("melody")
+    tops: dict[int, int] = {}
+    for onset, _, pitch, _ in () if melody is None else melody.notes.tolist():
+        tops[onset] = max(pitch, tops.get(onset, 0))
+    moves = [abs(b - a) for a, b in itertools.pairwise(tops[at] for at in sorted(tops)) if a != b]
+    return sum(width > 2 for width in moves) / len(moves) if moves else 0.0
+
+
+COUNTED = {"density": onsets_a_bar, "syncopation": off_share, "leap_share": wide_share}
 
 
 def exact(generator: Generator, pieces: int) -> dict[str, Any]:
@@ -336,10 +350,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ("density", "syncopation", "exact", "untouched", "form", "mixture")
+    names = ("density", "syncopation", "leap_share", "exact", "untouched", "form", "mixture")
     parser.add_argument("measures", nargs="*", choices=[*names, []], default=list(names))
     parser.add_argument("--pieces", type=int, default=50)
-    parser.add_argument("--styles", default=",".join(STYLES), help="of density and syncopation")
+    parser.add_argument("--styles", default=",".join(STYLES), help="of density, syncopation and leap_share")
     parser.add_argument("--corpus", type=Path, help="of form: the folder of manifest.csv")
     parser.add_argument(
         "--shares", default=",".join(map(str, LATER_SHARES)), help="of the second style of a mixture"
@@ -352,6 +366,7 @@ def main() -> None:
     work: dict[str, Callable[[], dict[str, Any]]] = {
         "density": lambda: steps("density"),
         "syncopation": lambda: steps("syncopation"),
+        "leap_share": lambda: steps("leap_share"),
         "exact": lambda: exact(generator, asked.pieces),
         "untouched": lambda: untouched(generator, asked.pieces),
         "form": lambda: form(generator, asked.pieces, asked.corpus),

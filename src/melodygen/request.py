@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from melodygen.music.score import Score
 
 
+STEP_SEMITONES = 2
+"""A melodic move up to this wide is a step, a wider one a leap."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked of a generator. ``None`` leaves the choice to the style or the model.
@@ -35,7 +39,7 @@ class Request:
     ``raw``      only what the model predicts: without the bias to chords, repetition and ending.
     ``swing``, ``humanize``  how what is written is played; what is given stays as it is.
     ``flat``     parts that were written with one loudness keep it; else they are given one as people play.
-    ``syncopation``, ``leap``, ``intro``  of what is written; ``note_length`` of how it is played.
+    ``syncopation``, ``leap``, ``leap_share``, ``intro``  of what is written; ``note_length`` of how it is played.
     ``goes_on``  more will follow: the last bar does not end the piece.
     ``key_fifths``  sharps of the key's signature, flats below 0, where the key was named so: Gb is -6, F# is 6.
     """
@@ -157,6 +161,13 @@ class Request:
         default=None,
         metadata=described(
             "int", "Largest step from one note of the melody to the next", low=1, high=36, unit="semitones",
+            while_playing=True, rewrites=True,
+        ),
+    )  # fmt: skip
+    leap_share: float | None = field(
+        default=None,
+        metadata=described(
+            "float", "Share of leaps, wider than a whole tone, among the moves of the melody", unit="of the melody",
             while_playing=True, rewrites=True,
         ),
     )  # fmt: skip
@@ -334,9 +345,17 @@ def check_request(request: Request) -> None:
 
 def _check_leaning(request: Request) -> None:
     """What cannot be leant to."""
-    for name in ("syncopation", "leap", "intro") if request.raw else ():
-        if getattr(request, name):
-            raise UsageError(f"--raw writes only what the model predicts; leave out --raw or --{name}")
+    for name in ("syncopation", "leap", "leap_share") if request.raw else ():
+        if getattr(request, name) is not None:
+            option = name.replace("_", "-")
+            raise UsageError(f"--raw writes only what the model predicts; leave out --raw or --{option}")
+    if request.raw and request.intro:
+        raise UsageError("--raw writes only what the model predicts; leave out --raw or --intro")
+    if request.leap is not None and request.leap < STEP_SEMITONES + 1 and request.leap_share:
+        raise UsageError(
+            f"--leap-share {request.leap_share:g} asks for leaps, and --leap {request.leap} allows none; "
+            f"give --leap {STEP_SEMITONES + 1} or more, or leave one out"
+        )
     if not request.intro:
         return
     if request.given is not None or request.prompt is not None:

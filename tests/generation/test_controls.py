@@ -147,13 +147,32 @@ def test_leaps_stay_within_what_is_asked_in_every_key(generator: NeuralGenerator
                 assert _leap(score) <= 3
 
 
+def test_leaps_are_as_frequent_as_asked(generator: NeuralGenerator) -> None:
+    """Counted by hand; asked with a widest leap too, both are kept."""
+    found = []
+    for share in (0.0, 0.4, 0.9):
+        moves = [m for s in written(generator, bars=8, leap_share=share) for m in _moves(s) if m]
+        found.append(sum(m > 2 for m in moves) / len(moves))
+    assert found[0] < found[1] < found[2] and found[0] < 0.2 and found[2] > 0.7, found
+    for score in written(generator, bars=8, leap_share=0.9, leap=4):
+        assert _leap(score) <= 4
+    with pytest.raises(UsageError, match="--leap 2 allows none; give --leap 3 or more"):
+        Request.of("polka", bars=4, leap=2, leap_share=0.5)
+    with pytest.raises(UsageError, match="--raw or --leap-share"):
+        Request.of("polka", bars=4, raw=True, leap_share=0.0)
+
+
 def _leap(score: Score) -> int:
+    return max(_moves(score), default=0)
+
+
+def _moves(score: Score) -> list[int]:
     melody = score.track_by_role("melody") or ()
     tops: dict[int, int] = {}
     for note in melody:
         tops[note.onset_tick] = max(note.pitch, tops.get(note.onset_tick, 0))
     line = [tops[tick] for tick in sorted(tops)]
-    return max((abs(a - b) for a, b in itertools.pairwise(line)), default=0)
+    return [abs(a - b) for a, b in itertools.pairwise(line)]
 
 
 def test_the_melody_rests_in_the_introduction_and_then_begins(generator: NeuralGenerator) -> None:

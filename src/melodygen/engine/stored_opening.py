@@ -17,7 +17,7 @@ from melodygen.request import Request
 
 FOLDER = files("melodygen.engine") / "openings"
 PER_STYLE = 2
-USUAL = ("density", "temperature", "top_p", "syncopation", "note_length", "leap")
+USUAL = ("density", "temperature", "top_p", "syncopation", "note_length", "leap", "leap_share")
 """Controls with which a phrase would have been written otherwise."""
 
 

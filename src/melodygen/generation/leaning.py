@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.request import STEP_SEMITONES
 from melodygen.tokens.grammar import Grammar
 from melodygen.tokens.grid import beat_positions, meter_positions
 from melodygen.tokens.vocabulary import END, POSITIONS_PER_QUARTER, SEGMENT_ROLES, VOCABULARY
@@ -40,6 +41,11 @@ KEPT_SHARE, REPAID_SHARE = 0.85, 0.6
 """Of the onsets that are owed: what stays after a bar, and what the next bar is asked to make up for."""
 BEAT_NATS, SURPLUS_NATS, MOST_BEAT_NATS = 5.0, 20.0, 9.0
 """Away from onsets on the beat: for syncopation as such, and for what is missing so far."""
+LEAP_NATS, LEAP_SURPLUS_NATS, MOST_LEAP_NATS = 4.0, 12.0, 8.0
+"""Away from steps or from leaps: for the share of leaps as such, and for what is missing so far."""
+USUAL_LEAPS = 0.35
+"""Share of leaps at which there is nothing to lean against."""
+PRIOR_MOVES = 4.0
 USUAL_SYNCOPATION = 0.2
 """Share of syncopated onsets at which there is nothing to lean against: about that of the models' music."""
 PRIOR_ONSETS = 4.0
@@ -109,12 +115,14 @@ class Leaning:
         leap: largest step of the melody in semitones; None for any.
         intro: number of bars at the beginning without the melody.
         pitch_before: the melody's last pitch before the stream; -1 for none.
+        leap_share: share of leaps among the melody's moves to another pitch, 0 to 1; None leaves it.
     """
 
     def __init__(
         self, densities: Mapping[str, float], syncopation: float | None = None, leap: int | None = None,
-        intro: int = 0, pitch_before: int = -1,
+        intro: int = 0, pitch_before: int = -1, leap_share: float | None = None,
     ) -> None:  # fmt: skip
+        self._leap_share, self._num_moves, self._num_leaps = leap_share, 0, 0
         self._densities, self._syncopation, self._leap, self._intro = densities, syncopation, leap, intro
         self._parts: dict[str, PartSoFar] = {}
         self._meter: tuple[int, int] | None = None
@@ -125,7 +133,8 @@ class Leaning:
     @property
     def is_active(self) -> bool:
         """Whether anything is asked for."""
-        return bool(self._densities or self._leap or self._intro or self._syncopation is not None)
+        shares = (self._syncopation, self._leap_share)
+        return bool(self._densities or self._leap or self._intro or any(s is not None for s in shares))
 
     def begin_bar(self, meter: tuple[int, int] | None) -> None:
         """A bar begins; ``meter`` is that of the bar before, None for the first."""
@@ -157,6 +166,9 @@ class Leaning:
         if kind == "position":
             self._parts.setdefault(role, PartSoFar()).onsets.append(value)
             if role == "melody":
+                if self._before >= 0 and self._top >= 0:
+                    self._num_moves += self._top != self._before
+                    self._num_leaps += abs(self._top - self._before) > STEP_SEMITONES
                 self._before, self._top = self._top, -1
         elif kind == "pitch" and role == "melody":
             self._top = max(self._top, value)
@@ -179,6 +191,8 @@ class Leaning:
             self._lean_to_syncopation(role, grammar.meter, bars, added)
         if self._leap is not None and role == "melody":
             self._lean_to_steps(bars, added)
+        if self._leap_share is not None and role == "melody":
+            self._lean_to_leaps(self._leap_share, bars, added)
 
     def _rate(self, role: str, quarters: float) -> float:
         """Onsets a quarter that this bar is asked for, with what is owed."""
@@ -234,6 +248,24 @@ class Leaning:
             onsets = [_V.values[t] for t in bars[-2 - value].get(role, ()) if _V.kinds[t] == "position"]
             added[_AGAIN.start + value] -= abs(nats) * int(shunned[onsets].sum())
 
+    def _lean_to_leaps(
+        self, asked: float, bars: Sequence[Mapping[str, Sequence[int]]], added: NDArray[np.float64]
+    ) -> None:
+        there = (self._num_leaps + PRIOR_MOVES * asked) / (self._num_moves + PRIOR_MOVES)
+        nats = LEAP_NATS * (asked - USUAL_LEAPS) + LEAP_SURPLUS_NATS * (asked - there)
+        nats = float(np.clip(nats, -MOST_LEAP_NATS, MOST_LEAP_NATS))
+        is_new = not self._parts.get("melody", PartSoFar()).onsets
+        before = self._top if is_new else self._before
+        moves = np.abs(np.arange(_V.counts["pitch"]) - before)
+        shunned = (moves > 0) & (moves <= STEP_SEMITONES) if nats > 0 else moves > STEP_SEMITONES
+        if before >= 0:
+            added[_PITCHES][shunned] -= abs(nats)
+        for value in range(min(_V.counts["again"], len(bars) - 1) if is_new else 0):
+            line = _line(bars[-2 - value].get("melody", ()))
+            widths = np.abs(np.diff([before, *line] if before >= 0 else line))
+            against = (widths > 0) & (widths <= STEP_SEMITONES) if nats > 0 else widths > STEP_SEMITONES
+            added[_AGAIN.start + value] -= abs(nats) * int(against.sum())
+
     def _lean_to_steps(self, bars: Sequence[Mapping[str, Sequence[int]]], added: NDArray[np.float64]) -> None:
         assert self._leap is not None
         before = self._before if self._parts.get("melody", PartSoFar()).onsets else self._top
@@ -247,6 +279,17 @@ class Leaning:
             )
             if abs(first - before) > self._leap:
                 added[_AGAIN.start + value] += FORBIDDEN
+
+
+def _line(tokens: Sequence[int]) -> list[int]:
+    """The highest pitch at each onset of a bar's part."""
+    found: list[int] = []
+    for token in tokens:
+        if _V.kinds[token] == "position":
+            found.append(-1)
+        elif _V.kinds[token] == "pitch" and found:
+            found[-1] = max(found[-1], _V.values[token])
+    return [pitch for pitch in found if pitch >= 0]
 
 
 def _gap_nats(waits: NDArray[np.float64]) -> NDArray[np.float64]:

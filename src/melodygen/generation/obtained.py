@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from melodygen.errors import TokenError
 from melodygen.generation.leaning import density_of, syncopated
 from melodygen.music.score import Score, Track
-from melodygen.request import Request
+from melodygen.request import STEP_SEMITONES, Request
 from melodygen.styles.mixture import style_shares
 from melodygen.tokens.grid import Piece, beat_positions, meter_positions, score_to_piece
 from melodygen.tokens.vocabulary import POSITIONS_PER_QUARTER
@@ -35,7 +35,7 @@ def of_writing(score: Score, request: Request, kept: Collection[str], level: flo
     if not (
         request.track_density
         or request.intro
-        or any(v is not None for v in (request.density, request.syncopation, request.leap))
+        or any(getattr(request, n) is not None for n in ("density", "syncopation", "leap", "leap_share"))
     ):
         return {}
     try:
@@ -56,6 +56,8 @@ def of_writing(score: Score, request: Request, kept: Collection[str], level: flo
     melody = score.track_by_role("melody")
     if request.leap is not None and melody is not None and "melody" not in kept:
         found["leap"] = float(largest_leap(melody))
+    if request.leap_share is not None and melody is not None and "melody" not in kept:
+        found["leap_share"] = leap_share(melody)
     if request.intro:
         bars = [i for i, bar in enumerate(piece.bars) if bar.parts.get("melody")]
         found["intro"] = float(bars[0] if bars else len(piece.bars))
@@ -84,11 +86,21 @@ def syncopation(piece: Piece, role: str) -> float:
 
 def largest_leap(track: Track) -> int:
     """The widest step from one onset's highest note to the next's, in semitones; 0 where there is none."""
+    return int(_widths(track).max(initial=0))
+
+
+def leap_share(track: Track) -> float:
+    """Of the moves from one onset's highest note to another pitch: the share wider than a whole tone, 0 to 1."""
+    widths = _widths(track)
+    return float((widths > STEP_SEMITONES).sum() / max(1, (widths > 0).sum()))
+
+
+def _widths(track: Track) -> NDArray[np.int64]:
+    """Semitones from each onset's highest note to the next's."""
     tops: dict[int, int] = {}
     for note in track:
         tops[note.onset_tick] = max(note.pitch, tops.get(note.onset_tick, 0))
-    line = np.array([tops[tick] for tick in sorted(tops)])
-    return int(np.abs(np.diff(line)).max()) if len(line) > 1 else 0
+    return np.abs(np.diff(np.array([tops[tick] for tick in sorted(tops)], dtype=np.int64)))
 
 
 def of_playing(score: Score, request: Request) -> dict[str, float]:
@@ -125,7 +137,8 @@ def closeness(obtained: Mapping[str, float], request: Request) -> float:
 
 def asked_figures(request: Request) -> dict[str, float]:
     """What was asked for, by the names of the figures."""
-    single = {n: getattr(request, n) for n in ("density", "syncopation", "leap", "note_length", "intro")}
+    names = ("density", "syncopation", "leap", "leap_share", "note_length", "intro")
+    single = {n: getattr(request, n) for n in names}
     found = {name: float(value) for name, value in single.items() if value is not None}
     shares = style_shares(request.style)
     styles = {f"style {name}": share for name, share in shares.items()} if len(shares) > 1 else {}
@@ -137,6 +150,7 @@ __all__ = [
     "closeness",
     "held_shares",
     "largest_leap",
+    "leap_share",
     "of_playing",
     "of_writing",
     "syncopation",

@@ -387,7 +387,7 @@ class TokenPlan:
         densities |= dict(asked.track_density)
         return Leaning(
             {r: target_onsets(r, d, self._density_level_at(0.5)) for r, d in densities.items() if r not in self._kept},
-            asked.syncopation, asked.leap, asked.intro, self._pitch_before,
+            asked.syncopation, asked.leap, asked.intro, self._pitch_before, asked.leap_share,
         )  # fmt: skip
 
     @property

@@ -47,7 +47,8 @@ from melodygen.services.user_file import (
 from melodygen.styles.mixture import style_shares
 
 CARRIED = (
-    "density", "syncopation", "note_length", "leap", "temperature", "top_p", "top_k", "raw", "swing", "humanize",
+    "density", "syncopation", "note_length", "leap", "leap_share",
+    "temperature", "top_p", "top_k", "raw", "swing", "humanize",
 )  # fmt: skip
 """Controls of the command that made a piece which its changes follow as well."""
 KINDS = ("vary", "rewrite", "extend", "arrange")
