@@ -136,6 +136,10 @@ def parse_ranges(text: str) -> tuple[tuple[str, int, int], ...]:
             )
         if role == "drums":
             raise UsageError("drums have no range; name another role")
+        if high < low:
+            raise UsageError(
+                f"range {span} of {role} begins with its highest note; write LOWEST:HIGHEST, like C4:C6"
+            )
         if high - low < MIN_RANGE:
             raise UsageError(f"range {span} of {role} is {high - low} semitones; give at least {MIN_RANGE}")
         chosen.append((role, low, high))

@@ -153,7 +153,7 @@ def test_leaps_are_as_frequent_as_asked(generator: NeuralGenerator) -> None:
     for share in (0.0, 0.4, 0.9):
         moves = [m for s in written(generator, bars=8, leap_share=share) for m in _moves(s) if m]
         found.append(sum(m > 2 for m in moves) / len(moves))
-    assert found[0] < found[1] < found[2] and found[0] < 0.2 and found[2] > 0.7, found
+    assert found[0] < found[1] < found[2] and found[0] < 0.5 and found[2] > 0.8, found
     for score in written(generator, bars=8, leap_share=0.9, leap=4):
         assert _leap(score) <= 4
     with pytest.raises(UsageError, match="--leap 2 allows none; give --leap 3 or more"):
@@ -255,6 +255,7 @@ def test_progressions_are_the_chords(generator: NeuralGenerator) -> None:
         ({"instruments": "melody=128"}, "program 0-127"),
         ({"instruments": "lead=flute"}, "'lead' is not a role"),
         ({"ranges": "melody=C4:D4"}, "is 2 semitones; give at least 7"),
+        ({"ranges": "melody=C6:C4"}, "range C6:C4 of melody begins with its highest note; write LOWEST:HIGHEST"),
         ({"ranges": "melody=C4-C6"}, "write LOWEST:HIGHEST, like C4:C6"),
         ({"track_density": "chords=2"}, "give 0 to 1, or low, medium, high"),
         ({"progression": "ii-V-X in C"}, "'X' is neither a numeral"),

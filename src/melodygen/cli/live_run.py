@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from melodygen.cli.learn import learned_controls
 from melodygen.cli.live_session import Line, exit_as_told, signals_stop
 from melodygen.engine import ProcessWriter
 from melodygen.engine.core import CHANNELS
-from melodygen.engine.phrase import Phrase
 from melodygen.errors import UsageError
 from melodygen.live.clock import ClockFollower, InternalClock
 from melodygen.live.moves import MOVES, Controls
@@ -73,8 +72,6 @@ class _Settings:
     music: LiveMusic
     channels: dict[str, int]
     learned: dict[tuple[int, int], str]
-    opening: Phrase | None
-    """A stored phrase that plays while the models load."""
 
     @property
     def mode(self) -> str:
@@ -104,7 +101,6 @@ class _LiveRun:
             ),
             keep_all=options.record is not None,
             channels=settings.channels,
-            first_phrase=settings.opening,
         )
         self.engine, self.session, self.player = playing.engine, playing.session, playing.player
         self.recorder = playing.recorder
@@ -171,7 +167,11 @@ class _LiveRun:
             self.line.say(f"{record}: {count} notes")
         if self.options.json_:
             print(
-                json.dumps(_report(self.engine, self.session, self.player, self.settings.opening is not None))
+                json.dumps(
+                    _report(
+                        self.engine, self.session, self.player, self.settings.music.first_phrase is not None
+                    )
+                )
             )
 
 
@@ -190,7 +190,7 @@ def run_live(options: LiveOptions) -> None:
                 if name != "virtual":
                     find_port(name, list_inputs(), "input")
             if not options.quiet:
-                begins = "; a stored phrase begins" if settings.opening is not None else ""
+                begins = "; a stored phrase begins" if settings.music.first_phrase is not None else ""
                 print(f"loading the models{begins}", file=sys.stderr)
             live = _LiveRun(options, settings, writer, output, clock)
             slow.callback(live.close)
@@ -206,7 +206,7 @@ def _writer(options: LiveOptions, settings: _Settings) -> ProcessWriter:
     return ProcessWriter(
         functools.partial(load_writer, names.model, names.classifier, names.renderer, soundfont),
         wait=False,
-        styles=shipped_styles() if settings.opening is not None else None,
+        styles=shipped_styles() if settings.music.first_phrase is not None else None,
     )
 
 
@@ -230,7 +230,7 @@ def _settings(options: LiveOptions) -> _Settings:
         prepare_folder(options.record.parent, RECORD_BYTES)
     is_shipped = options.models == ModelNames()
     opening = opening_of(music) if options.stored_opening and is_shipped and shipped_styles() else None
-    return _Settings(music, channels, learned_controls(options.controls), opening)
+    return _Settings(replace(music, first_phrase=opening), channels, learned_controls(options.controls))
 
 
 def _inputs(options: LiveOptions) -> list[str]:

@@ -41,11 +41,11 @@ KEPT_SHARE, REPAID_SHARE = 0.85, 0.6
 """Of the onsets that are owed: what stays after a bar, and what the next bar is asked to make up for."""
 BEAT_NATS, SURPLUS_NATS, MOST_BEAT_NATS = 5.0, 20.0, 9.0
 """Away from onsets on the beat: for syncopation as such, and for what is missing so far."""
-LEAP_NATS, LEAP_SURPLUS_NATS, MOST_LEAP_NATS = 4.0, 12.0, 8.0
+LEAP_NATS, LEAP_SURPLUS_NATS, MOST_LEAP_NATS = 14.0, 25.0, 12.0
 """Away from steps or from leaps: for the share of leaps as such, and for what is missing so far."""
 USUAL_LEAPS = 0.35
 """Share of leaps at which there is nothing to lean against."""
-PRIOR_MOVES = 4.0
+PRIOR_MOVES = 2.0
 USUAL_SYNCOPATION = 0.2
 """Share of syncopated onsets at which there is nothing to lean against: about that of the models' music."""
 PRIOR_ONSETS = 4.0

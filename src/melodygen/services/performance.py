@@ -32,12 +32,14 @@ from melodygen.services.models import random_seed, style_of
 
 @dataclass(frozen=True)
 class LiveMusic:
-    """What shall be played, all checked: parameters of the engine, styles kept ready, tempo, meter."""
+    """What shall be played, all checked: parameters of the engine, styles kept ready, tempo, meter, and a phrase that is
+    played first, while the writer loads."""
 
     parameters: Mapping[str, Any]
     standby: tuple[str, ...]
     qpm: float
     meter: tuple[int, int]
+    first_phrase: Phrase | None = None
 
 
 class LivePerformance:
@@ -52,7 +54,6 @@ class LivePerformance:
         keep_all: record the whole take, not only the last bars.
         channels: MIDI channel (from 0) of each role.
         late_seconds: a note that is later is left out; see ``Player``.
-        first_phrase: played first, while the writer loads.
     """
 
     def __init__(
@@ -66,11 +67,14 @@ class LivePerformance:
         keep_all: bool = False,
         channels: Mapping[str, int] = CHANNELS,
         late_seconds: float = LATE_SECONDS,
-        first_phrase: Phrase | None = None,
     ) -> None:
         self._styles, self._clock = writer.styles, clock
         self.engine = Engine(
-            writer, channels=channels, standby=music.standby, first_phrase=first_phrase, **music.parameters
+            writer,
+            channels=channels,
+            standby=music.standby,
+            first_phrase=music.first_phrase,
+            **music.parameters,
         )
         self.recorder = Recorder(keep_all, {channel: role for role, channel in channels.items()})
         self.player = Player(output, late_seconds=late_seconds)
