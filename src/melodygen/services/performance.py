@@ -32,8 +32,8 @@ from melodygen.services.models import random_seed, style_of
 
 @dataclass(frozen=True)
 class LiveMusic:
-    """What shall be played, all checked: parameters of the engine, styles kept ready, tempo, meter, and a phrase that is
-    played first, while the writer loads."""
+    """What shall be played, all checked: parameters of the engine, styles kept ready, tempo, meter, and a phrase that
+    is played first, while the writer loads."""
 
     parameters: Mapping[str, Any]
     standby: tuple[str, ...]
