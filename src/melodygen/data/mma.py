@@ -82,11 +82,14 @@ def _chord_name(root: int, quality: int) -> str:
 class MmaViewMaker(ViewMaker):
     """Backs pieces with grooves; where none has the meter, with what ``ViewMaker`` writes.
 
-    ``command`` runs MMA, ``library`` is its lib folder.
+    ``command`` runs MMA, ``library`` is its lib folder, ``share`` says how often a piece is backed by a groove.
     """
 
-    def __init__(self, takes: dict[str, list[Source]], command: Path, library: Path) -> None:
+    def __init__(
+        self, takes: dict[str, list[Source]], command: Path, library: Path, share: float = 1.0
+    ) -> None:
         super().__init__(takes)
+        self._share = share
         self._command = command
         self._grooves = read_grooves(library)
         self._suited: dict[str, list[MmaGroove]] = {}
@@ -100,6 +103,8 @@ class MmaViewMaker(ViewMaker):
         rng: np.random.Generator,
         how: ViewStyle,
     ) -> list[StemVoice]:
+        if self._share < 1.0 and rng.random() >= self._share:
+            return super()._arranged(style, source, voices, bars, rng, how)
         groove = self._drawn(style, bars, rng)
         backing = []
         if groove is not None:

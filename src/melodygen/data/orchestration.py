@@ -21,7 +21,7 @@ HELD_OUT_BY_STEM = {
     "extra": (51, 54, 91),
 }
 
-_ANY = {
+ANY_PROGRAMS = {
     "melody": (0, 1, 3, 4, 6, 7, 9, 11, 12, 13, 16, 18, 19, 21, 22, 24, 25, 26, 27, 28, 29, 40, 42, 46, 48, 52, 53, 56,
                57, 58, 59, 60, 61, 64, 65, 66, 67, 68, 70, 71, 72, 73, 74, 78, 79, 80, 81, 85, 87, 105, 109, 110),
     "harmony": (0, 1, 3, 4, 5, 6, 7, 11, 16, 17, 18, 19, 21, 24, 25, 26, 27, 46, 48, 49, 50, 52, 60, 61, 80, 81, 88, 89,
@@ -29,7 +29,9 @@ _ANY = {
     "bass": (32, 33, 34, 35, 37, 38, 42, 43, 58, 70, 0),
     "extra": (16, 18, 26, 27, 46, 48, 49, 50, 52, 53, 56, 60, 61, 65, 73, 81, 88, 89),
 }  # fmt: skip
-_KEYBOARDS = (0, 0, 0, 0, 1, 3, 4, 6, 16, 19, 24, 25, 46, 48)
+"""Programs that can play a stem, whatever the style."""
+KEYBOARDS = (0, 0, 0, 0, 1, 3, 4, 6, 16, 19, 24, 25, 46, 48)
+"""What one player may play everything on, pianos most often."""
 
 
 def as_written(voices: list[StemVoice], rng: np.random.Generator) -> list[StemVoice]:
@@ -40,7 +42,7 @@ def as_written(voices: list[StemVoice], rng: np.random.Generator) -> list[StemVo
 def _heard(program: int, stem: str, rng: np.random.Generator) -> int:
     if program not in HELD_OUT_PROGRAMS:
         return program
-    return int(rng.choice([p for p in _ANY[stem] if p not in HELD_OUT_PROGRAMS]))
+    return int(rng.choice([p for p in ANY_PROGRAMS[stem] if p not in HELD_OUT_PROGRAMS]))
 
 
 def typical_programs(style: Style) -> dict[str, tuple[int, ...]]:
@@ -48,7 +50,7 @@ def typical_programs(style: Style) -> dict[str, tuple[int, ...]]:
     palette, own = style.orchestration.programs, style.programs
     roles = {"harmony": "chords", "extra": "other"}
     found = {}
-    for stem, anything in _ANY.items():
+    for stem, anything in ANY_PROGRAMS.items():
         program = own.get(roles.get(stem, stem))
         found[stem] = palette.get(stem) or (anything if program is None else (program,))
     return found
@@ -79,7 +81,7 @@ def instrumented(
         plan = "one typical"  # an organ, a harpsichord, a chip
     if how.console > 0 and not held_out_programs and rng.random() < how.console:
         return _chip(voices, rng)
-    keyboard, typical = int(rng.choice(_KEYBOARDS)), typical_programs(style)
+    keyboard, typical = int(rng.choice(KEYBOARDS)), typical_programs(style)
     chosen: dict[tuple[str, int], int] = {}
     result = []
     for voice in voices:
@@ -87,7 +89,7 @@ def instrumented(
             result.append(voice)
             continue
         palette = {
-            "held out": HELD_OUT_BY_STEM, "any": _ANY, "typical": typical, "one typical": typical,
+            "held out": HELD_OUT_BY_STEM, "any": ANY_PROGRAMS, "typical": typical, "one typical": typical,
         }.get(plan)  # fmt: skip
         if plan == "native":
             program = voice.program

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from melodygen.data.accompaniment import bass_line, comping, drum_pattern, extra, folded, guess_chords
 from melodygen.data.orchestration import as_written, instrumented
+from melodygen.data.reorchestration import reorchestrated
 from melodygen.data.stems import Rows, Source, StemBar, StemVoice
 from melodygen.music.score import Score, Tempo, Track, note_array
 from melodygen.registry import list_styles
@@ -37,6 +38,12 @@ class View:
         """The tracks of one stem, or None."""
         tracks = tuple(t for t, s in zip(self.score.tracks, self.stems, strict=True) if s == name)
         return replace(self.score, tracks=tracks) if tracks else None
+
+    def reorchestrated(self, plan: str, rng: np.random.Generator) -> View:
+        """The same notes on other instruments (``data.reorchestration``), none of those kept for measuring."""
+        score = reorchestrated(self.score, plan, rng)
+        drums = any(track.is_drum for track in score.tracks)
+        return View(score, tuple(s for s in self.stems if drums or s != "drums"))
 
 
 @dataclass(frozen=True)
@@ -58,12 +65,16 @@ class ViewStyle:
     tempo: float = 0.2
     jitter: float = 0.6
     held_out_programs: bool = False
+    plans: tuple[str, ...] = ()
+    """One of them (``data.reorchestration``) is drawn, and the view's instruments are changed by it."""
 
 
 TRAINING = ViewStyle()
 PLAIN = ViewStyle(60.0, 0.0, 0.75, 0.25, 0.0, 1.0, 0, 0.0, 0.3)
 """Whole (a minute of it), arranged and instrumented as the product would."""
 AS_IS = replace(PLAIN, as_is=1.0, jitter=0.0)
+REORCHESTRATED = replace(AS_IS, plans=("neighbours", "any", "piano", "leads", "no_drums"))
+"""As written, on other instruments."""
 UNKNOWN_INSTRUMENTS = replace(PLAIN, held_out_programs=True)
 
 
@@ -123,7 +134,8 @@ class ViewMaker:
                 stems.append(voice.stem)
         if not tracks:
             return None
-        return View(Score(tuple(tracks), (Tempo(0, qpm),), ticks_per_quarter=TICKS), tuple(stems))
+        view = View(Score(tuple(tracks), (Tempo(0, qpm),), ticks_per_quarter=TICKS), tuple(stems))
+        return view.reorchestrated(str(rng.choice(how.plans)), rng) if how.plans else view
 
     def _instrumented(
         self, style: Style, voices: list[StemVoice], rng: np.random.Generator, how: ViewStyle

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -31,6 +32,8 @@ STEM_DB = {"melody": 0.0, "harmony": -4.0, "bass": -2.0, "drums": -3.0, "extra":
 KEEP_STEM = {"melody": 0.9, "harmony": 0.85, "bass": 0.85, "drums": 0.78, "extra": 0.6}
 KEEP_WHOLE = 0.35
 """How often a view is heard with all its stems, near their usual loudness."""
+BORROW = 0.2
+"""How often each stem of a view comes from another version of it, and drums where its own version has none."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class ClassifierRecipe:
     workers: int = 0
     """Processes that mix while the net learns; the batches do not depend on it."""
     seed: int = 1
+    consistency: float = 0.0
+    """Weight of the disagreement (symmetric Kullback-Leibler, nats) between two versions of the same notes; above 0
+    rows are drawn in pairs, and the store must hold versions."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,10 @@ class Mixer:
         self._config = config
         self._table = power_table()
         self._by_style = [[e for e in entries if e.style == label] for label in labels]
+        self._versions: dict[int, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            if entry.notes >= 0:
+                self._versions[entry.notes].append(entry)
         empty = [label for label, found in zip(labels, self._by_style, strict=True) if not found]
         if empty:
             raise CorpusError(f"no rendered views of {', '.join(empty)}; render some")
@@ -117,29 +127,63 @@ class Mixer:
             self._speak(power, self._voices, rng, distort)
         return distorted(power, rng, self._config, distort, self._augmentation), styles
 
+    def draw_pairs(
+        self, rng: np.random.Generator, rows: int, distort: float
+    ) -> tuple[Features, NDArray[np.int64]]:
+        """As ``draw``, but rows 2 i and 2 i + 1 are the same notes at the same time in two versions of a view; of a
+        view that has one version they are two mixes of it."""
+        styles = rng.permutation(np.arange(rows // 2) % len(self._by_style)).astype(np.int64)
+        power = []
+        for style in styles.tolist():
+            entry = self._pick(style, rng)
+            others = [e for e in self._versions.get(entry.notes, ()) if e is not entry] or [entry]
+            other = others[int(rng.integers(len(others)))]
+            frames = self._frames(rng)
+            power += [self.mixed(entry, rng, frames), self.mixed(other, rng, frames)]
+        together = np.stack(power)
+        if self._voices is not None:
+            self._speak(together, self._voices, rng, distort)
+        return distorted(together, rng, self._config, distort, self._augmentation), styles.repeat(2)
+
     def _pick(self, style: int, rng: np.random.Generator) -> Entry:
         entries = self._by_style[style]
         return entries[int(rng.integers(len(entries)))]
 
-    def mixed(self, entry: Entry, rng: np.random.Generator) -> Features:
-        """Mel power (F, T) of a window of a view, mixed anew."""
+    def _frames(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Frames of a view that make a window, at a pace near its own."""
+        frames, need = self._store.levels.shape[2], self._config.num_frames
+        pace = float(np.clip(rng.normal(1.0, 0.06), 0.85, (frames - 1) / need)) if rng.random() < 0.5 else 1.0
+        first = rng.uniform(0, frames - 1 - (need - 1) * pace)
+        return np.rint(first + np.arange(need) * pace).astype(np.int64)
+
+    def mixed(
+        self, entry: Entry, rng: np.random.Generator, frames: NDArray[np.int64] | None = None
+    ) -> Features:
+        """Mel power (F, T) of a window of a view, mixed anew; ``frames``: of which of its frames, else any."""
         if not self._augmentation.vary:
             return self._usual(entry, rng)
         whole = rng.random() < KEEP_WHOLE
-        kept = [s for s in entry.stems if whole or rng.random() < KEEP_STEM[s]]
+        stems = self._stems(entry, rng)
+        kept = [s for s in stems if whole or rng.random() < KEEP_STEM[s]]
         if not set(kept) - {"drums"}:
-            kept = list(entry.stems)
-        frames = self._store.levels.shape[2]
-        need = self._config.num_frames
-        pace = float(np.clip(rng.normal(1.0, 0.06), 0.85, (frames - 1) / need)) if rng.random() < 0.5 else 1.0
-        first = rng.uniform(0, frames - 1 - (need - 1) * pace)
-        index = np.rint(first + np.arange(need) * pace).astype(np.int64)
-        total = np.zeros((self._store.levels.shape[1], need), dtype=np.float32)
+            kept = list(stems)
+        index = self._frames(rng) if frames is None else frames
+        total = np.zeros((self._store.levels.shape[1], len(index)), dtype=np.float32)
         for name in kept:
             gain = 10 ** ((STEM_DB[name] + rng.normal(0, 2.0 if whole else 3.5)) / 10)
-            stem = self._table[self._store.levels[entry.first + entry.stems.index(name)]]
-            total += np.float32(gain) * stem[:, index]
+            total += np.float32(gain) * self._table[self._store.levels[stems[name]]][:, index]
         return total
+
+    def _stems(self, entry: Entry, rng: np.random.Generator) -> dict[str, int]:
+        """Row of each stem of a view; where there are other versions, some of theirs."""
+        rows = {name: entry.first + i for i, name in enumerate(entry.stems)}
+        others = [e for e in self._versions.get(entry.notes, ()) if e is not entry]
+        if others:
+            other = others[int(rng.integers(len(others)))]
+            for i, name in enumerate(other.stems):
+                if (name in rows or name == "drums") and rng.random() < BORROW:
+                    rows[name] = other.first + i
+        return rows
 
     def _speak(self, power: Features, voices: Features, rng: np.random.Generator, distort: float) -> None:
         """Lay a voice over some rows, 18 dB below the music to as loud."""
@@ -275,6 +319,8 @@ def train(
             logits.float(), mixed_styles, label_smoothing=recipe.label_smoothing, reduction="none"
         )
         loss = (share * one + (1 - share) * two).mean()
+        if recipe.consistency:
+            loss = loss + recipe.consistency * disagreement(logits.float())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
@@ -292,6 +338,12 @@ def train(
     return average
 
 
+def disagreement(logits: Tensor) -> Tensor:
+    """Mean over pairs of rows 2 i and 2 i + 1 of logits (B, classes): symmetric Kullback-Leibler divergence, nats."""
+    first, second = logits[0::2].log_softmax(dim=1), logits[1::2].log_softmax(dim=1)
+    return 0.5 * ((first.exp() - second.exp()) * (first - second)).sum(dim=1).mean()
+
+
 class _Steps(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
     """The batch of each step: levels, styles, styles mixed in, share of the first. The same whoever makes it."""
 
@@ -305,13 +357,18 @@ class _Steps(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         recipe = self._recipe
         rng = np.random.default_rng([recipe.seed, step])
         left = min(1.0, (recipe.steps - step) / max(recipe.ease * recipe.steps, 1e-9))  # 1, then falling to 0
-        levels, styles = self._mixer.draw(rng, recipe.rows, recipe.distort * (0.5 + 0.5 * left))
-        share = np.ones(recipe.rows, dtype=np.float32)
+        paired = recipe.consistency > 0
+        draw = self._mixer.draw_pairs if paired else self._mixer.draw
+        levels, styles = draw(rng, recipe.rows, recipe.distort * (0.5 + 0.5 * left))
+        rows = len(styles) // 2 if paired else len(styles)
+        share = np.ones(rows, dtype=np.float32)
         if recipe.mixup > 0:
-            some = rng.random(recipe.rows) < 0.5 * left
-            drawn = rng.beta(recipe.mixup, recipe.mixup, recipe.rows)
+            some = rng.random(rows) < 0.5 * left
+            drawn = rng.beta(recipe.mixup, recipe.mixup, rows)
             share = np.where(some, np.maximum(drawn, 1 - drawn), 1.0).astype(np.float32)
-        other = rng.permutation(recipe.rows)
+        other = rng.permutation(rows)
+        if paired:  # both versions are mixed with both of another view
+            share, other = share.repeat(2), (2 * other[:, None] + np.arange(2)).ravel()
         mixed = share[:, None, None] * levels + (1 - share[:, None, None]) * levels[other]
         parts = (mixed, styles, styles[other], share)
         return tuple(torch.from_numpy(p) for p in parts)  # type: ignore[return-value]

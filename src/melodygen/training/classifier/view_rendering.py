@@ -25,6 +25,10 @@ ADDITIVE_WEIGHT = 0.25
 """How often the additive renderer plays, relative to a soundfont."""
 VALIDATION_STREAM = 7
 """Random stream of validation views."""
+PLAN_WEIGHTS = {"leads": 0.34, "piano": 0.2, "any": 0.22, "neighbours": 0.14, "keyboard": 0.1}
+"""How often the further versions of a view are played on which instruments (``data.reorchestration``)."""
+VERSIONED = replace(TRAINING, as_is=0.4)
+"""How views of several versions are made: more of them as written, since that is how files come."""
 Groups = dict[str, dict[str, list[SourceFile]]]
 
 
@@ -74,7 +78,7 @@ class ViewSource:
 
 
 def render_store(
-    folder: Path, views: ViewSource, count: int, seed: int, as_is: bool = True,
+    folder: Path, views: ViewSource, count: int, seed: int, as_is: bool = True, versions: int = 1,
     each: Callable[[int], None] = lambda done: None,
 ) -> int:  # fmt: skip
     """Append ``count`` views to the store in ``folder``; a view from which nothing sounds is left out.
@@ -85,45 +89,78 @@ def render_store(
         count: views to try, the styles in turn.
         seed: of all draws; a view depends on (seed, its number).
         as_is: some views leave the piece as it is written.
+        versions: how often the notes of a view are played, each time after the first on other instruments.
         each: called with the number of views tried.
 
     Returns:
-        How many views were written.
+        How many entries were written.
     """
     missing = [label for label in views.labels if not views.groups.get(label)]
     if missing:
         raise CorpusError(f"no pieces of {', '.join(missing)} to learn from; put some into the corpus folder")
-    weight = np.array([ADDITIVE_WEIGHT if r.renderer_id == "additive" else 1.0 for r in views.renderers])
-    how = TRAINING if as_is else replace(TRAINING, as_is=0.0)
-    config, writer, made = FrontEndConfig(), StoreWriter(folder), 0
+    how = VERSIONED if versions > 1 else TRAINING if as_is else replace(TRAINING, as_is=0.0)
+    writer, made = StoreWriter(folder), 0
     for index in range(count):
-        rng = np.random.default_rng([seed, index])
-        style = views.labels[index % len(views.labels)]
-        file = draw_file(views.groups[style], rng)
-        renderer = views.renderers[int(rng.choice(len(weight), p=weight / weight.sum()))]
-        made += _write_view(writer, views.maker, file, renderer, (rng, config, how))
+        made += write_view(writer, views, how, (seed, index), versions)
         each(index + 1)
     return made
 
 
-def _write_view(
-    writer: StoreWriter, maker: ViewMaker, file: SourceFile, renderer: Renderer,
-    how: tuple[np.random.Generator, FrontEndConfig, ViewStyle],
-) -> bool:  # fmt: skip
-    """One view of one file; False where nothing pitched sounds or the file cannot be used."""
-    rng, config, style = how
+def write_view(
+    writer: StoreWriter, views: ViewSource, how: ViewStyle, number: tuple[int, int], versions: int = 1
+) -> int:
+    """Render the view with a (seed, index) in all its versions.
+
+    Returns:
+        How many entries were written; 0 where nothing pitched sounds or the file cannot be used.
+    """
+    rng = np.random.default_rng(number)
+    style = views.labels[number[1] % len(views.labels)]
+    file = draw_file(views.groups[style], rng)
+    weight = np.array([ADDITIVE_WEIGHT if r.renderer_id == "additive" else 1.0 for r in views.renderers])
+
+    def renderer() -> Renderer:
+        return views.renderers[int(rng.choice(len(weight), p=weight / weight.sum()))]
+
+    first = renderer()
     try:
         source = read_source(file)
-        view = maker.make(source, rng, style) if source is not None else None
-        stems = render_stems(view, renderer, rng, config, style.seconds) if view is not None else {}
+        view = views.maker.make(source, rng, how) if source is not None else None
+        if view is None or source is None:
+            return 0
+        if versions == 1:
+            return _write(writer, view, first, _entry(source, first, -1, "same"), (rng, how))
+        weights = np.array(list(PLAN_WEIGHTS.values()))
+        drawn = rng.choice(list(PLAN_WEIGHTS), versions - 1, replace=False, p=weights / weights.sum())
+        made = 0
+        for plan in ("same", *drawn.tolist()):
+            played = first if plan == "same" else renderer()
+            other = view.reorchestrated(plan, rng)
+            made += _write(writer, other, played, _entry(source, played, number[1], plan), (rng, how))
+        return made
     except MelodygenError:
+        return 0
+
+
+def _entry(source: Source, renderer: Renderer, notes: int, plan: str) -> Entry:
+    file = source.file
+    font = renderer.renderer_id
+    return Entry(file.style, source.collection, file.name, file.title, font, 0, (), notes, plan)
+
+
+def _write(
+    writer: StoreWriter,
+    view: View,
+    renderer: Renderer,
+    entry: Entry,
+    how: tuple[np.random.Generator, ViewStyle],
+) -> bool:
+    """Render the stems of a view and append them; False where nothing pitched sounds."""
+    rng, style = how
+    stems = render_stems(view, renderer, rng, FrontEndConfig(), style.seconds)
+    if not set(stems) - {"drums"}:
         return False
-    if source is None or not set(stems) - {"drums"}:
-        return False
-    writer.add(
-        stems,
-        Entry(file.style, source.collection, file.name, file.title, renderer.renderer_id, 0, tuple(stems)),
-    )
+    writer.add(stems, replace(entry, stems=tuple(stems)))
     return True
 
 

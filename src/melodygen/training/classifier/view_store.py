@@ -5,7 +5,8 @@ adds powers, which is what independent sounds do on average.
 
 Layout of a store folder
     stems.u8      levels of all stems, one after another
-    index.jsonl   a line a view: style, collection, path, title, font, first (stem), stems (names), num_frames
+    index.jsonl   a line a view: style, collection, path, title, font, first (stem), stems (names),
+                  notes (number of what is played), plan (of the instruments)
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ STEPS_PER_DB = 2.0
 
 @dataclass(frozen=True)
 class Entry:
-    """One view in a store: style, collection, path and title of its piece, soundfont, row of its first stem, stems."""
+    """One view in a store: style, collection, path and title of its piece, soundfont, row of its first stem, stems.
+
+    ``notes`` numbers what is played: entries of one number are the same notes on other instruments; -1: there are none.
+    ``plan`` says which (``data.reorchestration``)."""
 
     style: str
     collection: str
@@ -41,6 +45,8 @@ class Entry:
     font: str
     first: int
     stems: tuple[str, ...]
+    notes: int = -1
+    plan: str = "same"
 
 
 def levels_of(power: Features) -> Levels:
