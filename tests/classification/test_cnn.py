@@ -81,6 +81,11 @@ def test_temperature_flattens_without_changing_the_order(folder: Path, tmp_path:
     assert flat.top(1)[0][1] < sharp.top(1)[0][1]
 
 
+def test_the_threshold_of_a_verdict_is_read(folder: Path, tmp_path: Path) -> None:
+    assert CnnClassifier.from_folder(folder).unsure_below == 0
+    assert CnnClassifier.from_folder(copied(folder, tmp_path / "c", unsure_below=0.4)).unsure_below == 0.4
+
+
 def test_no_samples(folder: Path) -> None:
     with pytest.raises(AudioError, match="no samples"):
         CnnClassifier.from_folder(folder).classify([Audio(np.zeros((2, 0), dtype=np.float32), 44_100)])
@@ -106,6 +111,8 @@ def copied(folder: Path, target: Path, **changes: Any) -> Path:
         ({"net": {"type": "cnn", "depth": 3}}, "config.json is broken"),
         ({"net": {"type": "cnn", **NET, "hidden": 13}}, "do not fit"),
         ({"front_end": {"sample_rate": 8000}}, "front end"),
+        ({"unsure_below": 1.5}, "unsure_below in config.json is 1.5, not 0-1"),
+        ({"unsure_below": True}, "unsure_below in config.json is True, not 0-1"),
     ],
     ids=str,
 )

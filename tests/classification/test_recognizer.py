@@ -333,6 +333,18 @@ def test_scores(listener: TrackClassifier, tmp_path: Path) -> None:
     assert any("a minute from the middle" in n for n in found.notes)
 
 
+def test_a_verdict_below_the_threshold_of_the_checkpoint_is_unsure(folder: Path, tmp_path: Path) -> None:
+    write_midi(tmp_path / "a.mid", tune(3.0))
+    judge = CnnClassifier.from_folder(folder)
+    assert judge.unsure_below == 0
+    found = TrackClassifier(judge, judge).classify(tmp_path / "a.mid", PLAIN)
+    assert not found.unsure
+    for threshold, unsure in ((found.styles[0][1] - 0.01, False), (found.styles[0][1] + 0.01, True)):
+        judge.unsure_below = threshold
+        again = TrackClassifier(judge, judge).classify(tmp_path / "a.mid", PLAIN)
+        assert again.unsure == unsure and again.styles == found.styles
+
+
 def test_the_key_of_notes_is_told_by_music21s_profiles() -> None:
     """C major that dwells on its fifth: Krumhansl and Kessler's profiles call it G major."""
     weights = [(7, 34), (0, 18), (4, 14), (2, 14), (5, 8), (9, 6), (11, 10)]

@@ -9,8 +9,11 @@ import mido
 import numpy as np
 import pytest
 
-from melodygen.data.mma import MmaViewMaker, read_grooves
-from melodygen.data.stems import StemBar
+from melodygen.data.mma import Backing, MmaViewMaker, read_grooves
+from melodygen.data.scan import SourceFile
+from melodygen.data.stems import Source, StemBar, StemVoice
+from melodygen.data.views import TRAINING
+from melodygen.styles.loader import built_in_styles
 from melodygen.tokens.vocabulary import CHORD_QUALITY_NAMES
 
 MAJ, MIN7 = CHORD_QUALITY_NAMES.index("maj"), CHORD_QUALITY_NAMES.index("min7")
@@ -95,6 +98,20 @@ def test_chords_fall_on_beats_and_what_is_played_on_bars(
     np.testing.assert_allclose(by_stem["harmony"].rows[:, 0], bass[::2])
     np.testing.assert_allclose(by_stem["bass"].rows[:, 1], (bass[1] - bass[0]) / 2)
     assert by_stem["bass"].program == 33 and by_stem["drums"].rows[0, 0] == 10.0
+
+
+def test_a_share_of_the_views_has_grooves(tmp_path: Path) -> None:
+    bars = [StemBar(2.0 * i, (2, 4), ((2.0 * i, 0, MAJ),)) for i in range(4)]
+    rows = np.array([[i / 2, 0.4, 60 + i, 80] for i in range(16)])
+    source = Source(SourceFile(tmp_path / "x", "folk/a/x.mid", "folk"), (), tuple(bars), 100.0, False)
+    voices, style = [StemVoice("melody", 0, rows)], built_in_styles()["folk"]
+    for share, expected in ((0.0, {False}), (0.5, {False, True}), (1.0, {True})):
+        maker = MmaViewMaker({}, stub(tmp_path, 4), library(tmp_path), share)
+        made = [
+            maker._arranged(style, source, voices, bars, np.random.default_rng(s), TRAINING)
+            for s in range(12)
+        ]
+        assert {any(isinstance(v, Backing) for v in found) for found in made} == expected
 
 
 def test_a_program_that_fails_leaves_the_piece_to_the_arranger_of_our_own(tmp_path: Path) -> None:

@@ -27,7 +27,10 @@ BATCH = 8
 
 
 class CnnClassifier:
-    """A ``melodygen.contracts.WindowClassifier``. ``temperature`` divides the averaged logits."""
+    """A ``melodygen.contracts.WindowClassifier``. ``temperature`` divides the averaged logits; below a probability of
+    ``unsure_below`` the likeliest style is no verdict."""
+
+    unsure_below: float = 0.0
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class CnnClassifier:
         config = read_config(folder, "classifier")
         net, labels, front_end, temperature = _parts(folder, config)
         load_weights(folder, net)
-        return cls(
+        classifier = cls(
             net,
             labels,
             front_end,
@@ -65,6 +68,8 @@ class CnnClassifier:
             read_music_head(folder, config, net.head.in_features),
             _part_of(folder, config, labels),
         )
+        classifier.unsure_below = _unsure_below(folder, config)
+        return classifier
 
     def classify(self, recordings: Sequence[Audio]) -> list[StyleScores]:
         """One StyleScores a recording. Raises AudioError for one without samples."""
@@ -125,6 +130,13 @@ def _part_of(folder: Path, config: dict[str, Any], labels: Sequence[str]) -> dic
             f"checkpoint {folder}: part_of in config.json must say which label is part of which"
         )
     return dict(held)
+
+
+def _unsure_below(folder: Path, config: dict[str, Any]) -> float:
+    held = config.get("unsure_below", 0.0)
+    if isinstance(held, bool) or not isinstance(held, int | float) or not 0 <= held <= 1:
+        raise CheckpointError(f"checkpoint {folder}: unsure_below in config.json is {held!r}, not 0-1")
+    return float(held)
 
 
 def _parts(folder: Path, config: dict[str, Any]) -> tuple[StyleCnn, list[str], FrontEndConfig, float]:

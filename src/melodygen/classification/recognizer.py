@@ -269,17 +269,19 @@ def _classify(track: _Track, scorer: Scorer, options: RecognitionOptions) -> Tra
     rhythm = track.rhythm
     if rhythm is None and options.rhythm and not not_music:
         rhythm = read_rhythm(scores.excerpt, scorer.sample_rate)
+    styles = () if not_music else scorer.styles(scores.style_logits[scores.is_loud].mean(axis=0))
     return TrackResult(
         track.path,
         track.kind,
         seconds,
-        () if not_music else scorer.styles(scores.style_logits[scores.is_loud].mean(axis=0)),
+        styles,
         Rhythm() if not_music or rhythm is None else rhythm,
         scorer.classifier.classifier_id,
         music,
         not_music,
         notes,
         _segments(scores, scorer) if options.segments else (),
+        bool(styles) and styles[0][1] < scorer.unsure_below,
     )
 
 

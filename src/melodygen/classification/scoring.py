@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from melodygen.audio.buffer import Audio
 from melodygen.audio.excerpts import SILENCE_RMS
 from melodygen.audio.features import Features, FrontEndConfig, mono_features, window_starts
+from melodygen.classification.cnn import CnnClassifier
 from melodygen.classification.tagger import Tagger
 from melodygen.classification.taxonomy import logit
 from melodygen.contracts import StyleClassifier, WindowClassifier
@@ -73,6 +74,11 @@ class Scorer:
         if isinstance(self.classifier, Tagger):
             return self.classifier.sample_rate
         return self.front_end.sample_rate
+
+    @property
+    def unsure_below(self) -> float:
+        """Probability of the likeliest style below which there is no verdict; 0 where the classifier says none."""
+        return self.classifier.unsure_below if isinstance(self.classifier, CnnClassifier) else 0.0
 
     @property
     def window_samples(self) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from melodygen.audio.features import Features, FrontEndConfig, log_levels
 from melodygen.data.accompaniment import bass_line, drum_pattern
@@ -26,14 +27,17 @@ from melodygen.training.classifier.trainer import (
     Augmentation,
     ClassifierRecipe,
     Mixer,
+    disagreement,
     distorted,
     logits_of,
     plain_mix,
     train,
     usual_mix,
 )
+from melodygen.training.classifier.view_rendering import ViewSource, group_files, render_store
 from melodygen.training.classifier.view_store import (
     Entry,
+    Store,
     StoreWriter,
     frames_in,
     levels_of,
@@ -198,6 +202,81 @@ def test_each_distortion_can_be_had_alone(tmp_path: Path) -> None:
     for name in ("equaliser", "band_limit", "noise", "squeeze", "shift", "mask", "crackle", "voices"):
         changed = np.abs(drawn(replace(none, **{name: 1.0})) - plain).mean(axis=(1, 2)) > 1e-4
         assert changed.any(), name
+
+
+def fill_versions(folder: Path, styles: tuple[str, ...], rng: np.random.Generator, views: int) -> Store:
+    """Pulses that say the style, each in two versions: in learning, the band says it too."""
+    writer, frames = StoreWriter(folder), frames_in(TRAINING.seconds, CONFIG)
+    for number in range(views):
+        label, start = number % len(styles), int(rng.integers(0, 5))
+        for plan, low in (("same", 20 * label), ("any", int(rng.integers(0, 60)))):
+            power = np.full((80, frames), 1e-3, dtype=np.float32)
+            power[low : low + 20, start :: 4 + 3 * label] = 100.0
+            entry = Entry(styles[label], "x", "p", "t", "f", 0, ("melody",), number, plan)
+            writer.add({"melody": levels_of(power)}, entry)
+    return open_store(folder, 80, frames)
+
+
+def test_pairs_are_the_same_notes_at_the_same_time(tmp_path: Path) -> None:
+    store = fill_versions(tmp_path, ("jazz", "folk"), np.random.default_rng(0), 8)
+    mixer = Mixer(store, ("jazz", "folk"), CONFIG, store.entries)
+    levels, styles = mixer.draw_pairs(np.random.default_rng(4), 16, 0.0)
+    again, _ = mixer.draw_pairs(np.random.default_rng(4), 16, 0.0)
+    assert levels.tobytes() == again.tobytes() and np.bincount(styles).tolist() == [8, 8]
+    assert (styles[0::2] == styles[1::2]).all()
+    onsets = levels.max(axis=1) > levels.max(axis=(1, 2))[:, None] - 0.1
+    assert (onsets[0::2] == onsets[1::2]).all() and (np.diff(onsets[0::2].astype(int), axis=0) != 0).any()
+    differ = [not np.array_equal(a, b) for a, b in zip(levels[0::2], levels[1::2], strict=True)]
+    assert sum(differ) >= 5, "two versions, but for the stems that one borrows from the other"
+
+
+def test_disagreement_is_nothing_for_equal_pairs_and_grows_with_the_difference() -> None:
+    logits = torch.tensor([[2.0, 0.0, -1.0], [2.0, 0.0, -1.0], [0.0, 1.0, 0.0], [5.0, 5.0, 5.0]])
+    assert float(disagreement(logits[:2])) == 0
+    near, far = logits[2:].clone(), logits[2:].clone()
+    far[1, 0] += 4
+    assert 0 < float(disagreement(near)) < float(disagreement(far))
+    assert float(disagreement(far)) == pytest.approx(float(disagreement(far.flip(0))))
+    p, q = far[0].softmax(0), far[1].softmax(0)
+    both = float((p * (p / q).log()).sum() + (q * (q / p).log()).sum())
+    assert float(disagreement(far)) == pytest.approx(both / 2, rel=1e-5)
+
+
+def test_pairs_teach_a_net_to_call_versions_alike(tmp_path: Path) -> None:
+    """The disagreement of unseen pairs falls where it is part of the loss; pairs of the mixup stay pairs."""
+    styles = ("jazz", "folk", "hymn")
+    store = fill_versions(tmp_path / "train", styles, np.random.default_rng(0), 18)
+    test = fill_versions(tmp_path / "test", styles, np.random.default_rng(1), 18)
+    pairs = np.stack([plain_mix(test, e, CONFIG) for e in test.entries])
+    found = {}
+    for weight in (1e-9, 3.0):
+        recipe = ClassifierRecipe(
+            steps=30, rows=12, distort=0.0, mixup=0.3, average=0.8, learning_rate=4e-3, bf16=False,
+            consistency=weight,
+        )  # fmt: skip
+        torch.manual_seed(0)
+        mixer = Mixer(store, styles, CONFIG, store.entries)
+        net = train(StyleCnn(3, 80, (8, 12, 12, 16), 16, 0.0), mixer, recipe)
+        found[weight] = float(disagreement(torch.from_numpy(logits_of(net, pairs))))
+    assert found[3.0] < 0.7 * found[1e-9]
+
+
+def test_a_store_of_versions_holds_the_same_notes_on_other_instruments(tmp_path: Path) -> None:
+    lead_sheet(tmp_path, "jazz")
+    file = SourceFile(tmp_path / "jazz.mid", "jazz/openewld/x.mid", "jazz")
+    source = ViewSource(
+        group_files([file], file.split, ["jazz"]), ("jazz",), ViewMaker(), [AdditiveRenderer()]
+    )
+    made = render_store(tmp_path / "store", source, 4, seed=3, versions=3)
+    store = open_store(tmp_path / "store", 80, frames_in(TRAINING.seconds, CONFIG))
+    assert made == len(store.entries) == 12
+    assert [e.notes for e in store.entries] == [n for n in range(4) for _ in range(3)]
+    assert all(e.plan == "same" for e in store.entries[::3])
+    for n in range(4):
+        plans = [e.plan for e in store.entries if e.notes == n]
+        assert len(set(plans)) == 3
+    dry = [e for e in store.entries if e.plan in ("leads", "piano")]
+    assert dry and not any("drums" in e.stems for e in dry)
 
 
 def test_distortion_changes_the_sound_and_can_be_switched_off() -> None:

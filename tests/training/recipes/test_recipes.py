@@ -83,7 +83,7 @@ def test_a_generator_is_built_with_all_its_keys(name: str, corpus: Path, tmp_pat
 
 def test_a_classifier_is_built_with_all_its_keys(corpus: Path, tmp_path: Path) -> None:
     recipe = find_recipe("style-cnn")
-    assert isinstance(recipe, ClassifierModelRecipe) and len(recipe.stages) == 6
+    assert isinstance(recipe, ClassifierModelRecipe) and len(recipe.stages) == 7
     recipe = replace(recipe, labels=STYLES)
     said: list[str] = []
     result = run_recipe(recipe, ClassifierInputs(corpus), tmp_path / "cnn", said.append, tiny=True)

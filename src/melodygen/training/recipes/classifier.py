@@ -16,7 +16,7 @@ from melodygen.audio.features import FrontEndConfig
 from melodygen.contracts import Renderer
 from melodygen.data.mma import MmaViewMaker
 from melodygen.data.scan import SourceFile, find_files
-from melodygen.data.views import AS_IS, PLAIN, TRAINING, ViewMaker
+from melodygen.data.views import AS_IS, PLAIN, REORCHESTRATED, TRAINING, ViewMaker
 from melodygen.errors import CheckpointError
 from melodygen.evaluation.metrics import mean_by_group
 from melodygen.nets.checkpoint import CARD, CONFIG, read_config, save_checkpoint
@@ -98,6 +98,7 @@ def build_classifier(
         "kind": "classifier", "name": out.name, "summary": recipe.summary,
         "net": {"type": "cnn", **asdict(recipe.net), "widths": list(recipe.net.widths)},
         "labels": list(recipe.labels), "front_end": config.to_dict(), "temperature": temperature,
+        "unsure_below": recipe.unsure_below,
         "provenance": {
             "melodygen": version("melodygen"), "recipe_name": recipe.name,
             "stages": [asdict(stage) for stage in recipe.stages], "losses": losses,
@@ -132,14 +133,15 @@ def _store(
         fonts: list[Renderer] = [SamplerRenderer(font) for font in inputs.fonts] or [load_renderer()]
         renderers = [*fonts, AdditiveRenderer()]
         grooves = views.grooves and inputs.mma is not None
-        maker, arguments = (MmaViewMaker, (inputs.mma, inputs.mma_library)) if grooves else (ViewMaker, ())
+        mma = (inputs.mma, inputs.mma_library, views.groove_share)
+        maker, arguments = (MmaViewMaker, mma) if grooves else (ViewMaker, ())
         source = _view_source(recipe, files, "train", renderers, maker, arguments)
 
         def each(done: int) -> None:
             if done % 100 == 0:
                 say(f"views {views.name}: {done} of {views.count}")
 
-        made = render_store(folder, source, views.count, views.seed, as_is=not views.grooves, each=each)
+        made = render_store(folder, source, views.count, views.seed, not views.grooves, views.versions, each)
         (folder / "done").write_text(f"{made}\n", encoding="ascii")
     return open_store(folder, config.num_bands, frames_in(TRAINING.seconds, config))
 
@@ -219,9 +221,12 @@ def blended(net: nn.Module, one: nn.Module, two: nn.Module, share: float, mixer:
 
 
 def _calibration_sets(recipe: ClassifierModelRecipe, files: Sequence[SourceFile]) -> list[WindowSet]:
-    """Validation pieces as they are written, and arranged as the product would, on the shipped soundfont."""
+    """Validation pieces as they are written, arranged as the product would, and as written on other instruments, on the
+    shipped soundfont."""
     source = _view_source(recipe, files, "valid", [load_renderer()])
-    return [validation_windows(source, how, recipe.calibration_pieces) for how in (AS_IS, PLAIN)]
+    return [
+        validation_windows(source, how, recipe.calibration_pieces) for how in (AS_IS, PLAIN, REORCHESTRATED)
+    ]
 
 
 def in_calibration_half(names: Sequence[str]) -> np.ndarray:

@@ -85,12 +85,23 @@ class GeneratorModelRecipe:
 
 @dataclass(frozen=True)
 class ViewsRecipe:
-    """A store of rendered views. ``grooves``: backed by the MMA program, never left as written."""
+    """A store of rendered views.
+
+    Attributes:
+        name: what stages call it.
+        count: views.
+        seed: of all draws.
+        grooves: backed by the MMA program; where a view has one version, never left as written.
+        groove_share: how often a view that is not left as written is backed so.
+        versions: how often the notes of a view are played, each time after the first on other instruments.
+    """
 
     name: str
     count: int
     seed: int = 1
     grooves: bool = False
+    groove_share: float = field(default=1.0, metadata={"low": 0.0, "high": 1.0})
+    versions: int = field(default=1, metadata={"low": 1, "high": 6})
 
 
 @dataclass(frozen=True)
@@ -134,6 +145,7 @@ class ClassifierModelRecipe:
         fonts: file names of the soundfonts that the views are rendered with, for the report; their paths are inputs.
         calibration_pieces: validation pieces of each style that the temperature is fitted on.
         exemplar_windows: windows of each style that are kept for learning new styles later.
+        unsure_below: probability of the likeliest style below which the classifier gives no verdict.
     """
 
     kind: str
@@ -146,6 +158,7 @@ class ClassifierModelRecipe:
     fonts: tuple[str, ...] = ()
     calibration_pieces: int = 40
     exemplar_windows: int = 150
+    unsure_below: float = field(default=0.0, metadata={"low": 0.0, "high": 1.0})
     music_head: MusicHeadRecipe = field(default_factory=MusicHeadRecipe)
 
     def tiny(self) -> ClassifierModelRecipe:
