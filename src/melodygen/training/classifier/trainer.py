@@ -154,7 +154,8 @@ class Mixer:
         frames, need = self._store.levels.shape[2], self._config.num_frames
         pace = float(np.clip(rng.normal(1.0, 0.06), 0.85, (frames - 1) / need)) if rng.random() < 0.5 else 1.0
         first = rng.uniform(0, frames - 1 - (need - 1) * pace)
-        return np.rint(first + np.arange(need) * pace).astype(np.int64)
+        index: NDArray[np.int64] = np.rint(first + np.arange(need) * pace).astype(np.int64)
+        return index
 
     def mixed(
         self, entry: Entry, rng: np.random.Generator, frames: NDArray[np.int64] | None = None
