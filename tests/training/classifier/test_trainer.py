@@ -229,6 +229,17 @@ def test_pairs_are_the_same_notes_at_the_same_time(tmp_path: Path) -> None:
     differ = [not np.array_equal(a, b) for a, b in zip(levels[0::2], levels[1::2], strict=True)]
     assert sum(differ) >= 5, "two versions, but for the stems that one borrows from the other"
 
+    drawn: list[str] = []
+    mixed = mixer.mixed
+    mixer.mixed = lambda entry, *rest: drawn.append(entry.plan) or mixed(entry, *rest)  # type: ignore[func-returns-value,assignment,method-assign]
+    mixer.draw_pairs(np.random.default_rng(4), 16, 0.0, usual_first=True)
+    assert drawn == ["same", "any"] * 8
+    drawn.clear()
+    mixer.draw_pairs(np.random.default_rng(4), 16, 0.0)
+    assert drawn != ["same", "any"] * 8 and set(zip(drawn[0::2], drawn[1::2], strict=True)) == {
+        ("same", "any"), ("any", "same"),
+    }  # fmt: skip
+
 
 def test_disagreement_is_nothing_for_equal_pairs_and_grows_with_the_difference() -> None:
     logits = torch.tensor([[2.0, 0.0, -1.0], [2.0, 0.0, -1.0], [0.0, 1.0, 0.0], [5.0, 5.0, 5.0]])

@@ -20,10 +20,13 @@ from melodygen.nets.checkpoint import read_config
 from melodygen.rendering.soundfont import SoundFont
 from melodygen.resources import models_dir, recipes_dir
 from melodygen.training.classifier.exemplars import load_exemplars
+from melodygen.training.classifier.trainer import ClassifierRecipe
 from melodygen.training.recipes.classifier import ClassifierInputs
 from melodygen.training.recipes.recipe import (
     ClassifierModelRecipe,
     GeneratorModelRecipe,
+    StageRecipe,
+    ViewsRecipe,
     find_recipe,
     list_recipes,
 )
@@ -83,8 +86,12 @@ def test_a_generator_is_built_with_all_its_keys(name: str, corpus: Path, tmp_pat
 
 def test_a_classifier_is_built_with_all_its_keys(corpus: Path, tmp_path: Path) -> None:
     recipe = find_recipe("style-cnn")
-    assert isinstance(recipe, ClassifierModelRecipe) and len(recipe.stages) == 7
+    assert isinstance(recipe, ClassifierModelRecipe) and len(recipe.stages) == 6
     recipe = replace(recipe, labels=STYLES)
+    views = ViewsRecipe("versions", 8, grooves=True, groove_share=0.5, versions=2)  # as run 7 added it
+    pairs = ClassifierRecipe(consistency=1.0, usual_first=True)
+    stage = StageRecipe("pairs", "versions", start=recipe.stages[-1].name, training=pairs)
+    recipe = replace(recipe, views=(*recipe.views, views), stages=(*recipe.stages, stage), unsure_below=0.25)
     said: list[str] = []
     result = run_recipe(recipe, ClassifierInputs(corpus), tmp_path / "cnn", said.append, tiny=True)
     config = read_config(result.path, "classifier")
@@ -94,6 +101,7 @@ def test_a_classifier_is_built_with_all_its_keys(corpus: Path, tmp_path: Path) -
     kept = load_exemplars(result.path)
     assert kept is not None and set(kept.label.tolist()) == {0, 1}
     assert {s["name"] for s in config["provenance"]["stages"]} == {s.name for s in recipe.stages}
+    assert config["provenance"]["views"]["versions"] == 4 and classifier.unsure_below == 0.25
     before = digest(result.path / "model.safetensors")
     said.clear()
     run_recipe(recipe, ClassifierInputs(corpus), tmp_path / "cnn", said.append, tiny=True)

@@ -58,6 +58,8 @@ class ClassifierRecipe:
     consistency: float = 0.0
     """Weight of the disagreement (symmetric Kullback-Leibler, nats) between two versions of the same notes; above 0
     rows are drawn in pairs, and the store must hold versions."""
+    usual_first: bool = False
+    """The first of each pair is the view as it was made, the second another version; else any two."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Mixer:
         self._config = config
         self._table = power_table()
         self._by_style = [[e for e in entries if e.style == label] for label in labels]
+        self._as_made = [[e for e in own if e.plan == "same"] or own for own in self._by_style]
         self._versions: dict[int, list[Entry]] = defaultdict(list)
         for entry in entries:
             if entry.notes >= 0:
@@ -128,14 +131,15 @@ class Mixer:
         return distorted(power, rng, self._config, distort, self._augmentation), styles
 
     def draw_pairs(
-        self, rng: np.random.Generator, rows: int, distort: float
+        self, rng: np.random.Generator, rows: int, distort: float, usual_first: bool = False
     ) -> tuple[Features, NDArray[np.int64]]:
         """As ``draw``, but rows 2 i and 2 i + 1 are the same notes at the same time in two versions of a view; of a
-        view that has one version they are two mixes of it."""
+        view that has one version they are two mixes of it. ``usual_first``: the first is as the view was made."""
+        pools = self._as_made if usual_first else self._by_style
         styles = rng.permutation(np.arange(rows // 2) % len(self._by_style)).astype(np.int64)
         power = []
         for style in styles.tolist():
-            entry = self._pick(style, rng)
+            entry = pools[style][int(rng.integers(len(pools[style])))]
             others = [e for e in self._versions.get(entry.notes, ()) if e is not entry] or [entry]
             other = others[int(rng.integers(len(others)))]
             frames = self._frames(rng)
@@ -359,8 +363,11 @@ class _Steps(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
         rng = np.random.default_rng([recipe.seed, step])
         left = min(1.0, (recipe.steps - step) / max(recipe.ease * recipe.steps, 1e-9))  # 1, then falling to 0
         paired = recipe.consistency > 0
-        draw = self._mixer.draw_pairs if paired else self._mixer.draw
-        levels, styles = draw(rng, recipe.rows, recipe.distort * (0.5 + 0.5 * left))
+        distort = recipe.distort * (0.5 + 0.5 * left)
+        if paired:
+            levels, styles = self._mixer.draw_pairs(rng, recipe.rows, distort, recipe.usual_first)
+        else:
+            levels, styles = self._mixer.draw(rng, recipe.rows, distort)
         rows = len(styles) // 2 if paired else len(styles)
         share = np.ones(rows, dtype=np.float32)
         if recipe.mixup > 0:

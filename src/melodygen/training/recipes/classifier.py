@@ -221,12 +221,12 @@ def blended(net: nn.Module, one: nn.Module, two: nn.Module, share: float, mixer:
 
 
 def _calibration_sets(recipe: ClassifierModelRecipe, files: Sequence[SourceFile]) -> list[WindowSet]:
-    """Validation pieces as they are written, arranged as the product would, and as written on other instruments, on the
-    shipped soundfont."""
+    """Validation pieces as they are written, and arranged as the product would, on the shipped soundfont; where the net
+    learned that the instruments do not matter, also as written on other instruments."""
     source = _view_source(recipe, files, "valid", [load_renderer()])
-    return [
-        validation_windows(source, how, recipe.calibration_pieces) for how in (AS_IS, PLAIN, REORCHESTRATED)
-    ]
+    versioned = any(stage.training.consistency for stage in recipe.stages)
+    kinds = (AS_IS, PLAIN, REORCHESTRATED) if versioned else (AS_IS, PLAIN)
+    return [validation_windows(source, how, recipe.calibration_pieces) for how in kinds]
 
 
 def in_calibration_half(names: Sequence[str]) -> np.ndarray:
