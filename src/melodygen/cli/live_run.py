@@ -33,6 +33,10 @@ from melodygen.services.ports import VIRTUAL_NAME, open_outputs, playing_priorit
 JACK = "jack"
 RECORD_BYTES = 1 << 20
 
+LOOKS_BEFORE_START = 2
+"""The first block asks the writer for the first phrase, which takes longer than notes may be late: the music begins
+behind it, up to 0.1 s later."""
+
 
 @dataclass(frozen=True)
 class LiveOptions:
@@ -108,6 +112,7 @@ class _LiveRun:
         self.session.on_notice = self.line.say
         actions = playing.actions(options.save_bars, self.line.say)
         self.signals: list[int] = []
+        self._num_looks = 0
         self.controls = Controls(actions.do, settings.learned)
         self.session.on_control = self.controls.control
 
@@ -141,7 +146,9 @@ class _LiveRun:
             line.say(f"{engine.parameter_value('style')} to {output.name}{following}")
             is_answering = self.settings.mode == "answer"
             if self.options.sync is None and not self.options.wait:
-                session.start_when(lambda: is_answering or engine.is_ready)
+                session.start_when(
+                    lambda: is_answering or (engine.is_ready and self._num_looks >= LOOKS_BEFORE_START)
+                )
             look = self._look(bool(following) and not is_answering)
             session.run(look, playing_priority(self.options.realtime, ports))
 
@@ -150,6 +157,7 @@ class _LiveRun:
 
         def look() -> None:
             nonlocal is_awaited
+            self._num_looks += 1
             if self.engine.refusal:
                 raise UsageError(self.engine.refusal)
             self.line.say_all(self.engine.notices())
