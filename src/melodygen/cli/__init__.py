@@ -13,7 +13,8 @@ from typing import TextIO
 def main() -> None:
     """Entry point of ``melodygen`` and ``python -m melodygen``."""
     stopped: list[int] = []
-    atexit.register(gc.freeze)  # with torch loaded, the collections at exit take half a second and free nothing
+    # with torch loaded, the collections at exit take half a second and free nothing
+    atexit.register(gc.freeze)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         """End through the ``finally`` blocks, which remove unfinished files."""
