@@ -191,6 +191,15 @@ def test_changed_notes_leave_everything_else(midi: MidiEvents, data: st.DataObje
     assert last[1][1][0] & 0x0F not in used - {15} and last[1][1][0] & 0x0F != 9
 
 
+def test_a_channel_stays_the_files_own_when_its_last_note_goes() -> None:
+    events = [(0, b"\x90\x3c\x40"), (480, b"\x80\x3c\x00"), (480, END_OF_TRACK)]
+    document = document_of(MidiEvents(1, 480, (events,)), "x.mid")
+    emptied = replace(document.score.tracks[0], notes=note_array([]))
+    extra = Track(note_array([(5, 100, 60, 90)]), 33, False, "bass", "bass")
+    result = document.with_score(replace(document.score, tracks=(emptied, extra)))
+    assert {m[0] & 0x0F for _, m in result.events.tracks[-1] if m[0] < 0xF0} == {1}
+
+
 def test_an_unchanged_score_gives_the_file_again(tmp_path: Path) -> None:
     for name in ("human", "pickup", "bar_1_4", "channels_5_8", "pedal", "no_offs", "missing_off"):
         data = (CASES / f"{name}.mid").read_bytes()

@@ -67,7 +67,8 @@ class MidiDocument:
             _edited(events, removed.get(number, set()), added.get(number, []))
             for number, events in enumerate(self.events.tracks)
         ]
-        used = {message[0] & 0x0F for events in tracks for _, message in events if message[0] < 0xF0}
+        both = (*self.events.tracks, *tracks)  # a channel whose last note went is still the file's
+        used = {message[0] & 0x0F for events in both for _, message in events if message[0] < 0xF0}
         for track in changed.tracks[len(self.notes) :]:
             channel = self._channel_for(track, used, changed)
             used.add(channel)
