@@ -10,7 +10,6 @@ labels.csv; `--foreign` is a set that `classifier_quality.py prepare` wrote. `--
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from melodygen.audio.decode import read_mono
 from melodygen.audio.features import Features, log_levels, mono_features
 from melodygen.audio.synthetic import NOISES, make_noise, make_speech
 from melodygen.classification.cnn import CnnClassifier
+from melodygen.evaluation.labelled import read_labelled
 from melodygen.evaluation.metrics import mean_by_group
 from melodygen.evaluation.tables import markdown_table, replace_section
 from melodygen.training.classifier.music_head import HELD_BACK, powers, utterances
@@ -52,8 +52,7 @@ def counted(judge: CnnClassifier, arguments: argparse.Namespace) -> list[tuple[s
         said = sides(judge, log_levels(powers(sounds, config), config))
         rows.append((f"{kind} told", int((said < 0).sum()), len(said)))
     if arguments.recordings:
-        with (arguments.recordings / "labels.csv").open(newline="", encoding="utf-8") as stream:
-            paths = [arguments.recordings / row["path"] for row in csv.DictReader(stream)]
+        paths = [item.path for item in read_labelled(arguments.recordings)]
         heard = [sides(judge, mono_features(read_mono(p, rate, 600), config)).mean() > 0 for p in paths]
         rows.append(("recordings heard as music", sum(heard), len(heard)))
     if arguments.foreign:

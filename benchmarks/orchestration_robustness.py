@@ -12,7 +12,6 @@ net is being made. "Kept" compares the label with the one of the piece as it is,
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from melodygen.data.scan import find_files
 from melodygen.errors import MelodygenError
 from melodygen.evaluation.metrics import calibration_error, mean_by_group, softmax
 from melodygen.evaluation.tables import markdown_table, replace_section
+from melodygen.io.csv_table import read_table
 from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.training.classifier.view_rendering import WindowSet, group_files
 from melodygen.training.recipes.recipe import find_classifier_recipe
@@ -58,10 +58,9 @@ def pieces_of(name: str, corpus: Path | None, foreign: Path | None, limit: int) 
             turns = [found[i] for i in range(longest) for found in lists if i < len(found)]
             yield from ((f.path, style, f.name, "/".join(f.name.split("/")[:2])) for f in turns[:limit])
     elif name != "validation" and foreign is not None:
-        with (foreign / "labels.csv").open(newline="", encoding="utf-8") as stream:
-            for index, row in enumerate(csv.DictReader(stream)):
-                if (index % 3 == 0) == (name == "foreign-seen"):
-                    yield foreign / row["path"], row["label"], row["path"], row["source"]
+        for index, row in enumerate(read_table(foreign / "labels.csv", ("path", "label", "source"))):
+            if (index % 3 == 0) == (name == "foreign-seen"):
+                yield foreign / row["path"], row["label"], row["path"], row["source"]
 
 
 def prepare(arguments: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from melodygen.generation.quality import UNHEARD_KEY, clash_share, key_heard, quality
+from melodygen.generation.quality import UNHEARD_KEY, clash_share, heard_lead, quality
 from melodygen.music.score import Chord, KeySignature, Score, Track
 
 BAR = 1920
@@ -159,12 +159,12 @@ def test_without_drums_nothing_need_groove() -> None:
 def test_a_piece_that_is_heard_in_another_key_costs() -> None:
     plain = cadence()
     said = replace(plain, key_signatures=(KeySignature(0, 7),))  # a melody in C that says G
-    lead, other = key_heard(plain), key_heard(said)
+    lead, other = heard_lead(plain), heard_lead(said)
     assert lead is not None and other is not None
     assert lead > 0 > other
     # scale and ending count as well, and so it costs more than the key alone
     assert quality(said) < UNHEARD_KEY * quality(plain) + 0.2
-    assert key_heard(replace(plain, key_signatures=())) is None
+    assert heard_lead(replace(plain, key_signatures=())) is None
 
 
 def test_a_tune_that_clashes_costs() -> None:

@@ -76,6 +76,8 @@ class _Settings:
     music: LiveMusic
     channels: dict[str, int]
     learned: dict[tuple[int, int], str]
+    styles: tuple[str, ...] | None = None
+    """What the writer will know, where a stored phrase plays before it is loaded."""
 
     @property
     def mode(self) -> str:
@@ -214,7 +216,7 @@ def _writer(options: LiveOptions, settings: _Settings) -> ProcessWriter:
     return ProcessWriter(
         functools.partial(load_writer, names.model, names.classifier, names.renderer, soundfont),
         wait=False,
-        styles=shipped_styles() if settings.music.first_phrase is not None else None,
+        styles=settings.styles,
     )
 
 
@@ -236,9 +238,12 @@ def _settings(options: LiveOptions) -> _Settings:
     if options.record is not None:
         refuse_existing([options.record], options.force)
         prepare_folder(options.record.parent, RECORD_BYTES)
-    is_shipped = options.models == ModelNames()
-    opening = opening_of(music) if options.stored_opening and is_shipped and shipped_styles() else None
-    return _Settings(replace(music, first_phrase=opening), channels, learned_controls(options.controls))
+    shipped = shipped_styles() if options.stored_opening and options.models == ModelNames() else ()
+    opening = opening_of(music) if shipped else None
+    return _Settings(
+        replace(music, first_phrase=opening), channels, learned_controls(options.controls),
+        None if opening is None else shipped,
+    )  # fmt: skip
 
 
 def _inputs(options: LiveOptions) -> list[str]:

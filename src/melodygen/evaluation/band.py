@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from melodygen.music.clash import clash_share
 from melodygen.music.key import estimate_key
 from melodygen.tokens.grid import GRID_ROLES, PITCHED_ROLES, GridBar, Piece
 from melodygen.tokens.vocabulary import DRUM_CLASS, DURATIONS, POSITIONS_PER_QUARTER
@@ -218,17 +219,12 @@ def tune_clash(piece: Piece) -> float:
     if not tune or not others:
         return math.nan
     length = sum(bar.num_positions for bar in piece.bars)
-    sounding = np.zeros((12, length + 1), dtype=np.int32)
-    for role in others:
-        for onset, end, pitch in timed(piece, role):
-            sounding[pitch % 12, onset : min(end, length)] = 1
-    clashing = total = 0
-    for onset, end, pitch in timed(piece, tune):
-        span = slice(onset, min(end, length))
-        near = sounding[(pitch + 1) % 12, span] | sounding[(pitch - 1) % 12, span]
-        clashing += int(near.sum())
-        total += len(near)
-    return clashing / total if total else math.nan
+    own, theirs = (
+        [(onset, min(end, length), pitch) for role in roles for onset, end, pitch in timed(piece, role)]
+        for roles in ([tune], others)
+    )
+    share = clash_share(own, theirs)
+    return math.nan if share is None else share
 
 
 def key_heard(piece: Piece) -> float:

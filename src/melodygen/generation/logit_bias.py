@@ -141,9 +141,10 @@ class LogitBias:
             self._bars.append({})
             if self._leaning is not None:
                 self._leaning.begin_bar(grammar.meter)
-            if self._sounding is None:
+            if self._sounding is None and (self._config.clash or self._config.key):
                 self._sounding = Sounding("melody" if "melody" in grammar.header.roles else "other")
-            self._sounding.begin_bar(grammar.meter)
+            if self._sounding is not None:
+                self._sounding.begin_bar(grammar.meter)
             self._towards_key = self._hear_key(grammar.header.key)
             self._chords = [(0, self._chords[-1][1])] if self._chords else []
         elif kind == "role":

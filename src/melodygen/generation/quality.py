@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.music import clash
 from melodygen.music.harmony import chord_pitch_classes
 from melodygen.music.key import key_lead
 from melodygen.music.score import Score, Track
@@ -96,7 +97,7 @@ def quality(score: Score) -> float:
     return made * (float(np.mean(known)) if known else 0.5)
 
 
-def key_heard(score: Score) -> float | None:
+def heard_lead(score: Score) -> float | None:
     """Return by how much the key that a piece says leads over every other in its notes, in correlation with the
     profiles of keys (``melodygen.music.key.key_lead``); negative where another one is heard, None without key or notes.
     """
@@ -112,7 +113,7 @@ def key_heard(score: Score) -> float | None:
 
 
 def _key_factor(score: Score) -> float:
-    lead = key_heard(score)
+    lead = heard_lead(score)
     if lead is None:
         return 1.0
     clear = (lead + OTHER_KEY) / (CLEAR_KEY + OTHER_KEY)
@@ -136,20 +137,10 @@ def clash_share(score: Score) -> float | None:
     if melody is None or not len(melody) or not others:
         return None
     scale = TICKS_A_QUARTER / score.ticks_per_quarter
-    length = int(np.ceil(score.end_tick * scale)) + 1
-    sounding = np.zeros((12, length + 1), dtype=np.int32)
-    for track in others:
-        for onset, end, pitch in _spans(track, scale):
-            sounding[pitch % 12, onset:end] = 1
-    clashing = total = 0
-    for onset, end, pitch in _spans(melody, scale):
-        near = sounding[(pitch + 1) % 12, onset:end] | sounding[(pitch - 1) % 12, onset:end]
-        clashing += int(near.sum())
-        total += end - onset
-    return clashing / total if total else None
+    return clash.clash_share(_spans(melody, scale), [s for track in others for s in _spans(track, scale)])
 
 
-def _spans(track: Track, scale: float) -> list[tuple[int, int, int]]:
+def _spans(track: Track, scale: float) -> list[clash.Span]:
     """Onset, end and pitch of each note, in steps of ``scale`` a tick."""
     notes = track.notes
     onsets = np.rint(notes["onset_tick"] * scale).astype(np.int64)

@@ -190,18 +190,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def write(
-    net: SequenceNet,
-    streams: Sequence[Stream],
-    options: SamplingOptions,
-    capacity: int,
-    on_step: Callable[[], None] | None = None,
-) -> None:
-    """Run all streams to their end; see ``write_each``."""
-    for _ in write_each(net, streams, options, capacity, on_step):
-        pass
-
-
 def write_each(
     net: SequenceNet,
     streams: Sequence[Stream],
@@ -331,4 +319,4 @@ def _write_group(
             return
 
 
-__all__ = ["SamplingOptions", "SequenceNet", "Stepper", "Stream", "choose", "write", "write_each"]
+__all__ = ["SamplingOptions", "SequenceNet", "Stepper", "Stream", "choose", "write_each"]
