@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from melodygen.audio.buffer import Audio
 from melodygen.audio.features import Features, FrontEndConfig, features
 from melodygen.classification.music_head import read_music_head
+from melodygen.classification.tag_evidence import TagEvidence, read_tag_evidence
 from melodygen.contracts import StyleClassifier
 from melodygen.errors import CheckpointError
 from melodygen.nets.checkpoint import DEFAULT_CLASSIFIER, load_weights, read_config, resolve, weights_sha256
@@ -31,6 +32,8 @@ class CnnClassifier:
     ``unsure_below`` the likeliest style is no verdict."""
 
     unsure_below: float = 0.0
+    tag_evidence: TagEvidence | None = None
+    """How a tagger's styles count beside this one's, where both hear a render; None: not at all."""
 
     def __init__(
         self,
@@ -69,6 +72,9 @@ class CnnClassifier:
             _part_of(folder, config, labels),
         )
         classifier.unsure_below = _unsure_below(folder, config)
+        classifier.tag_evidence = read_tag_evidence(
+            f"checkpoint {folder}", config.get("tag_evidence"), labels
+        )
         return classifier
 
     def classify(self, recordings: Sequence[Audio]) -> list[StyleScores]:

@@ -20,13 +20,21 @@ from melodygen.audio.buffer import Audio
 from melodygen.audio.decode import Recording, Signal, open_recording, read_mono
 from melodygen.audio.excerpts import SILENCE_RMS
 from melodygen.audio.features import Features, mono_features, to_mono_at
-from melodygen.classification.recording import MIN_MUSIC, read_excerpts, result_of, tag_audio
+from melodygen.classification.recording import (
+    MIN_MUSIC,
+    Excerpts,
+    excerpts_of,
+    read_excerpts,
+    result_of,
+    tag_audio,
+)
 from melodygen.classification.result import Segment, TrackResult
 from melodygen.classification.scoring import (
     Scorer,
     WindowScores,
     is_silent,
     music_probability,
+    tag_evidence_of,
     window_classifier,
 )
 from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft, score_rhythm, stretch
@@ -34,6 +42,7 @@ from melodygen.classification.tagger import Tagger
 from melodygen.contracts import Renderer, StyleClassifier, WindowClassifier
 from melodygen.errors import AudioError
 from melodygen.music.score import Score
+from melodygen.styles.scores import StyleScores
 
 CHAPTER_SECONDS = 600.0
 RHYTHM_SECONDS = 60.0
@@ -74,7 +83,11 @@ class _Track:
 
 
 class TrackClassifier:
-    """``recordings`` classifies recordings, ``renders`` what our renderers made. A renderer is made when needed."""
+    """``recordings`` classifies recordings, ``renders`` what our renderers made. A renderer is made when needed.
+
+    Of scores and renders the styles of a tagger of recordings count beside those of ``renders``, where that says how
+    (``TagEvidence``).
+    """
 
     def __init__(
         self, recordings: StyleClassifier, renders: StyleClassifier, renderer: Renderer | None = None
@@ -147,13 +160,22 @@ class TrackClassifier:
         score = read_symbolic(path, warnings)
         excerpt = score if options.whole else stretch(score)
         audio = self._rendered(excerpt)
-        scorer = Scorer(self.for_renders)
+        tagger, tagged = self._tagger_beside(), None
+        if tagger is not None:
+            tagged = _tagged(tagger, excerpts_of(to_mono_at(audio, tagger.sample_rate), tagger))
+        scorer = Scorer(self.for_renders, tagged)
         notes = (*(() if excerpt is score else ("a minute from the middle was heard",)), *warnings)
         track = _Track(
             str(path), "score", [to_mono_at(audio, scorer.sample_rate)], _signal_of(audio),
             score_rhythm(score), score.duration_seconds, notes,
         )  # fmt: skip
         return _classify(track, scorer, options)
+
+    def _tagger_beside(self) -> Tagger | None:
+        """The tagger that counts beside the classifier of renders."""
+        if not isinstance(self.for_recordings, Tagger) or tag_evidence_of(self.for_renders) is None:
+            return None
+        return self.for_recordings
 
     def _classify_file(self, path: Path, options: RecognitionOptions) -> TrackResult:
         with open_recording(path) as recording:
@@ -163,7 +185,11 @@ class TrackClassifier:
                 excerpts, segments, notes = read_excerpts(recording, tagger, options.rhythm, options.segments)
                 notes = (*notes, *_remarks(recording, excerpts.seconds))
                 return result_of(str(path), tagger, excerpts, options.rhythm, notes, segments)
-            scorer = Scorer(self.for_renders if is_render else self.for_recordings)
+            beside, tagged = self._tagger_beside() if is_render else None, None
+            if beside is not None:
+                with open_recording(path) as again:  # a pipe of ffmpeg's is read once
+                    tagged = _tagged(beside, read_excerpts(again, beside, rhythm=False, segments=False)[0])
+            scorer = Scorer(self.for_renders if is_render else self.for_recordings, tagged)
             expected = recording.expected_frames
             track = _Track(
                 str(path),
@@ -174,6 +200,11 @@ class TrackClassifier:
                 recording=recording,
             )
             return _classify(track, scorer, options)
+
+
+def _tagged(tagger: Tagger, heard: Excerpts) -> StyleScores | None:
+    """The tagger's styles of what it heard; None where nothing sounds."""
+    return tagger.tag_windows(heard.windows).styles if heard.windows else None
 
 
 def _refuse_folder(path: Path) -> None:
@@ -276,7 +307,7 @@ def _classify(track: _Track, scorer: Scorer, options: RecognitionOptions) -> Tra
         seconds,
         styles,
         Rhythm() if not_music or rhythm is None else rhythm,
-        scorer.classifier.classifier_id,
+        scorer.classifier_id,
         music,
         not_music,
         notes,

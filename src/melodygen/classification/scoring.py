@@ -14,10 +14,12 @@ from melodygen.audio.buffer import Audio
 from melodygen.audio.excerpts import SILENCE_RMS
 from melodygen.audio.features import Features, FrontEndConfig, mono_features, window_starts
 from melodygen.classification.cnn import CnnClassifier
+from melodygen.classification.tag_evidence import TagEvidence
 from melodygen.classification.tagger import Tagger
 from melodygen.classification.taxonomy import logit
 from melodygen.contracts import StyleClassifier, WindowClassifier
 from melodygen.errors import ClassifierError
+from melodygen.styles.scores import StyleScores
 
 Floats = NDArray[np.float64]
 LEAST_PROBABILITY = 1e-9
@@ -45,6 +47,11 @@ def window_classifier(classifier: StyleClassifier) -> WindowClassifier:
     return classifier
 
 
+def tag_evidence_of(classifier: StyleClassifier) -> TagEvidence | None:
+    """How a tagger's styles count beside those of a classifier; None where they do not."""
+    return classifier.tag_evidence if isinstance(classifier, CnnClassifier) else None
+
+
 @dataclass(frozen=True, eq=False)
 class WindowScores:
     """What a classifier says of W windows.
@@ -63,8 +70,16 @@ class WindowScores:
 class Scorer:
     """A classifier as tracks and streams need it."""
 
-    def __init__(self, classifier: StyleClassifier) -> None:
+    def __init__(self, classifier: StyleClassifier, tagged: StyleScores | None = None) -> None:
+        """Score with a classifier.
+
+        Args:
+            classifier: any.
+            tagged: what a tagger says of the track; it counts where the classifier says how (``tag_evidence_of``).
+        """
         self.classifier = classifier
+        evidence = tag_evidence_of(classifier)
+        self._beside = None if evidence is None or tagged is None else (evidence, tagged)
         self._windows = classifier if isinstance(classifier, WindowClassifier) else None
         self.front_end = FrontEndConfig() if self._windows is None else self._windows.front_end
 
@@ -76,8 +91,16 @@ class Scorer:
         return self.front_end.sample_rate
 
     @property
+    def classifier_id(self) -> str:
+        """What the styles come from: the classifier, and the tagger where it counts."""
+        own = self.classifier.classifier_id
+        return own if self._beside is None else f"{own}+{self._beside[1].classifier_id}"
+
+    @property
     def unsure_below(self) -> float:
         """Probability of the likeliest style below which there is no verdict; 0 where the classifier says none."""
+        if self._beside is not None:
+            return self._beside[0].unsure_below
         return self.classifier.unsure_below if isinstance(self.classifier, CnnClassifier) else 0.0
 
     @property
@@ -107,7 +130,11 @@ class Scorer:
         return WindowScores(styles, music, starts, ends, is_loud)
 
     def styles(self, logits: Floats) -> tuple[tuple[str, float], ...]:
-        """Logits (labels,) -> every label with its probability, likeliest first."""
+        """Logits (labels,) -> every label with its probability, likeliest first; the tagger's counted in."""
+        own = self._own_styles(logits)
+        return own if self._beside is None else self._beside[0].fused(own, self._beside[1])
+
+    def _own_styles(self, logits: Floats) -> tuple[tuple[str, float], ...]:
         labels = self.classifier.labels
         if self._windows is not None:
             return tuple(self._windows.scores(logits).top(len(labels)))

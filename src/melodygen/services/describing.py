@@ -2,7 +2,7 @@
 
 A recording is decoded once, to mono at 16 kHz, twenty minutes of it at most. A score is rendered as a draft, a minute
 from its middle; its fingerprints are made of all its notes. The tune of a recording is kept where one voice is heard
-almost alone. Tags, mood and the styles of recordings are the tagger's, the styles of scores the style CNN's. Both hear
+almost alone. Tags, mood and the styles of recordings are the tagger's, the styles of scores those of both. Both hear
 windows that are spread evenly over a track: the time that a track takes hardly depends on its length.
 """
 
@@ -117,7 +117,7 @@ class Describer:
         windows = mono_features(_spread(low, front_end.num_samples, STYLE_WINDOWS), front_end)
         embedded, logits = self._classifier.outputs(windows)
         if kind == "score":
-            styles = Scorer(self._classifier).styles(logits.mean(axis=0))
+            styles = Scorer(self._classifier, tagged.styles).styles(logits.mean(axis=0))
         else:
             styles = tuple(tagged.styles.top(len(tagged.styles.labels)))
         facts = Facts(

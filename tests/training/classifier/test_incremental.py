@@ -46,6 +46,9 @@ def known(tmp_path: Path) -> Path:
         "kind": "classifier", "name": "known", "net": {"type": "cnn", **NET}, "labels": ["jazz", "folk"],
         "front_end": FrontEndConfig().to_dict(), "temperature": 1.5,
         "music_head": {"weights": [0.0] * WIDTH, "bias": 1.0},
+        "tag_evidence": {
+            "weight": 0.5, "temperature": 1.0, "unsure_below": 0.5, "styles": {"jazz": ["jazz"], "folk": ["folk"]},
+        },
     }  # fmt: skip
     save_checkpoint(folder, net, config, "# card")
     return folder
@@ -79,6 +82,7 @@ def test_new_rows_hear_the_new_style_and_leave_the_old_ones_alone(known: Path) -
     windows = np.random.default_rng(1).normal(size=(3, 80, 247)).astype(np.float32)
     save_checkpoint(known.parent / "taught", net, record, "# card")
     taught = CnnClassifier.from_folder(known.parent / "taught")
+    assert judge.tag_evidence is not None and taught.tag_evidence is None  # the tagger knows no reels
     embedded, logits = taught.outputs(windows)
     assert np.allclose(logits[:, :2], judge.window_logits(windows), atol=1e-5)
     assert np.array_equal(embedded, taught.details(windows)) and np.array_equal(

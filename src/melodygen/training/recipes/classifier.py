@@ -98,7 +98,7 @@ def build_classifier(
         "kind": "classifier", "name": out.name, "summary": recipe.summary,
         "net": {"type": "cnn", **asdict(recipe.net), "widths": list(recipe.net.widths)},
         "labels": list(recipe.labels), "front_end": config.to_dict(), "temperature": temperature,
-        "unsure_below": recipe.unsure_below,
+        "unsure_below": recipe.unsure_below, **_tag_evidence(recipe),
         "provenance": {
             "melodygen": version("melodygen"), "recipe_name": recipe.name,
             "stages": [asdict(stage) for stage in recipe.stages], "losses": losses,
@@ -113,6 +113,14 @@ def build_classifier(
     kept = [f for f in files if f.split == "valid" and f.kind == "piece"]
     keep_exemplars(out, kept, load_renderer(), recipe.exemplar_windows)
     return read_config(out, "classifier")
+
+
+def _tag_evidence(recipe: ClassifierModelRecipe) -> dict[str, Any]:
+    """The entry of the config, for the labels of the recipe; none where the recipe has none."""
+    held = recipe.tag_evidence
+    if held is None:
+        return {}
+    return {"tag_evidence": asdict(replace(held, styles={k: held.styles[k] for k in recipe.labels}))}
 
 
 def _view_source(

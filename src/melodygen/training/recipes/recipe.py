@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from melodygen.classification.tag_evidence import TagEvidence
 from melodygen.errors import RecipeError
 from melodygen.io.toml_record import parse_record, read_toml
 from melodygen.registry import nearest
@@ -146,6 +147,7 @@ class ClassifierModelRecipe:
         calibration_pieces: validation pieces of each style that the temperature is fitted on.
         exemplar_windows: windows of each style that are kept for learning new styles later.
         unsure_below: probability of the likeliest style below which the classifier gives no verdict.
+        tag_evidence: how the tagger's styles count beside the classifier's, where both hear a render.
     """
 
     kind: str
@@ -159,6 +161,7 @@ class ClassifierModelRecipe:
     calibration_pieces: int = 40
     exemplar_windows: int = 150
     unsure_below: float = field(default=0.0, metadata={"low": 0.0, "high": 1.0})
+    tag_evidence: TagEvidence | None = None
     music_head: MusicHeadRecipe = field(default_factory=MusicHeadRecipe)
 
     def tiny(self) -> ClassifierModelRecipe:
@@ -206,6 +209,10 @@ def _check_stages(recipe: ClassifierModelRecipe, source: str) -> None:
         done.add(stage.name)
     if not recipe.stages:
         raise RecipeError(f"{source}: a classifier needs at least one stage")
+    if recipe.tag_evidence is not None and recipe.tag_evidence.styles.keys() != set(recipe.labels):
+        raise RecipeError(
+            f"{source}: tag_evidence.styles must give styles for each of {', '.join(recipe.labels)}"
+        )
 
 
 def list_recipes(folder: Path | None = None) -> dict[str, Path]:
