@@ -14,7 +14,7 @@ validation titles and at no file from elsewhere; `measure` tells the calibration
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -54,12 +54,12 @@ Floats = NDArray[np.float64]
 VIEWS = {"as_is": AS_IS, "known": PLAIN, "unknown": UNKNOWN_INSTRUMENTS}
 ELSEWHERE = ("foreign-seen", "foreign")
 SETS = (*VIEWS, "validation", *ELSEWHERE)
-ASKED = {"foreign": ("same", "neighbours", "leads")}
-"""Changes of a set that is not heard with all of them."""
 MINUTE = 60.0
 WEIGHTS = np.arange(0, 0.81, 0.05)
 MAX_LOSS = 0.01
-"""Share of arranged validation titles that may be lost for the tags."""
+"""Mean share of validation titles, as they are written and arranged, that may be lost for the tags."""
+SHARES = {"game": 0.5}
+"""How much of the weight a label has: an electronic sound tells a synthesiser as much as a style."""
 SECTION = "score-verdicts"
 
 
@@ -135,15 +135,15 @@ def views(arguments: argparse.Namespace, name: str, judge: CnnClassifier, tagger
     return [Heard(*row) for row in zip(found.label, found.name, logits, heard, strict=True)]
 
 
-def versions(score: Score, name: str, index: int) -> Iterator[tuple[str, Score]]:
-    """The changes of one piece; what is played for each."""
+def versions(score: Score, minute: bool, index: int, changes: Sequence[str]) -> Iterator[tuple[str, Score]]:
+    """(change, what is played) of one piece; ``minute``: also a minute of it, unchanged."""
     half = stretch(score, SECONDS)
     if sum(len(t.notes) for t in half.tracks if not t.is_drum) < 5:
         return
-    for change in ASKED.get(name, tuple(CHANGES.values())):
+    for change in changes:
         rng = np.random.default_rng([index, len(change)])
         yield change, half if change == "font" else reorchestrated(half, change, rng, held_out=True)
-    if name in ELSEWHERE:
+    if minute:
         yield "minute", stretch(score, MINUTE)
 
 
@@ -160,7 +160,9 @@ def prepare(arguments: argparse.Namespace) -> None:
             pieces_of(name, arguments.corpus, arguments.foreign, 20)
         ):
             try:
-                for change, played in versions(read_symbolic(path), name, index):
+                for change, played in versions(
+                    read_symbolic(path), name in ELSEWHERE, index, arguments.changes
+                ):
                     audio = render_draft(played, other if change == "font" else usual)
                     logits = judge.window_logits(features(audio, judge.front_end)).mean(axis=0)
                     held.setdefault(change, []).append(
@@ -198,29 +200,59 @@ def evidence_of(judge: CnnClassifier) -> TagEvidence:
     return judge.tag_evidence
 
 
+def usual_of(halves: dict[str, Verdicts], evidence: TagEvidence, tagger: Tagger) -> dict[str, float]:
+    """The tagger's usual log probability of what speaks for each label: over titles as they are written and arranged,
+    each label as often."""
+    found = [halves["as_is"], halves["known"]]
+    targets = np.concatenate([v.targets for v in found])
+    rows = [
+        evidence.log_probabilities(LABELS, StyleScores(tagger.labels, p, tagger.classifier_id))
+        for v in found
+        for p in v.tagged
+    ]
+    logs = np.array(rows)
+    means = np.mean([logs[targets == k].mean(axis=0) for k in np.unique(targets)], axis=0)
+    return {label: round(float(mean), 2) for label, mean in zip(LABELS, means, strict=True)}
+
+
+def with_weight(evidence: TagEvidence, usual: dict[str, float], weight: float) -> TagEvidence:
+    labels = {
+        label: replace(held, usual=usual[label], weight=round(weight * SHARES.get(label, 1.0), 3))
+        for label, held in evidence.labels.items()
+    }
+    return replace(evidence, labels=labels, temperature=1.0)
+
+
 def fit(arguments: argparse.Namespace) -> None:
-    """The largest weight that costs arranged titles no more than MAX_LOSS; then temperature, over all validation sets,
-    changed ones too. Half of the titles alone are looked at."""
+    """What is usual, then the weight before the first that costs titles as they are written and arranged more than
+    MAX_LOSS, then the temperature over all validation sets, changed ones too. Half of the titles alone are looked at."""
     judge, tagger = CnnClassifier.from_folder(resolve("style-cnn", "")), load_tagger()
-    paths = [arguments.cache / f"{name}.npz" for name in VIEWS]
+    paths = [arguments.cache / f"{name}.npz" for name in ("as_is", "known")]
     paths += [arguments.cache / f"validation-{change}.npz" for change in CHANGES.values()]
-    sets = {path.stem: load(path) for path in paths if path.is_file() and path.stem != "unknown"}
+    sets = {path.stem: load(path) for path in paths if path.is_file()}
     halves = {name: v.part(in_calibration_half(v.names)) for name, v in sets.items()}
-    chosen, best = 0.0, 0.0
+    targets = np.concatenate([v.targets for v in halves.values()])
+    usual = usual_of(halves, evidence_of(judge), tagger)
+    chosen, before = evidence_of(judge), 0.0
     for weight in WEIGHTS.tolist():
-        how = replace(evidence_of(judge), weight=weight, temperature=1.0)
+        how = with_weight(evidence_of(judge), usual, weight)
         said = {name: fused(v, judge, tagger, how) for name, v in halves.items()}
         right = {name: float(np.mean(p.argmax(axis=1) == halves[name].targets)) for name, p in said.items()}
-        best = best or right["known"]
-        if right["known"] >= best - MAX_LOSS:
-            chosen = weight
         logs = np.log(np.concatenate(list(said.values())))
-        targets = np.concatenate([v.targets for v in halves.values()])
         temperature = fit_temperature(logs.astype(np.float32), targets)
         nll = -float(np.mean(np.log(softmax(logs / temperature))[np.arange(len(targets)), targets]))
         shown = ", ".join(f"{name} {share:.3f}" for name, share in right.items())
         print(f"weight {weight:.2f}: {shown}; temperature {temperature:.3f}, loss {nll:.4f}", flush=True)
-    print(f"weight {chosen:.2f}")
+        both = (right["as_is"] + right["known"]) / 2
+        before = before or both
+        if both < before - MAX_LOSS:
+            break
+        chosen = replace(how, temperature=round(temperature, 2))
+    print(f"\n[tag_evidence]\ntemperature = {chosen.temperature}\nunsure_below = {chosen.unsure_below}")
+    print("\n[tag_evidence.labels]")
+    for label, held in chosen.labels.items():
+        styles = ", ".join(f'"{name}"' for name in held.styles)
+        print(f"{label} = {{ styles = [{styles}], usual = {held.usual}, weight = {held.weight} }}")
 
 
 def row(
@@ -298,6 +330,7 @@ def main() -> None:
     one.add_argument("--font", type=Path, action="append", default=[])
     one.add_argument("--unseen-font", type=Path, required=True)
     one.add_argument("--sets", nargs="*", choices=SETS, default=SETS)
+    one.add_argument("--changes", nargs="*", choices=CHANGES.values(), default=list(CHANGES.values()))
     one.set_defaults(run=prepare)
     two = commands.add_parser("fit")
     two.add_argument("cache", type=Path)

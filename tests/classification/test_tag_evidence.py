@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from melodygen.audio.files import write_audio
 from melodygen.classification.batch import load_recognizer
 from melodygen.classification.recognizer import RecognitionOptions
 from melodygen.classification.symbolic import read_symbolic, render_draft
-from melodygen.classification.tag_evidence import TagEvidence, read_tag_evidence
+from melodygen.classification.tag_evidence import LabelEvidence, TagEvidence, read_tag_evidence
 from melodygen.classification.tagger import load_tagger
 from melodygen.classification.taxonomy import STYLE_TAGS
 from melodygen.errors import CheckpointError
@@ -29,9 +30,15 @@ from melodygen.training.recipes.recipe import find_classifier_recipe
 
 STYLES = {"jazz": ("jazz",), "hymn": ("classical",), "baroque": ("classical",), "folk": ("folk", "country")}
 ENTRY: dict[str, Any] = {
-    "weight": 0.5, "temperature": 2.0, "unsure_below": 0.3, "styles": {k: list(v) for k, v in STYLES.items()},
+    "temperature": 2.0, "unsure_below": 0.3,
+    "labels": {k: {"styles": list(v), "usual": -2.0, "weight": 0.5} for k, v in STYLES.items()},
 }  # fmt: skip
 PLAIN = RecognitionOptions(rhythm=False)
+
+
+def evidence(weight: float, temperature: float = 1.0, **usual: float) -> TagEvidence:
+    labels = {k: LabelEvidence(v, usual.get(k, -2.0), weight) for k, v in STYLES.items()}
+    return TagEvidence(temperature, 0.0, labels)
 
 
 def tagged(**shares: float) -> StyleScores:
@@ -41,12 +48,21 @@ def tagged(**shares: float) -> StyleScores:
 
 
 def test_probabilities_are_multiplied() -> None:
-    how = TagEvidence(weight=0.5, temperature=1.0, unsure_below=0.0, styles=STYLES)
     own = (("jazz", 0.5), ("hymn", 0.3), ("folk", 0.2))
-    found = how.fused(own, tagged(jazz=0.04, classical=0.09, folk=0.01, country=0.64))
+    heard = tagged(jazz=0.04, classical=0.09, folk=0.01, country=0.64)
+    found = evidence(0.5).fused(own, heard)
     product = np.array([0.2 * 0.8, 0.5 * 0.2, 0.3 * 0.3])  # folk, as country speaks for it; jazz; hymn
     assert [name for name, _ in found] == ["folk", "jazz", "hymn"]
     assert np.allclose([p for _, p in found], product / product.sum())
+    flat = evidence(0.5, temperature=2.0).fused(own, heard)
+    assert np.allclose([p for _, p in flat], np.sqrt(product) / np.sqrt(product).sum())
+
+
+def test_what_is_usual_for_a_label_says_nothing() -> None:
+    own, heard = (("jazz", 0.6), ("folk", 0.4)), tagged(jazz=0.5, folk=0.02, country=0.01)
+    found = evidence(1.0, jazz=float(np.log(0.5)), folk=float(np.log(0.02))).fused(own, heard)
+    assert [n for n, _ in found] == ["jazz", "folk"] and np.allclose([p for _, p in found], (0.6, 0.4))
+    assert evidence(1.0, jazz=float(np.log(0.5)), folk=float(np.log(0.002))).fused(own, heard)[0][0] == "folk"
 
 
 @given(
@@ -57,44 +73,47 @@ def test_labels_that_share_a_style_of_the_tagger_are_told_apart_by_the_classifie
     shares: list[float], classical: float, weight: float, temperature: float
 ) -> None:
     own = tuple(zip(STYLES, (np.array(shares) / sum(shares)).tolist(), strict=True))
-    found = TagEvidence(weight, temperature, 0.0, STYLES).fused(own, tagged(classical=classical))
+    found = evidence(weight, temperature).fused(own, tagged(classical=classical))
     held, before = dict(found), dict(own)
     assert held.keys() == before.keys() and sum(held.values()) == pytest.approx(1)
     assert [p for _, p in found] == sorted(held.values(), reverse=True)
-    assert (held["hymn"] >= held["baroque"]) == (before["hymn"] >= before["baroque"]) or held["hymn"] == held[
-        "baroque"
-    ]
+    same_order = (held["hymn"] >= held["baroque"]) == (before["hymn"] >= before["baroque"])
+    assert same_order or held["hymn"] == held["baroque"]
 
 
 def test_a_tagger_without_weight_changes_nothing() -> None:
     own = (("jazz", 0.7), ("hymn", 0.2), ("folk", 0.1))
-    found = TagEvidence(0.0, 1.0, 0.0, STYLES).fused(own, tagged(folk=0.9))
-    assert [n for n, _ in found] == [n for n, _ in own] and np.allclose(
-        [p for _, p in found], [p for _, p in own]
-    )
+    found = evidence(0.0).fused(own, tagged(folk=0.9))
+    assert [n for n, _ in found] == [n for n, _ in own]
+    assert np.allclose([p for _, p in found], [p for _, p in own])
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"weight": 3.0}, r"weight = 3\.0 is not possible; give a number, 0 to 2"),
         ({"temperature": 0.0}, r"temperature = 0\.0 is not possible"),
         ({"unsure_below": "half"}, "unsure_below = 'half' is not possible"),
+        ({"folk": {"styles": ["polka"]}}, r"labels\.folk\.styles = 'polka' is not possible; give one of"),
+        ({"folk": {"weight": 3.0}}, r"labels\.folk\.weight = 3\.0 is not possible; give a number, 0 to 2"),
+        ({"folk": {"usual": 1.0}}, r"labels\.folk\.usual = 1\.0 is not possible; give a number, -30 to 0"),
+        ({"folk": {"styles": []}}, "must give styles for each of"),
         (
-            {"styles": {**ENTRY["styles"], "folk": ["polka"]}},
-            r"styles\.folk = 'polka' is not possible; give one of",
+            {"labels": {"jazz": ENTRY["labels"]["jazz"]}},
+            "must give styles for each of jazz, hymn, baroque, folk",
         ),
-        ({"styles": {**ENTRY["styles"], "folk": []}}, "must give styles for each of"),
-        ({"styles": {"jazz": ["jazz"]}}, "must give styles for each of jazz, hymn, baroque, folk"),
     ],
     ids=str,
 )
 def test_a_broken_entry_is_refused(changes: dict[str, Any], message: str) -> None:
     labels = tuple(STYLES)
     assert read_tag_evidence("x", None, labels) is None
-    assert read_tag_evidence("x", ENTRY, labels) == TagEvidence(0.5, 2.0, 0.3, STYLES)
+    assert read_tag_evidence("x", ENTRY, labels) == replace(evidence(0.5, 2.0), unsure_below=0.3)
+    folk = changes.pop("folk", None)
+    broken = ENTRY | changes
+    if folk is not None:
+        broken = broken | {"labels": ENTRY["labels"] | {"folk": ENTRY["labels"]["folk"] | folk}}
     with pytest.raises(CheckpointError, match=message):
-        read_tag_evidence("x", ENTRY | changes, labels)
+        read_tag_evidence("x", broken, labels)
 
 
 # ---- the shipped checkpoints
@@ -112,11 +131,11 @@ def test_scores_and_renders_are_judged_by_both_and_by_one_where_it_is_named(tmp_
     here, tagger = load_recognizer(), load_tagger()
     alone = load_recognizer("style-cnn").classify(tmp_path / "a.mid", PLAIN)
     found = here.classify(tmp_path / "a.mid", RecognitionOptions(rhythm=False, segments=True, whole=True))
-    evidence = here.for_renders.tag_evidence  # type: ignore[attr-defined]  # of the shipped CNN
-    expected = evidence.fused(alone.styles, tagger.tag(to_mono_at(audio, tagger.sample_rate)).styles)
+    shipped = here.for_renders.tag_evidence  # type: ignore[attr-defined]  # of the shipped CNN
+    expected = shipped.fused(alone.styles, tagger.tag(to_mono_at(audio, tagger.sample_rate)).styles)
     assert found.styles == expected and found.styles != alone.styles
     assert found.classifier == f"{alone.classifier}+{tagger.classifier_id}" == found.to_dict()["classifier"]
-    assert found.unsure == (found.styles[0][1] < evidence.unsure_below)
+    assert found.unsure == (found.styles[0][1] < shipped.unsure_below)
     for segment in found.segments:
         assert sum(p for _, p in segment.styles) == pytest.approx(1)
     write_audio(tmp_path / "a.flac", Audio(audio.samples, audio.sample_rate), {"software": "melodygen 1.0"})

@@ -1,8 +1,8 @@
 """What the tagger's styles say about a render, beside the style CNN.
 
 The CNN learned from renders of a few collections and hears their instruments and sources as much as style. The tagger
-learned from songs and from no render, so the two are wrong about different pieces. Their probabilities are multiplied,
-those of the tagger to a power.
+learned from songs and from no render, so the two are wrong about different pieces. A label's log probability is raised
+by what the tagger gives to the styles that speak for it, above what it gives to them in renders of any style.
 """
 
 from __future__ import annotations
@@ -23,21 +23,34 @@ LEAST_PROBABILITY = 1e-12
 
 
 @dataclass(frozen=True)
+class LabelEvidence:
+    """What speaks for a label of the CNN.
+
+    Attributes:
+        styles: of ``taxonomy.STYLE_TAGS``; the likeliest counts. Labels that share them (baroque and hymn are classical
+            to the tagger) are told apart by the CNN alone.
+        usual: mean log probability of these in renders, each label as often.
+        weight: how much a log probability above the usual one counts; 0: not at all.
+    """
+
+    styles: tuple[str, ...] = field(metadata={"choices": tuple(STYLE_TAGS)})
+    usual: float = field(metadata={"low": -30.0, "high": 0.0})
+    weight: float = field(metadata={"high": 2.0})
+
+
+@dataclass(frozen=True)
 class TagEvidence:
     """How the tagger's styles count in the verdict of a style CNN (``tag_evidence`` of a checkpoint and of a recipe).
 
     Attributes:
-        weight: power of the tagger's probability; 0: it does not count.
         temperature: divides the sum of the log probabilities.
         unsure_below: probability of the likeliest style below which there is no verdict.
-        styles: for each label of the CNN the styles of ``taxonomy.STYLE_TAGS`` that speak for it; the likeliest counts.
-            Labels that share them (baroque and hymn are classical to the tagger) are told apart by the CNN alone.
+        labels: what speaks for each label of the CNN.
     """
 
-    weight: float = field(metadata={"high": 2.0})
     temperature: float = field(metadata={"low": 0.01, "high": 100.0})
     unsure_below: float = field(metadata={"high": 1.0})
-    styles: Mapping[str, tuple[str, ...]] = field(metadata={"choices": tuple(STYLE_TAGS)})
+    labels: Mapping[str, LabelEvidence]
 
     def fused(
         self, styles: Sequence[tuple[str, float]], tagged: StyleScores
@@ -51,15 +64,20 @@ class TagEvidence:
         Returns:
             (label, probability), likeliest first; the probabilities sum to 1.
         """
-        heard = dict(zip(tagged.labels, tagged.probabilities.tolist(), strict=True))
-        own = np.array([p for _, p in styles])
-        other = np.array([max(heard[name] for name in self.styles[label]) for label, _ in styles])
-        both = np.log(np.maximum(own, LEAST_PROBABILITY))
-        both += self.weight * np.log(np.maximum(other, LEAST_PROBABILITY))
+        own = np.log(np.maximum([p for _, p in styles], LEAST_PROBABILITY))
+        said = self.log_probabilities([label for label, _ in styles], tagged)
+        held = [self.labels[label] for label, _ in styles]
+        both = own + [h.weight * (log - h.usual) for h, log in zip(held, said, strict=True)]
         likelihood = np.exp((both - both.max()) / self.temperature)
         shares = likelihood / likelihood.sum()
         order = np.argsort(-shares, kind="stable")
         return tuple((styles[i][0], float(shares[i])) for i in order)
+
+    def log_probabilities(self, labels: Sequence[str], tagged: StyleScores) -> list[float]:
+        """Return the tagger's log probability of the likeliest style that speaks for each of ``labels``."""
+        heard = dict(zip(tagged.labels, tagged.probabilities.tolist(), strict=True))
+        best = [max(heard[name] for name in self.labels[label].styles) for label in labels]
+        return [float(np.log(max(p, LEAST_PROBABILITY))) for p in best]
 
 
 def read_tag_evidence(source: str, held: Any, labels: Sequence[str]) -> TagEvidence | None:
@@ -79,11 +97,11 @@ def read_tag_evidence(source: str, held: Any, labels: Sequence[str]) -> TagEvide
     if held is None:
         return None
     found = parse_record(TagEvidence, held, f"{source}: tag_evidence in config.json", CheckpointError)
-    if found.styles.keys() != set(labels) or not all(found.styles.values()):
+    if found.labels.keys() != set(labels) or not all(entry.styles for entry in found.labels.values()):
         raise CheckpointError(
             f"{source}: tag_evidence in config.json must give styles for each of {', '.join(labels)}"
         )
     return found
 
 
-__all__ = ["TagEvidence", "read_tag_evidence"]
+__all__ = ["LabelEvidence", "TagEvidence", "read_tag_evidence"]

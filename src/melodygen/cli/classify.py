@@ -70,7 +70,8 @@ def classify(
 ) -> None:
     """Tell the style, tempo, key and meter of existing tracks: recordings, MIDI and scores.
 
-    Recordings are classified by musicnn, MIDI and melodygen's own renders by style-cnn; --classifier chooses another.
+    Recordings are classified by musicnn, MIDI and melodygen's own renders by style-cnn and musicnn together;
+    --classifier chooses another.
     The verdict is "unsure" where no style is likely enough. Silence, speech and noise are reported as no music. A file
     that cannot be read is named with the reason, the rest goes on, and the exit code is 1.
     """
@@ -186,7 +187,7 @@ def line_of(result: TrackResult, top: int, width: int) -> str:
     if rhythm.meter is not None:
         parts.append(f"{rhythm.meter[0]}/{rhythm.meter[1]}")
     parts.append(_clock(result.seconds))
-    parts.append(result.classifier.rpartition("-")[0] or result.classifier)
+    parts.append("+".join(name.rpartition("-")[0] or name for name in result.classifier.split("+")))
     return "  ".join(parts) + (f"  ({'; '.join(result.notes)})" if result.notes else "")
 
 

@@ -47,7 +47,8 @@ def known(tmp_path: Path) -> Path:
         "front_end": FrontEndConfig().to_dict(), "temperature": 1.5,
         "music_head": {"weights": [0.0] * WIDTH, "bias": 1.0},
         "tag_evidence": {
-            "weight": 0.5, "temperature": 1.0, "unsure_below": 0.5, "styles": {"jazz": ["jazz"], "folk": ["folk"]},
+            "temperature": 1.0, "unsure_below": 0.5,
+            "labels": {name: {"styles": [name], "usual": -2.0, "weight": 0.5} for name in ("jazz", "folk")},
         },
     }  # fmt: skip
     save_checkpoint(folder, net, config, "# card")
