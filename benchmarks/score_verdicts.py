@@ -2,7 +2,7 @@
 
     python benchmarks/score_verdicts.py prepare CACHE --corpus DIR --foreign DIR --font A.sf2 --font B.sf2 \
         --unseen-font TimGM6mb.sf2 [--sets ...]
-    python benchmarks/score_verdicts.py fit CACHE                        chooses weight, temperature and threshold
+    python benchmarks/score_verdicts.py fit CACHE           measures what is usual, chooses weight and temperature
     python benchmarks/score_verdicts.py measure CACHE [--sets ...] [--page docs/classifier.md]
 
 `prepare` keeps what both say of each item: of the sets of classifier_quality.py (`as_is`, `known`, `unknown`), and of
@@ -29,7 +29,7 @@ from melodygen.audio.buffer import Audio
 from melodygen.audio.features import features, to_mono_at
 from melodygen.classification.cnn import CnnClassifier
 from melodygen.classification.symbolic import read_symbolic, render_draft, stretch
-from melodygen.classification.tag_evidence import TagEvidence
+from melodygen.classification.tag_evidence import LabelEvidence, TagEvidence
 from melodygen.classification.tagger import Tagger, load_tagger
 from melodygen.data.reorchestration import reorchestrated
 from melodygen.data.scan import find_files
@@ -58,8 +58,6 @@ MINUTE = 60.0
 WEIGHTS = np.arange(0, 0.81, 0.05)
 MAX_LOSS = 0.01
 """Mean share of validation titles, as they are written and arranged, that may be lost for the tags."""
-SHARES = {"game": 0.5}
-"""How much of the weight a label has: an electronic sound tells a synthesiser as much as a style."""
 SECTION = "score-verdicts"
 
 
@@ -200,42 +198,36 @@ def evidence_of(judge: CnnClassifier) -> TagEvidence:
     return judge.tag_evidence
 
 
-def usual_of(halves: dict[str, Verdicts], evidence: TagEvidence, tagger: Tagger) -> dict[str, float]:
-    """The tagger's usual log probability of what speaks for each label: over titles as they are written and arranged,
-    each label as often."""
+def usual_of(halves: dict[str, Verdicts], evidence: TagEvidence, tagger: Tagger) -> dict[str, LabelEvidence]:
+    """With the tagger's usual log probabilities: over titles as they are written and arranged, each label as often."""
     found = [halves["as_is"], halves["known"]]
     targets = np.concatenate([v.targets for v in found])
-    rows = [
-        evidence.log_probabilities(LABELS, StyleScores(tagger.labels, p, tagger.classifier_id))
+    said = [
+        evidence.log_probabilities(StyleScores(tagger.labels, p, tagger.classifier_id))
         for v in found
         for p in v.tagged
     ]
-    logs = np.array(rows)
-    means = np.mean([logs[targets == k].mean(axis=0) for k in np.unique(targets)], axis=0)
-    return {label: round(float(mean), 2) for label, mean in zip(LABELS, means, strict=True)}
-
-
-def with_weight(evidence: TagEvidence, usual: dict[str, float], weight: float) -> TagEvidence:
-    labels = {
-        label: replace(held, usual=usual[label], weight=round(weight * SHARES.get(label, 1.0), 3))
-        for label, held in evidence.labels.items()
-    }
-    return replace(evidence, labels=labels, temperature=1.0)
+    usual = {}
+    for label, held in evidence.labels.items():
+        logs = np.array([row[label] for row in said])
+        mean = np.mean([logs[targets == k].mean() for k in np.unique(targets)])
+        usual[label] = replace(held, usual=round(float(mean), 2))
+    return usual
 
 
 def fit(arguments: argparse.Namespace) -> None:
     """What is usual, then the weight before the first that costs titles as they are written and arranged more than
-    MAX_LOSS, then the temperature over all validation sets, changed ones too. Half of the titles alone are looked at."""
+    MAX_LOSS, then the temperature over all validation sets, changed ones too. It looks at half of the titles."""
     judge, tagger = CnnClassifier.from_folder(resolve("style-cnn", "")), load_tagger()
     paths = [arguments.cache / f"{name}.npz" for name in ("as_is", "known")]
     paths += [arguments.cache / f"validation-{change}.npz" for change in CHANGES.values()]
     sets = {path.stem: load(path) for path in paths if path.is_file()}
     halves = {name: v.part(in_calibration_half(v.names)) for name, v in sets.items()}
     targets = np.concatenate([v.targets for v in halves.values()])
-    usual = usual_of(halves, evidence_of(judge), tagger)
-    chosen, before = evidence_of(judge), 0.0
+    plain = replace(evidence_of(judge), labels=usual_of(halves, evidence_of(judge), tagger), temperature=1.0)
+    chosen, before = plain, 0.0
     for weight in WEIGHTS.tolist():
-        how = with_weight(evidence_of(judge), usual, weight)
+        how = replace(plain, weight=round(weight, 2))
         said = {name: fused(v, judge, tagger, how) for name, v in halves.items()}
         right = {name: float(np.mean(p.argmax(axis=1) == halves[name].targets)) for name, p in said.items()}
         logs = np.log(np.concatenate(list(said.values())))
@@ -248,11 +240,11 @@ def fit(arguments: argparse.Namespace) -> None:
         if both < before - MAX_LOSS:
             break
         chosen = replace(how, temperature=round(temperature, 2))
-    print(f"\n[tag_evidence]\ntemperature = {chosen.temperature}\nunsure_below = {chosen.unsure_below}")
+    print(f"\n[tag_evidence]\nweight = {chosen.weight}\ntemperature = {chosen.temperature}")
     print("\n[tag_evidence.labels]")
     for label, held in chosen.labels.items():
         styles = ", ".join(f'"{name}"' for name in held.styles)
-        print(f"{label} = {{ styles = [{styles}], usual = {held.usual}, weight = {held.weight} }}")
+        print(f"{label} = {{ styles = [{styles}], usual = {held.usual} }}")
 
 
 def row(
@@ -298,13 +290,19 @@ def measure(arguments: argparse.Namespace) -> None:
         same: dict[str, NDArray[np.int64]] = {}
         for path in (p for p in paths if p.is_file()):
             found, change = load(path), path.stem[len(name) + 1 :]
-            for who, said, unsure in (
-                ("alone", own(found, judge), judge.unsure_below),
-                ("with tags", fused(found, judge, tagger, evidence), evidence.unsure_below),
+            for who, said in (
+                ("alone", own(found, judge)),
+                ("with tags", fused(found, judge, tagger, evidence)),
             ):
                 told = names.get(change, "a minute" if change else "a minute, as the set is made")
                 before = same.get(who)
-                rows.append([told, who, *row(name, said, found, before if change in names else None, unsure)])
+                rows.append(
+                    [
+                        told,
+                        who,
+                        *row(name, said, found, before if change in names else None, judge.unsure_below),
+                    ]
+                )
                 if change == "same":
                     same[who] = said.argmax(axis=1)
         if rows:

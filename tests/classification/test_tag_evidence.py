@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +29,15 @@ from melodygen.training.recipes.recipe import find_classifier_recipe
 
 STYLES = {"jazz": ("jazz",), "hymn": ("classical",), "baroque": ("classical",), "folk": ("folk", "country")}
 ENTRY: dict[str, Any] = {
-    "temperature": 2.0, "unsure_below": 0.3,
-    "labels": {k: {"styles": list(v), "usual": -2.0, "weight": 0.5} for k, v in STYLES.items()},
+    "weight": 0.5, "temperature": 2.0,
+    "labels": {k: {"styles": list(v), "usual": -2.0} for k, v in STYLES.items()},
 }  # fmt: skip
 PLAIN = RecognitionOptions(rhythm=False)
 
 
 def evidence(weight: float, temperature: float = 1.0, **usual: float) -> TagEvidence:
-    labels = {k: LabelEvidence(v, usual.get(k, -2.0), weight) for k, v in STYLES.items()}
-    return TagEvidence(temperature, 0.0, labels)
+    labels = {k: LabelEvidence(v, usual.get(k, -2.0)) for k, v in STYLES.items()}
+    return TagEvidence(weight, temperature, labels)
 
 
 def tagged(**shares: float) -> StyleScores:
@@ -63,6 +62,14 @@ def test_what_is_usual_for_a_label_says_nothing() -> None:
     found = evidence(1.0, jazz=float(np.log(0.5)), folk=float(np.log(0.02))).fused(own, heard)
     assert [n for n, _ in found] == ["jazz", "folk"] and np.allclose([p for _, p in found], (0.6, 0.4))
     assert evidence(1.0, jazz=float(np.log(0.5)), folk=float(np.log(0.002))).fused(own, heard)[0][0] == "folk"
+
+
+def test_a_label_for_which_nothing_speaks_counts_as_usual() -> None:
+    own = (("game", 0.5), ("jazz", 0.5))
+    for share, likelier in ((0.3, "jazz"), (0.01, "game")):  # of exp(-2)
+        found = dict(evidence(1.0).fused(own, tagged(jazz=share, electronic=0.6)))
+        assert max(found, key=found.__getitem__) == likelier
+        assert found["jazz"] / found["game"] == pytest.approx(share / np.exp(-2))
 
 
 @given(
@@ -92,22 +99,19 @@ def test_a_tagger_without_weight_changes_nothing() -> None:
     ("changes", "message"),
     [
         ({"temperature": 0.0}, r"temperature = 0\.0 is not possible"),
-        ({"unsure_below": "half"}, "unsure_below = 'half' is not possible"),
+        ({"weight": "half"}, "weight = 'half' is not possible"),
         ({"folk": {"styles": ["polka"]}}, r"labels\.folk\.styles = 'polka' is not possible; give one of"),
-        ({"folk": {"weight": 3.0}}, r"labels\.folk\.weight = 3\.0 is not possible; give a number, 0 to 2"),
+        ({"weight": 3.0}, r"weight = 3\.0 is not possible; give a number, 0 to 2"),
         ({"folk": {"usual": 1.0}}, r"labels\.folk\.usual = 1\.0 is not possible; give a number, -30 to 0"),
-        ({"folk": {"styles": []}}, "must give styles for each of"),
-        (
-            {"labels": {"jazz": ENTRY["labels"]["jazz"]}},
-            "must give styles for each of jazz, hymn, baroque, folk",
-        ),
+        ({"folk": {"styles": []}}, "must give styles for jazz, hymn, baroque, folk, game alone"),
+        ({"labels": {"reel": ENTRY["labels"]["folk"]}}, "must give styles for jazz, hymn"),
     ],
     ids=str,
 )
 def test_a_broken_entry_is_refused(changes: dict[str, Any], message: str) -> None:
-    labels = tuple(STYLES)
+    labels = (*STYLES, "game")
     assert read_tag_evidence("x", None, labels) is None
-    assert read_tag_evidence("x", ENTRY, labels) == replace(evidence(0.5, 2.0), unsure_below=0.3)
+    assert read_tag_evidence("x", ENTRY, labels) == evidence(0.5, 2.0)
     folk = changes.pop("folk", None)
     broken = ENTRY | changes
     if folk is not None:
@@ -135,7 +139,7 @@ def test_scores_and_renders_are_judged_by_both_and_by_one_where_it_is_named(tmp_
     expected = shipped.fused(alone.styles, tagger.tag(to_mono_at(audio, tagger.sample_rate)).styles)
     assert found.styles == expected and found.styles != alone.styles
     assert found.classifier == f"{alone.classifier}+{tagger.classifier_id}" == found.to_dict()["classifier"]
-    assert found.unsure == (found.styles[0][1] < shipped.unsure_below)
+    assert found.unsure == (found.styles[0][1] < 0.5)
     for segment in found.segments:
         assert sum(p for _, p in segment.styles) == pytest.approx(1)
     write_audio(tmp_path / "a.flac", Audio(audio.samples, audio.sample_rate), {"software": "melodygen 1.0"})

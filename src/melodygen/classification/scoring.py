@@ -99,8 +99,6 @@ class Scorer:
     @property
     def unsure_below(self) -> float:
         """Probability of the likeliest style below which there is no verdict; 0 where the classifier says none."""
-        if self._beside is not None:
-            return self._beside[0].unsure_below
         return self.classifier.unsure_below if isinstance(self.classifier, CnnClassifier) else 0.0
 
     @property

@@ -30,12 +30,10 @@ class LabelEvidence:
         styles: of ``taxonomy.STYLE_TAGS``; the likeliest counts. Labels that share them (baroque and hymn are classical
             to the tagger) are told apart by the CNN alone.
         usual: mean log probability of these in renders, each label as often.
-        weight: how much a log probability above the usual one counts; 0: not at all.
     """
 
     styles: tuple[str, ...] = field(metadata={"choices": tuple(STYLE_TAGS)})
     usual: float = field(metadata={"low": -30.0, "high": 0.0})
-    weight: float = field(metadata={"high": 2.0})
 
 
 @dataclass(frozen=True)
@@ -43,13 +41,14 @@ class TagEvidence:
     """How the tagger's styles count in the verdict of a style CNN (``tag_evidence`` of a checkpoint and of a recipe).
 
     Attributes:
+        weight: how much a log probability above the usual one counts; 0: not at all.
         temperature: divides the sum of the log probabilities.
-        unsure_below: probability of the likeliest style below which there is no verdict.
-        labels: what speaks for each label of the CNN.
+        labels: what speaks for a label of the CNN; for others nothing does, whatever the tagger says (no tag is of
+            games).
     """
 
+    weight: float = field(metadata={"high": 2.0})
     temperature: float = field(metadata={"low": 0.01, "high": 100.0})
-    unsure_below: float = field(metadata={"high": 1.0})
     labels: Mapping[str, LabelEvidence]
 
     def fused(
@@ -64,20 +63,19 @@ class TagEvidence:
         Returns:
             (label, probability), likeliest first; the probabilities sum to 1.
         """
-        own = np.log(np.maximum([p for _, p in styles], LEAST_PROBABILITY))
-        said = self.log_probabilities([label for label, _ in styles], tagged)
-        held = [self.labels[label] for label, _ in styles]
-        both = own + [h.weight * (log - h.usual) for h, log in zip(held, said, strict=True)]
+        said = self.log_probabilities(tagged)
+        above = [said[label] - self.labels[label].usual if label in said else 0.0 for label, _ in styles]
+        both = np.log(np.maximum([p for _, p in styles], LEAST_PROBABILITY)) + self.weight * np.array(above)
         likelihood = np.exp((both - both.max()) / self.temperature)
         shares = likelihood / likelihood.sum()
         order = np.argsort(-shares, kind="stable")
         return tuple((styles[i][0], float(shares[i])) for i in order)
 
-    def log_probabilities(self, labels: Sequence[str], tagged: StyleScores) -> list[float]:
+    def log_probabilities(self, tagged: StyleScores) -> dict[str, float]:
         """Return the tagger's log probability of the likeliest style that speaks for each of ``labels``."""
         heard = dict(zip(tagged.labels, tagged.probabilities.tolist(), strict=True))
-        best = [max(heard[name] for name in self.labels[label].styles) for label in labels]
-        return [float(np.log(max(p, LEAST_PROBABILITY))) for p in best]
+        best = {label: max(heard[name] for name in held.styles) for label, held in self.labels.items()}
+        return {label: float(np.log(max(p, LEAST_PROBABILITY))) for label, p in best.items()}
 
 
 def read_tag_evidence(source: str, held: Any, labels: Sequence[str]) -> TagEvidence | None:
@@ -92,14 +90,14 @@ def read_tag_evidence(source: str, held: Any, labels: Sequence[str]) -> TagEvide
         What it says; None for None.
 
     Raises:
-        CheckpointError: a number is out of range, or not every label has styles of the taxonomy.
+        CheckpointError: a number is out of range, a label is not known, or has no styles.
     """
     if held is None:
         return None
     found = parse_record(TagEvidence, held, f"{source}: tag_evidence in config.json", CheckpointError)
-    if found.labels.keys() != set(labels) or not all(entry.styles for entry in found.labels.values()):
+    if not found.labels.keys() <= set(labels) or not all(entry.styles for entry in found.labels.values()):
         raise CheckpointError(
-            f"{source}: tag_evidence in config.json must give styles for each of {', '.join(labels)}"
+            f"{source}: tag_evidence in config.json must give styles for {', '.join(labels)} alone"
         )
     return found
 

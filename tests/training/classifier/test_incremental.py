@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,6 @@ def known(tmp_path: Path) -> Path:
         "kind": "classifier", "name": "known", "net": {"type": "cnn", **NET}, "labels": ["jazz", "folk"],
         "front_end": FrontEndConfig().to_dict(), "temperature": 1.5,
         "music_head": {"weights": [0.0] * WIDTH, "bias": 1.0},
-        "tag_evidence": {
-            "temperature": 1.0, "unsure_below": 0.5,
-            "labels": {name: {"styles": [name], "usual": -2.0, "weight": 0.5} for name in ("jazz", "folk")},
-        },
     }  # fmt: skip
     save_checkpoint(folder, net, config, "# card")
     return folder
@@ -63,6 +60,9 @@ def cloud(label: int, centre: float, count: int = 40) -> Exemplars:
 
 
 def test_new_rows_hear_the_new_style_and_leave_the_old_ones_alone(known: Path) -> None:
+    evidence = {"weight": 0.5, "temperature": 1.0, "labels": {"jazz": {"styles": ["jazz"], "usual": -2.0}}}
+    config = read_config(known, "classifier") | {"tag_evidence": evidence}
+    (known / CONFIG).write_text(json.dumps(config), encoding="utf-8")
     judge = CnnClassifier.from_folder(known)
     music = joined([cloud(0, 0.0), cloud(1, 0.0), cloud(2, 4.0)])
     assert len(set(music.piece.tolist())) == 60
@@ -83,7 +83,7 @@ def test_new_rows_hear_the_new_style_and_leave_the_old_ones_alone(known: Path) -
     windows = np.random.default_rng(1).normal(size=(3, 80, 247)).astype(np.float32)
     save_checkpoint(known.parent / "taught", net, record, "# card")
     taught = CnnClassifier.from_folder(known.parent / "taught")
-    assert judge.tag_evidence is not None and taught.tag_evidence is None  # the tagger knows no reels
+    assert judge.tag_evidence is not None and taught.tag_evidence is None  # it was not fitted with reels
     embedded, logits = taught.outputs(windows)
     assert np.allclose(logits[:, :2], judge.window_logits(windows), atol=1e-5)
     assert np.array_equal(embedded, taught.details(windows)) and np.array_equal(

@@ -175,7 +175,7 @@ def with_new_rows(
         functional.linear(torch.from_numpy(train.embedded), weight, bias).numpy(), train.label, labels
     )
     figures = recognition_figures(logits, before, valid.label, labels, new, part_of)
-    kept = {k: v for k, v in config.items() if k != "tag_evidence"}  # no tag speaks for the new styles
+    kept = {k: v for k, v in config.items() if k != "tag_evidence"}  # fitted without the new styles
     record = {
         **kept, "net": {**config["net"], "detail": True}, "labels": labels,
         "temperature": fit_temperature(logits, valid.label), "part_of": config.get("part_of", {}) | part_of,

@@ -120,7 +120,11 @@ def _tag_evidence(recipe: ClassifierModelRecipe) -> dict[str, Any]:
     held = recipe.tag_evidence
     if held is None:
         return {}
-    return {"tag_evidence": asdict(replace(held, labels={k: held.labels[k] for k in recipe.labels}))}
+    return {
+        "tag_evidence": asdict(
+            replace(held, labels={k: v for k, v in held.labels.items() if k in recipe.labels})
+        )
+    }
 
 
 def _view_source(

@@ -209,8 +209,9 @@ def _check_stages(recipe: ClassifierModelRecipe, source: str) -> None:
         done.add(stage.name)
     if not recipe.stages:
         raise RecipeError(f"{source}: a classifier needs at least one stage")
-    if recipe.tag_evidence is not None and recipe.tag_evidence.labels.keys() != set(recipe.labels):
-        raise RecipeError(f"{source}: tag_evidence.labels must name each of {', '.join(recipe.labels)}")
+    odd = set() if recipe.tag_evidence is None else recipe.tag_evidence.labels.keys() - set(recipe.labels)
+    if odd:
+        raise RecipeError(f"{source}: tag_evidence.labels: {', '.join(sorted(odd))} is none of the labels")
 
 
 def list_recipes(folder: Path | None = None) -> dict[str, Path]:
