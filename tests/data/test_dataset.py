@@ -12,7 +12,7 @@ from pieces import tune
 from slow_grid import canonical_notes
 
 from melodygen.data.comping import CompingPlayer, comping_patterns, voice_chord
-from melodygen.data.dataset import PLAIN, Example, ExampleSampler, pack
+from melodygen.data.dataset import PLAIN, Example, ExampleSampler, pack, unstated_tempos
 from melodygen.data.shards import PieceInfo, Shards, build_shards, load_shards, save_shards
 from melodygen.errors import CorpusError
 from melodygen.music.harmony import CHORD_QUALITIES
@@ -194,3 +194,14 @@ def test_voicings_stay_in_the_middle_and_move_little() -> None:
             assert max(voicing) <= 75
             assert list(voicing) == sorted(set(voicing))
             assert max(min(abs(n - p) for p in before) for n in voicing) <= 7
+
+
+def test_a_tempo_that_a_whole_source_shares_is_its_converters() -> None:
+    def pieces(source: str, style: str, tempos: list[float]) -> list[PieceInfo]:
+        return [info(f"{style}/{source}/{i}", style, source=source, qpm=qpm) for i, qpm in enumerate(tempos)]
+
+    leads = pieces("leads", "pop", [110.0] * 8 + [84.0])
+    bands = pieces("bands", "pop", [70.0, 84.0, 110.0])
+    hymns = pieces("hymnal", "hymn", [120.0] * 9)
+    found = unstated_tempos([*leads, *bands, *hymns])
+    assert found == {lead.path for lead in leads if lead.qpm == 110.0}

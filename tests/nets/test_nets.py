@@ -199,14 +199,20 @@ def test_rotation_depends_on_the_distance_alone() -> None:
     assert score(9, 4) != pytest.approx(score(9, 5), abs=1e-3)
 
 
+@pytest.mark.parametrize("window", [0, 1, 100, 256])
 @pytest.mark.parametrize("steps", [1, 5, 256, 300, 513])
-def test_attention_in_bfloat16_is_attention(steps: int) -> None:
+def test_attention_in_bfloat16_is_attention(steps: int, window: int) -> None:
     """Forward and back within what bfloat16 can say, torch's float32 kernel as the judge."""
     generator = torch.Generator().manual_seed(steps)
     exact = [torch.randn(2, 2, steps, 16, generator=generator, requires_grad=True) for _ in range(3)]
     rough = [x.detach().bfloat16().requires_grad_() for x in exact]
     weight = torch.randn(2, 2, steps, 16, generator=generator)
-    found = [attend(*rough).float(), functional.scaled_dot_product_attention(*exact, is_causal=True)]
+    places = torch.arange(steps)
+    age = places[:, None] - places
+    mask = (age >= 0) & (age < (window or steps))
+    judge = functional.scaled_dot_product_attention(*exact, attn_mask=mask)
+    assert torch.allclose(attend(*exact, window=window), judge, atol=1e-5)
+    found = [attend(*rough, window=window).float(), judge]
     for out in found:
         (out * weight).sum().backward()
     assert torch.allclose(found[0], found[1], atol=0.05)

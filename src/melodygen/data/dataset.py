@@ -7,7 +7,7 @@ are changed, and a role's bar that came before is said as one token. All randomn
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -35,6 +35,7 @@ from melodygen.tokens.vocabulary import (
 DRUM_TAKE_WEIGHT = 0.4
 """How often a drum take alone is drawn, relative to a style of weight 1."""
 _IS_NOTE = tuple(kind in ("pitch", "drum") for kind in VOCABULARY.kinds)
+CONVENTION_SHARE = 0.7
 CHORUS_SHARE = 0.75
 """How often a window of a style in choruses (``dataset.chorus_bars``) is one, or two."""
 
@@ -71,6 +72,25 @@ class Example:
     roles: tuple[str, ...]
 
 
+def unstated_tempos(pieces: Sequence[PieceInfo]) -> set[str]:
+    """Return the paths of the pieces whose tempo is their source's convention rather than their own.
+
+    Where seven of ten pieces of a source have one tempo, its files state none and a converter wrote its default. A
+    header with such a tempo would name the source. A style of one source keeps it, else it would have no tempo.
+    """
+    groups: dict[tuple[str, str], list[PieceInfo]] = defaultdict(list)
+    for info in pieces:
+        if info.kind != "drums":
+            groups[info.style, info.source].append(info)
+    sources = Counter(style for style, _ in groups)
+    found: set[str] = set()
+    for (style, _), group in groups.items():
+        usual, count = Counter(info.qpm for info in group).most_common(1)[0]
+        if sources[style] > 1 and len(group) > 1 and count >= CONVENTION_SHARE * len(group):
+            found.update(info.path for info in group if info.qpm == usual)
+    return found
+
+
 @dataclass
 class ExampleSampler:
     """Draws examples of one split. ``styles``: names in slot order. ``max_tokens`` bounds an example. ``known`` says
@@ -87,6 +107,7 @@ class ExampleSampler:
     def __post_init__(self) -> None:
         usual = {"drums": DRUM_TAKE_WEIGHT, **{name: s.dataset.weight for name, s in self.known.items()}}
         chosen = self.weights if self.weights is not None else usual
+        self._unstated = unstated_tempos(self.shards.pieces)
         self._style_of_take = {take: s.name for s in self.known.values() for take in s.dataset.own_takes}
         groups: dict[str, dict[str, list[PieceInfo]]] = defaultdict(lambda: defaultdict(list))
         for info in self.shards.pieces:
@@ -258,7 +279,7 @@ class ExampleSampler:
         return Header(
             None if rng.random() < self.views.drop_style else slot,
             None if hide[0] else span.meters[0],
-            None if hide[1] else tempo_band(span.info.qpm),
+            None if hide[1] or span.info.path in self._unstated else tempo_band(span.info.qpm),
             None if hide[2] else key,
             None if hide[3] else density,
             *ends,

@@ -18,7 +18,7 @@ from melodygen.classification.cnn import CnnClassifier
 from melodygen.errors import CheckpointError, PluginError
 from melodygen.generation.neural import NETS, NeuralGenerator
 from melodygen.nets import checkpoint as checkpoints
-from melodygen.nets.transformer import Transformer
+from melodygen.nets.transformer import Transformer, TransformerBlock, seen
 from melodygen.tokens.vocabulary import VOCABULARY
 
 LARGEST_DIFFERENCE = 1e-4
@@ -58,9 +58,9 @@ class _Traceable(nn.Module):
         net, steps = self.net, ids.shape[1]
         x = net.embedding(ids) * net.width**0.5
         cos, sin = net.get_buffer("cos")[:steps], net.get_buffer("sin")[:steps]
-        mask = torch.ones(steps, steps, dtype=torch.bool).tril()
         for block in net.blocks:
-            x = block(x, cos, sin, mask=mask)
+            assert isinstance(block, TransformerBlock)
+            x = block(x, cos, sin, mask=seen(steps, block.window))
         return net.logits(x)
 
 

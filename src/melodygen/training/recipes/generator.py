@@ -110,7 +110,8 @@ def _trained(
     make, arguments = NETS[recipe.net.type], recipe.net.arguments()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(WEIGHTS_SEED)
-        net, averaged = make(VOCABULARY.size, **arguments), make(VOCABULARY.size, **arguments)
+        net = make(VOCABULARY.size, **arguments, dropout=recipe.net.dropout)
+        averaged = make(VOCABULARY.size, **arguments)
     if recipe.start:
         load_weights(resolve(recipe.start, recipe.start), net)
     sampler = ExampleSampler(shards, "train", recipe.styles)

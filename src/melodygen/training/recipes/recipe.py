@@ -24,7 +24,7 @@ from melodygen.training.generator.trainer import GeneratorRecipe
 
 @dataclass(frozen=True)
 class SequenceNetRecipe:
-    """Shape of a generator's net; ``heads`` belongs to a Transformer, ``hidden`` to an LSTM."""
+    """Shape of a generator's net; ``heads`` and ``window`` belong to a Transformer, ``hidden`` to an LSTM."""
 
     type: str = field(metadata={"choices": ("transformer", "lstm")})
     width: int
@@ -32,11 +32,15 @@ class SequenceNetRecipe:
     heads: int | None = None
     hidden: int | None = None
     context: int = 1024
+    window: int = field(default=0, metadata={"low": 0})
+    dropout: float = field(default=0.0, metadata={"low": 0.0, "high": 0.9})
 
     def arguments(self) -> dict[str, Any]:
-        """What the net is made with, and what its checkpoint's config says."""
-        both = {"heads": self.heads} if self.type == "transformer" else {"hidden": self.hidden}
-        return {"width": self.width, **both, "layers": self.layers, "context": self.context}
+        """What the net is made with, and what its checkpoint's config says (but for ``dropout``)."""
+        own: dict[str, Any] = {"heads": self.heads} if self.type == "transformer" else {"hidden": self.hidden}
+        if self.window:
+            own["window"] = self.window
+        return {"width": self.width, **own, "layers": self.layers, "context": self.context}
 
 
 @dataclass(frozen=True)
