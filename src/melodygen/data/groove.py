@@ -122,8 +122,8 @@ def consensus(bars: Sequence[Strokes]) -> Strokes:
 def play(groove: Groove, bars: int, rng: np.random.Generator, last_fill: bool = False) -> list[Strokes]:
     """The groove for ``bars`` bars: its pattern, now and then a variation, a fill at the end of some phrases, and what
     most drummers do after one, a crash on the first beat. ``last_fill``: the last bar may hold a fill too."""
-    eager = float(rng.choice((0.15, 0.4, 0.7)))
-    restless = float(rng.choice((0.0, 0.12, 0.3)))
+    eager = float(rng.choice((0.3, 0.6, 0.9)))
+    restless = float(rng.choice((0.05, 0.2, 0.35)))
     crashes = rng.random() < 0.6
     result: list[Strokes] = []
     filled = False
