@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from melodygen.evaluation.band import band_figures, medians
-from melodygen.evaluation.generator import compare_style, summary, told_apart
+from melodygen.evaluation.generator import alike, compare_style, summary, told_apart
 from melodygen.tokens.grid import GridBar, Piece
 from melodygen.tokens.vocabulary import DURATION_INDEX
 
@@ -111,3 +111,20 @@ def test_what_differs_is_told_apart_and_what_does_not_is_not() -> None:
     tune = bar(melody=((0, 2, QUARTER, 60), (12, 2, QUARTER, 62), (24, 2, HALF, 64)))
     report = compare_style("x", [Piece((tune,) * 4)] * 3, [Piece((tune,) * 4)] * 3)
     assert report.told_apart is None and report.figures["tune returns"].is_inside
+
+
+def test_pieces_are_compared_in_what_both_sets_have() -> None:
+    """Our pieces have drums and dynamics, theirs neither; one of theirs is short, one of ours has no melody."""
+    tune = tuple((12 * beat, 1 + beat % 2, QUARTER, 60 + beat) for beat in range(4))
+    even = tuple((12 * beat, 2, QUARTER, 48) for beat in range(4))
+    ours = Piece((bar(melody=tune, bass=even, drums=((0, 0, 3, 0),)),) * 4)
+    theirs = Piece((bar(melody=even, bass=even),) * 4)
+    odd = Piece((bar(bass=even, drums=((0, 0, 3, 0),)),) * 4)
+    one, two = alike([ours, ours, ours, odd], [theirs, theirs, theirs, replace(theirs, bars=theirs.bars[:2])])
+    assert [p.roles for p in one] == [("melody", "bass")] * 3 and [p.roles for p in two] == [
+        ("melody", "bass")
+    ] * 3
+    assert {n[1] for p in (*one, *two) for b in p.bars for notes in b.parts.values() for n in notes} == {2}
+    loud, _ = alike([ours] * 3, [ours] * 3)
+    assert loud[0] == ours, "where both have loudness it is compared too"
+    assert alike([ours], []) == ([], [])

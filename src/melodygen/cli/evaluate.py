@@ -132,7 +132,7 @@ def _show_generator(result: EvaluationResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from melodygen.evaluation.generator import figure_names, table_rows
+    from melodygen.evaluation.generator import apart_rows, figure_names, table_rows
 
     console = Console()
     if not console.is_terminal:
@@ -141,8 +141,8 @@ def _show_generator(result: EvaluationResult) -> None:
     table = Table("", *(f"{r.style} ({r.pieces})" for r in result.reports), box=None)
     for name in figure_names(result.reports):
         table.add_row(name, *table_rows(result.reports, name))
-    apart = ["–" if r.told_apart is None else f"{r.told_apart:.0%}" for r in result.reports]
-    table.add_row("told apart", *apart)
+    for row in apart_rows(result.reports):
+        table.add_row(*row)
     console.print(table)
 
 

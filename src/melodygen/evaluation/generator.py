@@ -7,8 +7,9 @@ the grid of the tokens. Medians come with bootstrap intervals over pieces (95 %)
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ from melodygen.data.scan import SourceFile, find_files, load_piece
 from melodygen.errors import CorpusError, MelodygenError, PluginError
 from melodygen.evaluation.band import YARDSTICK_BARS, Quartiles, band_figures, human_quartiles, quartiles
 from melodygen.evaluation.statistics import statistics
-from melodygen.tokens.grid import Piece
+from melodygen.tokens.grid import GRID_ROLES, GridNote, Piece
 
 RESAMPLES = 1000
 FOLDS = 5
 LEAST_TO_TELL = 2 * FOLDS
 """Pieces of each kind that are needed to try to tell them apart."""
+CUT_SHORT = ("cadence", "blues form")
+"""Figures that a window of a longer piece cannot have."""
+MIDDLE_BAND = 2
+"""The loudness of all notes where loudness is left out."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,17 @@ class StyleReport:
         figures: by name.
         told_apart: balanced accuracy, cross-validated, of a random forest that tells the pieces from the reference;
             0.5 is chance; None where there are too few.
+        told_apart_alike: the same of ``alike`` pieces, so that it tells the music and not the instrumentation, the
+            meter, the length or whether a source has loudness.
+        alike_roles: the roles that were compared so.
     """
 
     style: str
     pieces: int
     figures: Mapping[str, Figure]
     told_apart: float | None = None
+    told_apart_alike: float | None = None
+    alike_roles: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -103,10 +113,66 @@ def compare_style(
     }
     if probabilities:
         figures["style probability"] = summary(probabilities, (), rng)
-    apart = None
+    apart = apart_alike = None
+    one, two = alike(pieces, reference)
     if min(len(pieces), len(reference)) >= LEAST_TO_TELL:
         apart = told_apart(features(pieces), features(reference), seed)
-    return StyleReport(style, len(pieces), figures, apart)
+    if min(len(one), len(two)) >= LEAST_TO_TELL:
+        apart_alike = told_apart(features(one, CUT_SHORT), features(two, CUT_SHORT), seed)
+    return StyleReport(style, len(pieces), figures, apart, apart_alike, one[0].roles if one else ())
+
+
+def alike(ours: Sequence[Piece], theirs: Sequence[Piece]) -> tuple[list[Piece], list[Piece]]:
+    """Reduce two sets of pieces to what both can have.
+
+    Kept are the roles and chord symbols that most pieces of either set have, of the pieces that have them all, in the
+    length and the meter that most of ``ours`` have. Where a set has mostly one loudness, both lose theirs.
+    """
+    if not ours or not theirs:
+        return [], []
+    both = (ours, theirs)
+    roles = {r for r in GRID_ROLES if all(_mostly([r in p.roles for p in pieces]) for pieces in both)}
+    shape = Counter((len(p.bars), p.bars[0].meter) for p in ours).most_common(1)[0][0]
+    chords = all(_mostly([any(b.chords for b in p.bars) for p in pieces]) for pieces in both)
+    loud = all(_mostly([_has_loudness(p) for p in pieces]) for pieces in both)
+    kept: list[list[Piece]] = []
+    for pieces in both:
+        fit = [
+            p for p in pieces
+            if roles <= set(p.roles) and len(p.bars) == shape[0] and all(b.meter == shape[1] for b in p.bars)
+        ]  # fmt: skip
+        kept.append([_reduced(p, roles, chords, loud) for p in fit] if roles else [])
+    return kept[0], kept[1]
+
+
+def _mostly(answers: Sequence[bool]) -> bool:
+    return 2 * sum(answers) > len(answers)
+
+
+def _has_loudness(piece: Piece) -> bool:
+    notes = ((role, n) for b in piece.bars for role, its in b.parts.items() for n in its)
+    return len({n[2 if role == "drums" else 1] for role, n in notes}) > 1
+
+
+def _reduced(piece: Piece, roles: set[str], chords: bool, loud: bool) -> Piece:
+    """The piece with these roles, with or without its chord symbols and its loudness."""
+
+    def level(role: str, notes: tuple[GridNote, ...]) -> tuple[GridNote, ...]:
+        if loud:
+            return notes
+        if role == "drums":
+            return tuple((at, drum, MIDDLE_BAND, 0) for at, drum, _, _ in notes)
+        return tuple((at, MIDDLE_BAND, duration, pitch) for at, _, duration, pitch in notes)
+
+    bars = tuple(
+        replace(
+            bar,
+            parts={r: level(r, notes) for r, notes in bar.parts.items() if r in roles},
+            chords=bar.chords if chords else (),
+        )
+        for bar in piece.bars
+    )
+    return replace(piece, bars=bars)
 
 
 def summary(
@@ -125,9 +191,10 @@ def summary(
     return Figure(float(np.median(known)), low, high, len(known), yardstick)
 
 
-def features(pieces: Sequence[Piece]) -> NDArray[np.float64]:
-    """(pieces, D) all figures and statistics of each piece; what is not defined is -1."""
-    rows = [[*band_figures(p).values(), *statistics(p).values()] for p in pieces]
+def features(pieces: Sequence[Piece], without: Collection[str] = ()) -> NDArray[np.float64]:
+    """(pieces, D) all figures and statistics of each piece but those ``without``; what is not defined is -1."""
+    each = [{**band_figures(p), **statistics(p)} for p in pieces]
+    rows = [[value for name, value in figures.items() if name not in without] for figures in each]
     return np.nan_to_num(np.array(rows, dtype=np.float64), nan=-1.0)
 
 
@@ -147,6 +214,15 @@ def told_apart(ours: NDArray[np.float64], theirs: NDArray[np.float64], seed: int
     forest = RandomForestClassifier(300, class_weight="balanced", random_state=seed, min_samples_leaf=2)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     return float(cross_val_score(forest, rows, labels, cv=folds, scoring="balanced_accuracy").mean())
+
+
+APART = (("told apart", "told_apart"), ("told apart, like for like", "told_apart_alike"))
+
+
+def apart_rows(reports: Sequence[StyleReport]) -> list[list[str]]:
+    """Rows of a table: a name, and by style how well a forest tells the pieces from the reference."""
+    shares = [[name, *(getattr(r, field) for r in reports)] for name, field in APART]
+    return [[name, *("–" if s is None else f"{s:.0%}" for s in row)] for name, *row in shares]
 
 
 def read_reference(

@@ -13,6 +13,7 @@ from melodygen.audio.files import write_audio
 from melodygen.errors import TokenError, UsageError
 from melodygen.evaluation.generator import (
     StyleReport,
+    apart_rows,
     compare_style,
     figure_names,
     read_reference,
@@ -200,14 +201,14 @@ def _page(result: EvaluationResult, players: int) -> str:
         for name in figure_names(result.reports)
     ]
     apart = "".join(
-        f"<td>{'–' if r.told_apart is None else f'{r.told_apart:.0%}'}</td>" for r in result.reports
+        "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in apart_rows(result.reports)
     )
     pieces = "".join(_pieces(name, scores, players) for name, scores in result.scores.items())
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>melodygen evaluate generator</title>'
         "<style>body{font-family:sans-serif}td,th{padding:.2em .6em;text-align:right}td:first-child{text-align:left}"
         f"</style><h1>{html.escape(result.told)}</h1><table><tr><th></th>{heads}</tr>{''.join(rows)}"
-        f"<tr><td>told apart</td>{apart}</tr></table><p>A star marks a median outside the reference's quartiles.</p>"
+        f"{apart}</table><p>A star marks a median outside the reference's quartiles.</p>"
         f"<h2>Pieces</h2>{pieces}</html>"
     )
 
