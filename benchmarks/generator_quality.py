@@ -41,7 +41,7 @@ Losses = list[NDArray[np.float64]]
 
 
 def load_net(spec: str) -> nn.Module:
-    """A checkpoint by name or folder, or the state of a training that still runs (its averaged weights)."""
+    """A checkpoint by name or folder, or the state of the recipe's training (its averaged weights)."""
     if not spec.endswith(".pt"):
         folder = resolve(spec, spec)
         arguments = dict(read_config(folder, "generator")["net"])
@@ -54,8 +54,7 @@ def load_net(spec: str) -> nn.Module:
         net: nn.Module = Lstm(VOCABULARY.size, weights["embedding.weight"].shape[1],
                               weights["lstm.weight_hh_l0"].shape[1], layers)  # fmt: skip
     else:
-        layers = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
-        net = Transformer(VOCABULARY.size, weights["embedding.weight"].shape[1], layers, 4, 1024)
+        net = Transformer(VOCABULARY.size, **RECIPE.net.arguments())
     net.load_state_dict(weights)
     return net
 

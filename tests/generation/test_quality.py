@@ -149,6 +149,20 @@ def test_a_band_keeps_time_and_comps() -> None:
     assert quality(band((36, 42, 38, 42), struck=1)) < good - 0.05, "a lead sheet read aloud"
 
 
+def test_a_drummer_who_plays_one_bar_throughout_costs() -> None:
+    score = band((36, 42, 38, 42))
+    one_bar = [(i * 240, 60, (36, 42, 38, 42)[i % 4], 90) for i in range(64)]
+    fills = [(t, d, 41 if t // BAR in (3, 7) and t % BAR >= BAR // 2 else p, v) for t, d, p, v in one_bar]
+    dull, lively = (
+        replace(score, tracks=(*score.tracks[:-1], Track(rows, is_drum=True, role="drums")))
+        for rows in (one_bar, fills)
+    )
+    assert quality(lively) > quality(dull) + 0.02
+    louder = [(t, d, p, 100 if t % BAR == 0 else 60) for t, d, p, _ in one_bar]
+    same = replace(score, tracks=(*score.tracks[:-1], Track(louder, is_drum=True, role="drums")))
+    assert quality(same) == quality(dull), "loudness alone is no other bar"
+
+
 def test_without_drums_nothing_need_groove() -> None:
     score = band((38,), struck=1)
     quiet = replace(score, tracks=score.tracks[:-1])

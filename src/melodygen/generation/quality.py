@@ -51,6 +51,11 @@ FULL_COMPING = 1.5
 aloud.
 """
 
+FULL_DRUM_VARIETY = 0.2
+"""Share of a drummer's bars that differ from all earlier ones for full marks. Of people's 16 bars of jazz, pop, rock
+and game three quarters have more than 0.13 to 0.6; one bar sixteen times has 0.06.
+"""
+
 CLEAR_KEY, OTHER_KEY = 0.15, 0.1
 """Lead of the key over every other, in correlation with the profiles of keys, from which on music21's profiles hear it
 too in nearly every piece; lead of another key from which on they never do.
@@ -203,18 +208,34 @@ def _harmony_moves(score: Score) -> float:
 def _groove(score: Score) -> float:
     """Return how well a band with drums grooves, 0 to 1; 1 without drums.
 
-    It is the mean of two marks: cymbals keep time beside drums, and the chords are struck often enough.
+    It is the mean of these marks: cymbals keep time beside drums, the drummer varies the bar, and the chords
+    are struck often enough.
     """
-    drums = [t.notes["pitch"] for t in score.tracks if t.is_drum and len(t)]
-    if not drums:
+    takes = [t.notes for t in score.tracks if t.is_drum and len(t)]
+    if not takes:
         return 1.0
-    cymbals = float(np.isin(np.concatenate(drums), CYMBALS).mean())
-    marks = [min(1.0, cymbals / FULL_CYMBALS, (1 - cymbals) / FULL_CYMBALS)]
+    strokes = np.concatenate(takes)
+    cymbals = float(np.isin(strokes["pitch"], CYMBALS).mean())
+    marks = [
+        min(1.0, cymbals / FULL_CYMBALS, (1 - cymbals) / FULL_CYMBALS),
+        min(1.0, _drum_variety(score, strokes) / FULL_DRUM_VARIETY),
+    ]
     chords = score.track_by_role("chords")
     if chords is not None and len(chords):
         struck = len(np.unique(chords.notes["onset_tick"])) / max(1, len(_bars(score)) - 1)
         marks.append(min(1.0, struck / FULL_COMPING))
     return float(np.mean(marks))
+
+
+def _drum_variety(score: Score, strokes: NDArray[np.void]) -> float:
+    """Return the share of the bars with strokes that differ, loudness aside, from all earlier bars."""
+    bars = _bars(score)
+    index = np.searchsorted(bars, strokes["onset_tick"], side="right") - 1
+    place = strokes["onset_tick"] - bars[index]
+    held: dict[int, set[tuple[int, int]]] = {}
+    for bar, at, drum in zip(index.tolist(), place.tolist(), strokes["pitch"].tolist(), strict=True):
+        held.setdefault(bar, set()).add((at, drum))
+    return len({frozenset(bar) for bar in held.values()}) / len(held)
 
 
 def ending_mark(score: Score) -> float | None:
