@@ -235,6 +235,13 @@ def test_endings(ending: str, generator: NeuralGenerator) -> None:
             assert ended.end_tick <= bars[-2] + 480
 
 
+def test_a_style_in_choruses_is_usually_written_in_whole_ones() -> None:
+    usual = {style: build_request({"style": style}).bars for style in ("jazz", "blues")}
+    assert usual == {"jazz": 16, "blues": 12}
+    assert build_request({"style": "blues", "bars": 16}).bars == 16, "what is asked for is written"
+    assert build_request({"style": "blues", "chords": "C7 | F7"}).bars == 2
+
+
 def test_progressions_are_the_chords(generator: NeuralGenerator) -> None:
     request = build_request({"style": "jazz", "progression": "ii-V-I in Bb"})
     assert (request.bars, request.key) == (16, (10, "major"))

@@ -24,7 +24,7 @@ _STYLE = "the style's"
     panel=_ASK,
     shorts={"style": "-s"},
     defaults={
-        "bars": "16, or as many as --chords", "qpm": _STYLE, "meter": _STYLE, "key": "the model's choice",
+        "bars": "16 (blues 12), or as many as --chords", "qpm": _STYLE, "meter": _STYLE, "key": "the model's choice",
         "tracks": _STYLE, "temperature": _STYLE, "top_p": _STYLE,
     },
 )  # fmt: skip

@@ -31,6 +31,7 @@ from melodygen.request import (
 from melodygen.services.models import ModelNames, load_generator, model_names, style_of
 from melodygen.services.user_file import end_of, meter_at_start, num_bars, read_prompt, read_user_file
 from melodygen.styles.mixture import style_shares
+from melodygen.styles.style import Style
 
 DEFAULT_BARS = 16
 MIN_FORM_BARS = 8
@@ -71,7 +72,7 @@ def build_request(controls: Mapping[str, Any], generator: Generator | None = Non
     }
     values |= {"prompt": prompt, "given": under, "key_fifths": fifths_of(given.get("key"))}
     values = with_progression(values)
-    values["bars"] = _bars(values, given.get("given"))
+    values["bars"] = _bars(values, given.get("given"), generator)
     if values.get("chords"):
         chords = values["chords"]
         values["chords"] = tuple(chords[i % len(chords)] for i in range(values["bars"]))
@@ -98,7 +99,7 @@ def check_combination(controls: Mapping[str, Any]) -> None:
             raise UsageError(f"{flag} does not go with --under: the file keeps its own; leave {flag} out")
 
 
-def _bars(values: Mapping[str, Any], under: object) -> int:
+def _bars(values: Mapping[str, Any], under: object, generator: Generator | None) -> int:
     bars, given, chords = values.get("bars"), values["given"], values.get("chords")
     if given is not None:
         there = num_bars(given)
@@ -110,8 +111,15 @@ def _bars(values: Mapping[str, Any], under: object) -> int:
             bars = min(there, int(CONTROLS["bars"].high))
     if bars is None:
         short = values.get("progression") and len(chords or ()) < MIN_FORM_BARS
-        bars = len(chords) if chords and not short else DEFAULT_BARS
+        bars = len(chords) if chords and not short else _usual_bars(style_of(values["style"], generator))
     return int(CONTROLS["bars"].check(bars))
+
+
+def _usual_bars(style: Style) -> int:
+    """As many whole choruses as fit into ``DEFAULT_BARS``, where the style has choruses: a blues of 16 bars has no
+    form."""
+    chorus = style.dataset.chorus_bars
+    return max(1, DEFAULT_BARS // chorus) * chorus if chorus else DEFAULT_BARS
 
 
 def _with_defaults(values: dict[str, Any], generator: Generator | None) -> dict[str, Any]:
