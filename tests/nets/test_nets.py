@@ -20,11 +20,11 @@ from melodygen.nets.transformer import Transformer, attend, rotary_table, rotate
 SIZE = 50
 
 
-def make(kind: str, context: int = 64) -> Any:
+def make(kind: str, context: int = 64, layers: int = 2, window: int = 0) -> Any:
     torch.manual_seed(1)
     net: Any
     if kind == "transformer":
-        net = Transformer(SIZE, width=32, layers=2, heads=4, context=context)
+        net = Transformer(SIZE, width=32, layers=layers, heads=4, context=context, window=window)
         for block in net.blocks:  # fresh blocks are the identity; these must do something
             torch.nn.init.normal_(block.attention_out.weight, std=0.3)
             torch.nn.init.normal_(block.mlp_out.weight, std=0.3)
@@ -48,6 +48,11 @@ def full(net: Any, ids: list[int]) -> torch.Tensor:
 
 def writing(net: Any) -> Any:
     return TransformerDecoder(net, torch.float32) if isinstance(net, Transformer) else net
+
+
+def needs(dtype: torch.dtype) -> None:
+    if dtype == torch.float16 and "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("this torch packs no float16")
 
 
 @torch.inference_mode()
@@ -118,8 +123,7 @@ def test_decoding_is_in_float16_where_it_can_be_packed(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(("dtype", "likeness"), [(torch.bfloat16, 0.999), (torch.float16, 0.99999)])
 def test_sixteen_bits_write_nearly_the_same(dtype: torch.dtype, likeness: float) -> None:
     """Past the first span of the cache, rows of unequal length, and one that leaves."""
-    if dtype == torch.float16 and "fbgemm" not in torch.backends.quantized.supported_engines:
-        pytest.skip("this torch packs no float16")
+    needs(dtype)
     net = make("transformer", context=160)
     ids = torch.randint(SIZE, (3, 150), generator=torch.Generator().manual_seed(2)).tolist()
     rows = [ids[0][:70], ids[1][:4], ids[2][:60]]
@@ -136,6 +140,69 @@ def test_sixteen_bits_write_nearly_the_same(dtype: torch.dtype, likeness: float)
         exact = torch.stack([full(net, row) for row in rows])
         for got, wanted in zip(near, exact, strict=True):
             assert torch.corrcoef(torch.stack([got, wanted]))[0, 1] > likeness
+
+
+WINDOWED = {"layers": 4, "context": 300}
+"""Layers 0, 1 and 3 have the window, layer 2 sees all."""
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float32, 3e-3), (torch.float16, 0.02), (torch.bfloat16, 0.3)]
+)
+@pytest.mark.parametrize("window", [0, 1, 20, 64, 100])
+@pytest.mark.parametrize("lengths", [(3,), (130, 130), (130, 5, 61)])
+def test_layers_with_a_window_write_what_the_full_pass_says(
+    dtype: torch.dtype, tolerance: float, window: int, lengths: tuple[int, ...]
+) -> None:
+    """Prompts below and beyond the window, steps far past it, rows of unequal length, and one that leaves."""
+    needs(dtype)
+    net = make("transformer", window=window, **WINDOWED)
+    ids = [torch.randint(SIZE, (290,), generator=torch.Generator().manual_seed(n + i)).tolist()
+           for i, n in enumerate(lengths)]  # fmt: skip
+    decoder = TransformerDecoder(net, dtype)
+    stepper = Stepper(ChunkedPrompt(decoder) if dtype == torch.bfloat16 else decoder, 300)
+    ends = list(lengths)
+    exact = [net(torch.tensor([row]))[0] for row in ids]
+    near = stepper.start([row[:end] for row, end in zip(ids, ends, strict=True)])
+    for step in range(155):
+        if step == 80:
+            stepper.keep([*range(1, len(ids)), 0][:2])
+            order = [*range(1, len(ids)), 0][:2]
+            ids, exact, ends = ([part[i] for i in order] for part in (ids, exact, ends))
+        if step:
+            near = stepper.feed([row[end] for row, end in zip(ids, ends, strict=True)])
+            ends = [end + 1 for end in ends]
+        wanted = torch.stack([row[end - 1] for row, end in zip(exact, ends, strict=True)])
+        scale = tolerance * float(wanted.std())
+        torch.testing.assert_close(near, wanted, rtol=0, atol=scale)
+
+
+@torch.inference_mode()
+def test_a_window_that_holds_all_is_no_window() -> None:
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        if dtype == torch.float16 and "fbgemm" not in torch.backends.quantized.supported_engines:
+            continue
+        found = []
+        for window in (0, 300):
+            stepper = Stepper(TransformerDecoder(make("transformer", window=window, **WINDOWED), dtype), 300)
+            rows = [stepper.start([[3, 1, 4] * 30, [1, 5] * 40])]
+            found.append(torch.stack([*rows, *(stepper.feed([step % 50, 7]) for step in range(50))]))
+        assert torch.equal(*found)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("window", [0, 20, 100])
+def test_a_row_is_written_the_same_whatever_its_neighbours_are(window: int) -> None:
+    needs(torch.float16)
+    decoder = TransformerDecoder(make("transformer", window=window, **WINDOWED), torch.float16)
+    found = []
+    for neighbour in ([2, 7, 1] * 30, [8, 2, 8] * 30):
+        stepper = Stepper(decoder, 300)
+        rows = [stepper.start([neighbour, [3, 1, 4] * 30, [5] * 4])[1]]
+        rows += [stepper.feed([neighbour[step % 3], step % 50, 9])[1] for step in range(120)]
+        found.append(torch.stack(rows))
+    assert torch.equal(*found)
 
 
 @torch.inference_mode()
@@ -222,15 +289,15 @@ def test_attention_in_bfloat16_is_attention(steps: int, window: int) -> None:
 
 
 @torch.inference_mode()
-def test_a_scripted_step_computes_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    if "fbgemm" not in torch.backends.quantized.supported_engines:
-        pytest.skip("this torch packs no float16")
-    net = make("transformer")
+@pytest.mark.parametrize("window", [0, 5])
+def test_a_scripted_step_computes_the_same_bits(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs(torch.float16)
+    net = make("transformer", context=160, window=window)
 
     def run(writer: TransformerDecoder) -> list[torch.Tensor]:
-        stepper = Stepper(writer, 40)
+        stepper = Stepper(writer, 150)
         first = stepper.start([[3, 1, 4], [1, 5], [9, 2, 6, 5]])
-        return [first, *(stepper.feed([step, 7, 8]) for step in range(20))]
+        return [first, *(stepper.feed([step % 50, 7, 8]) for step in range(140))]
 
     scripted = TransformerDecoder(net, torch.float16)
     assert scripted._write_one is not write_one, "torch scripts no more: is write_one still worth its form?"

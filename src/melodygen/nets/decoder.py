@@ -102,7 +102,8 @@ class TransformerDecoder:
             pairs = torch.arange(head).view(2, -1).T.reshape(-1)  # (a, b) halves -> a0 b0 a1 b1 …
             rows = torch.arange(2 * self.heads)[:, None] * head + pairs
             order = torch.cat([rows.reshape(-1), torch.arange(2 * self.width, 3 * self.width)])
-            layers = []
+            layers: list[_Layer] = []
+            windows: list[int] = []
             for block in net.blocks:
                 assert isinstance(block, TransformerBlock)
                 attend = block.query_key_value.weight * block.norm_attention.weight * size
@@ -111,7 +112,8 @@ class TransformerDecoder:
                 think = block.mlp_in.weight * block.norm_mlp.weight * size
                 weights = (attend, block.attention_out.weight, think, block.mlp_out.weight)
                 layers.append(_Layer(*(_product(w, dtype) for w in weights)))
-            self._layers = layers
+                windows.append(block.window)
+            self._layers, self._windows = layers, tuple(windows)
             packed = [product for layer in layers for product in layer if isinstance(product, _Packed)]
             self._matrices = [p.matrix for p in packed], [p.nothing for p in packed]
             self._write_one = scripted()
@@ -125,7 +127,7 @@ class TransformerDecoder:
     def new_state(self, batch: int, capacity: int) -> Cache:
         """Return an empty cache for ``batch`` rows of at most ``capacity`` tokens."""
         head = self.width // self.heads
-        return self._cache.empty(len(self._layers), batch, self.heads, capacity, head, self._dtype)
+        return self._cache.empty(self._windows, batch, self.heads, capacity, head, self._dtype)
 
     def step(self, ids: Tensor, state: Cache, at: int, starts: Tensor | None = None) -> Tensor:
         """Feed ids (B, T) into cache slots ``at`` to ``at + T`` and return the logits (B, V) of the next

@@ -27,10 +27,11 @@ def write_one(
     value_slots: list[Tensor],
     key_tables: list[Tensor],
     value_tables: list[Tensor],
-    key_rows: Tensor,
-    key_bags: Tensor,
-    value_rows: Tensor,
-    value_bags: Tensor,
+    key_rows: list[Tensor],
+    key_bags: list[Tensor],
+    value_rows: list[Tensor],
+    value_bags: list[Tensor],
+    oldest: list[int],
     unused: Tensor,
     heads: int,
 ) -> Tensor:
@@ -49,10 +50,11 @@ def write_one(
         value_slots: of each layer, where the new values go.
         key_tables: of each layer, the rows of the key cache.
         value_tables: of each layer, the rows of the value cache.
-        key_rows: indices of the key rows to sum.
-        key_bags: index at which each sum of key rows begins.
-        value_rows: indices of the value rows to sum.
-        value_bags: index at which each sum of value rows begins.
+        key_rows: of each layer, indices of the key rows to sum.
+        key_bags: of each layer, index at which each sum of key rows begins.
+        value_rows: of each layer, indices of the value rows to sum.
+        value_bags: of each layer, index at which each sum of value rows begins.
+        oldest: of each layer, the first slot that is seen; older slots of its tile are summed and left out.
         unused: (B, S) True for slots that a row must not see, or (0,) when all rows see all slots.
         heads: number of heads.
 
@@ -61,7 +63,6 @@ def write_one(
     """
     batch, width = x.shape
     head = width // heads
-    after = value_rows.shape[0] // (batch * heads)
     for layer in range(len(key_slots)):
         unit = x / torch.linalg.vector_norm(x, 2.0, [-1], True)
         qkv = torch.fbgemm_linear_fp16_weight_fp32_activation(unit, packed[4 * layer], nothing[4 * layer])
@@ -70,14 +71,20 @@ def write_one(
         query, keys = turned.unbind(1)
         key_slots[layer].copy_(keys)
         value_slots[layer].copy_(qkv[:, 2 * width :].view(batch, heads, head))
-        tiles = key_bags.shape[0] // (batch * heads)
+        tiles = key_bags[layer].shape[0] // (batch * heads)
+        before = oldest[layer] % key_tables[layer].shape[1]
+        count = value_rows[layer].shape[0] // (batch * heads)
         asked = query[:, :, None].expand(batch, heads, tiles, head).to(torch.half).view(-1)
-        scores = torch.embedding_bag(key_tables[layer], key_rows, key_bags, False, 0, False, asked)[0]
-        scores = scores.view(batch, heads, -1)[:, :, :after]
+        scores = torch.embedding_bag(
+            key_tables[layer], key_rows[layer], key_bags[layer], False, 0, False, asked
+        )[0]
+        scores = scores.view(batch, heads, -1)[:, :, before : before + count]
         if unused.dim() == 2:
-            scores.masked_fill_(unused[:, None, :after], -float("inf"))
+            scores.masked_fill_(unused[:, None, oldest[layer] : oldest[layer] + count], -float("inf"))
         weights = torch.softmax(scores, dim=-1).view(-1)
-        found = torch.embedding_bag(value_tables[layer], value_rows, value_bags, False, 0, False, weights)[0]
+        found = torch.embedding_bag(
+            value_tables[layer], value_rows[layer], value_bags[layer], False, 0, False, weights
+        )[0]
         x += torch.fbgemm_linear_fp16_weight_fp32_activation(
             found.view(batch, width).to(torch.float32), packed[4 * layer + 1], nothing[4 * layer + 1]
         )

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from melodygen.nets.transformer import seen
+
 SPAN = 64
 """Attention covers whole spans of slots; slots not filled yet get weight 0.
 
@@ -26,16 +28,22 @@ step by step would be a new shape each time.
 
 
 class Cache(ABC):
-    """Keys and values (L, B, H, S, E); subclasses choose how they are stored."""
+    """Keys and values (L, B, H, S, E); subclasses choose how they are stored.
 
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
+    ``windows`` holds how many slots a query of each layer sees, its own among them; 0 is all. Of a layer with a
+    window a step reads no span that ends before the window.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, windows: Sequence[int]) -> None:
         self._keys, self._values = keys, values
+        self._windows = tuple(windows)
         self._at = self._after = self._span = 0
         self._unused: Tensor | None = None
+        self._masks: dict[int, Tensor | None] = {}
 
     @classmethod
     @abstractmethod
-    def of(cls, keys: Tensor, values: Tensor) -> Self:
+    def of(cls, keys: Tensor, values: Tensor, windows: Sequence[int]) -> Self:
         """Return a cache with these keys and values, both (L, B, H, S, E); S is a multiple of SPAN."""
 
     @abstractmethod
@@ -43,12 +51,14 @@ class Cache(ABC):
         """Return keys and values, both (L, B, H, S, E)."""
 
     @classmethod
-    def empty(cls, layers: int, batch: int, heads: int, capacity: int, head: int, dtype: torch.dtype) -> Self:
-        """Return a cache of zeros with ``capacity`` slots, rounded up to whole spans; ``head`` is the width
-        of a head.
+    def empty(
+        cls, windows: Sequence[int], batch: int, heads: int, capacity: int, head: int, dtype: torch.dtype
+    ) -> Self:
+        """Return a cache of zeros with ``capacity`` slots, rounded up to whole spans, and one layer for each of
+        ``windows``; ``head`` is the width of a head.
         """
-        size = (layers, batch, heads, -(-capacity // SPAN) * SPAN, head)
-        return cls.of(torch.zeros(size, dtype=dtype), torch.zeros(size, dtype=dtype))
+        size = (len(windows), batch, heads, -(-capacity // SPAN) * SPAN, head)
+        return cls.of(torch.zeros(size, dtype=dtype), torch.zeros(size, dtype=dtype), windows)
 
     @classmethod
     def merged(cls, caches: Sequence[Cache], lengths: Sequence[int], capacity: int) -> Self:
@@ -64,11 +74,11 @@ class Cache(ABC):
         for row, (part, length) in enumerate(zip(parts, lengths, strict=True)):
             for kind in range(2):
                 new[kind, :, row, :, longest - length : longest] = part[kind][:, 0, :, :length]
-        return cls.of(new[0], new[1])
+        return cls.of(new[0], new[1], caches[0]._windows)
 
     def rows(self, rows: list[int]) -> Self:
         """Return the cache of the given rows only."""
-        return type(self)(self._keys[:, rows], self._values[:, rows])
+        return type(self)(self._keys[:, rows], self._values[:, rows], self._windows)
 
     def begin(self, at: int, steps: int, starts: Tensor | None) -> None:
         """Prepare slots ``at`` to ``at + steps`` for the next pass; row b does not see the slots before
@@ -77,6 +87,13 @@ class Cache(ABC):
         self._at, self._after = at, at + steps
         self._span = -(-self._after // SPAN) * SPAN
         self._unused = None if starts is None else torch.arange(self._span)[None] < starts[:, None]
+        if steps > 1:
+            self._masks = {w: seen(steps, w) if 0 < w < steps else None for w in set(self._windows)}
+
+    def oldest(self, layer: int) -> int:
+        """Return the first slot that a query in the last prepared slot sees in a layer."""
+        window = self._windows[layer]
+        return max(0, self._after - window) if window else 0
 
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Store keys and values in the prepared slots and return what each query finds; all are (B, T, H, E).
@@ -86,8 +103,9 @@ class Cache(ABC):
         """
         query, keys, values = (part.transpose(1, 2).to(self._values.dtype) for part in (query, keys, values))
         self._put(layer, keys, values)
+        mask = self._masks[self._windows[layer]]
         return functional.scaled_dot_product_attention(
-            query, keys, values, is_causal=True, scale=1.0
+            query, keys, values, attn_mask=mask, is_causal=mask is None, scale=1.0
         ).transpose(1, 2)
 
     @abstractmethod
@@ -103,9 +121,9 @@ class PlainCache(Cache):
     """
 
     @classmethod
-    def of(cls, keys: Tensor, values: Tensor) -> Self:
+    def of(cls, keys: Tensor, values: Tensor, windows: Sequence[int]) -> Self:
         """Return a cache with these keys and values."""
-        return cls(keys, values)
+        return cls(keys, values, windows)
 
     def slots(self) -> tuple[Tensor, Tensor]:
         """Return keys and values, both (L, B, H, S, E)."""
@@ -122,22 +140,24 @@ class PlainCache(Cache):
         batch, _, heads, head = query.shape
         all_keys, all_values = self._keys[layer], self._values[layer]
         all_keys[:, :, self._at], all_values[:, :, self._at] = keys[:, 0], values[:, 0]
+        oldest = self.oldest(layer)
         if all_keys.dtype == torch.float32:
-            seen = None if self._unused is None else ~self._unused[:, None, None, : self._after]
+            unused = self._unused
+            used = None if unused is None else ~unused[:, None, None, oldest : self._after]
             return functional.scaled_dot_product_attention(
-                query.transpose(1, 2), all_keys[:, :, : self._after], all_values[:, :, : self._after],
-                attn_mask=seen, scale=1.0,
+                query.transpose(1, 2), all_keys[:, :, oldest : self._after], all_values[:, :, oldest : self._after],
+                attn_mask=used, scale=1.0,
             )  # fmt: skip
-        rows = batch * heads
+        first = oldest // SPAN * SPAN
+        rows, read = batch * heads, slice(first, self._span)
         query = query.to(all_keys.dtype).reshape(rows, head, 1)
-        scores = (
-            torch.bmm(all_keys.flatten(0, 1)[:, : self._span], query).float().view(batch, heads, self._span)
-        )
-        scores[:, :, self._after :] = -torch.inf
+        scores = torch.bmm(all_keys.flatten(0, 1)[:, read], query).float().view(batch, heads, -1)
+        scores[:, :, : oldest - first] = -torch.inf
+        scores[:, :, self._after - first :] = -torch.inf
         if self._unused is not None:
-            scores.masked_fill_(self._unused[:, None], -torch.inf)
+            scores.masked_fill_(self._unused[:, None, read], -torch.inf)
         weights = torch.softmax(scores, dim=-1).to(all_keys.dtype)
-        return torch.bmm(weights.view(rows, 1, self._span), all_values.flatten(0, 1)[:, : self._span])
+        return torch.bmm(weights.view(rows, 1, -1), all_values.flatten(0, 1)[:, read])
 
 
 class TiledCache(Cache):
@@ -148,20 +168,24 @@ class TiledCache(Cache):
     in float32; on processors without float16 arithmetic it takes a quarter of the time of float32 products.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
-        super().__init__(keys, values)
+    def __init__(self, keys: Tensor, values: Tensor, windows: Sequence[int]) -> None:
+        super().__init__(keys, values, windows)
         self._key_tables = [part.view(-1, SPAN) for part in keys]
         self._value_tables = [part.view(-1, part.shape[-1]) for part in values]
         self._key_slots: list[Tensor] = []
         self._value_slots: list[Tensor] = []
-        self._key_bags = self._value_bags = (torch.empty(0), torch.empty(0))
+        self._key_bags: dict[int, tuple[Tensor, Tensor]] = {}
+        """By window: the rows of the key tables to sum, and where each sum begins."""
+        self._value_bags: dict[int, tuple[Tensor, Tensor]] = {}
+        self._read: dict[int, tuple[int, int]] = {}
+        """By window: the first and the last tile that the rows of the key tables come from."""
 
     @classmethod
-    def of(cls, keys: Tensor, values: Tensor) -> Self:
+    def of(cls, keys: Tensor, values: Tensor, windows: Sequence[int]) -> Self:
         """Return a cache with these keys and values, tiled and in float16."""
         layers, batch, heads, slots, head = keys.shape
         tiled = keys.half().reshape(layers, batch, heads, slots // SPAN, SPAN, head).transpose(4, 5)
-        return cls(tiled.contiguous(), values.half().contiguous())
+        return cls(tiled.contiguous(), values.half().contiguous(), windows)
 
     def slots(self) -> tuple[Tensor, Tensor]:
         """Return keys and values, both (L, B, H, S, E)."""
@@ -176,22 +200,33 @@ class TiledCache(Cache):
         tile, slot = divmod(at, SPAN)
         self._key_slots = list(self._keys[:, :, :, tile, :, slot].unbind())
         self._value_slots = list(self._values[:, :, :, at].unbind())
-        rows, used = torch.arange(batch * heads)[:, None], tile + 1
-        if len(self._key_bags[1]) != batch * heads * used:
-            first = (rows * tiles + torch.arange(used)).view(-1, 1) * head
-            self._key_bags = (first + torch.arange(head)).view(-1), torch.arange(len(first)) * head
-        seen = (rows * tiles * SPAN + torch.arange(self._after)).view(-1)
-        self._value_bags = seen, rows.view(-1) * self._after
+        rows = torch.arange(batch * heads)[:, None]
+        for window in set(self._windows):
+            oldest = max(0, self._after - window) if window else 0
+            read = oldest // SPAN, tile
+            if self._read.get(window) != read:
+                self._read[window] = read
+                first = (rows * tiles + torch.arange(read[0], tile + 1)).view(-1, 1) * head
+                self._key_bags[window] = (
+                    (first + torch.arange(head)).view(-1),
+                    torch.arange(len(first)) * head,
+                )
+            places = (rows * tiles * SPAN + torch.arange(oldest, self._after)).view(-1)
+            self._value_bags[window] = places, rows.view(-1) * (self._after - oldest)
 
-    def views(self) -> tuple[list[Tensor] | Tensor, ...]:
+    def views(self) -> tuple[list[Tensor] | list[int] | Tensor, ...]:
         """Return the arguments of ``float16_step.write_one`` for all layers.
 
         These are the places of the new keys and values, the tables to sum, their rows, the beginning of each
-        sum, and the unused slots.
+        sum, the oldest slot that is seen, and the unused slots.
         """
         unused = torch.empty(0, dtype=torch.bool) if self._unused is None else self._unused
         tables = self._key_tables, self._value_tables
-        return self._key_slots, self._value_slots, *tables, *self._key_bags, *self._value_bags, unused
+        key_rows, key_bags = zip(*(self._key_bags[w] for w in self._windows), strict=True)
+        value_rows, value_bags = zip(*(self._value_bags[w] for w in self._windows), strict=True)
+        oldest = [self.oldest(layer) for layer in range(len(self._windows))]
+        bags = list(key_rows), list(key_bags), list(value_rows), list(value_bags)
+        return self._key_slots, self._value_slots, *tables, *bags, oldest, unused
 
     def _put(self, layer: int, keys: Tensor, values: Tensor) -> None:
         self._values[layer, :, :, : self._after] = values
