@@ -113,13 +113,14 @@ class TransformerDecoder:
                 weights = (attend, block.attention_out.weight, think, block.mlp_out.weight)
                 layers.append(_Layer(*(_product(w, dtype) for w in weights)))
                 windows.append(block.window)
-            self._layers, self._windows = layers, tuple(windows)
-            packed = [product for layer in layers for product in layer if isinstance(product, _Packed)]
-            self._matrices = [p.matrix for p in packed], [p.nothing for p in packed]
-            self._write_one = scripted()
+            self._layers, self._windows = layers, windows
             self._table = (net.embedding.weight * size).detach().float().clone()
             head_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
             self._head = _product(net.embedding.weight * net.norm.weight * size, head_dtype)
+            products = [*(product for layer in layers for product in layer), self._head]
+            packed = [product for product in products if isinstance(product, _Packed)]
+            self._matrices = [p.matrix for p in packed], [p.nothing for p in packed]
+            self._write_one = scripted()
             turns = torch.complex(net.get_buffer("cos").float(), net.get_buffer("sin").float())
             self._turns = turns[: self.context].repeat(1, 2 * self.heads)
             """Of queries and keys in each slot, (S, D)."""
@@ -137,14 +138,17 @@ class TransformerDecoder:
         end in the same slot. More than one step needs an empty cache and rows of equal length.
         """
         batch, steps = ids.shape
+        if steps == 1 and isinstance(state, TiledCache):
+            return self._write_one(
+                ids[:, 0], at, starts, self._table, self._turns, *self._matrices, *state.tables, self._windows,
+                self.heads,
+            )  # fmt: skip
         heads, head = self.heads, self.width // self.heads
         state.begin(at, steps, starts)
         turns = self._turns[at : at + steps] if starts is None else self._turns[at - starts]
         if steps > 1:
             turns = turns.repeat(batch, 1)
         x = self._table[ids.view(-1)]
-        if steps == 1 and isinstance(state, TiledCache):
-            return self._head(_unit(self._write_one(x, turns, *self._matrices, *state.views(), heads)))
         for index, layer in enumerate(self._layers):
             qkv = layer.query_key_value(_unit(x))
             turned = (qkv.view(torch.complex64)[:, : self.width] * turns).view(torch.float32)

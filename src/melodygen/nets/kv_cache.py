@@ -90,11 +90,6 @@ class Cache(ABC):
         if steps > 1:
             self._masks = {w: seen(steps, w) if 0 < w < steps else None for w in set(self._windows)}
 
-    def oldest(self, layer: int) -> int:
-        """Return the first slot that a query in the last prepared slot sees in a layer."""
-        window = self._windows[layer]
-        return max(0, self._after - window) if window else 0
-
     def attend(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Store keys and values in the prepared slots and return what each query finds; all are (B, T, H, E).
 
@@ -140,7 +135,8 @@ class PlainCache(Cache):
         batch, _, heads, head = query.shape
         all_keys, all_values = self._keys[layer], self._values[layer]
         all_keys[:, :, self._at], all_values[:, :, self._at] = keys[:, 0], values[:, 0]
-        oldest = self.oldest(layer)
+        window = self._windows[layer]
+        oldest = max(0, self._after - window) if window else 0
         if all_keys.dtype == torch.float32:
             unused = self._unused
             used = None if unused is None else ~unused[:, None, None, oldest : self._after]
@@ -170,15 +166,10 @@ class TiledCache(Cache):
 
     def __init__(self, keys: Tensor, values: Tensor, windows: Sequence[int]) -> None:
         super().__init__(keys, values, windows)
-        self._key_tables = [part.view(-1, SPAN) for part in keys]
-        self._value_tables = [part.view(-1, part.shape[-1]) for part in values]
-        self._key_slots: list[Tensor] = []
-        self._value_slots: list[Tensor] = []
-        self._key_bags: dict[int, tuple[Tensor, Tensor]] = {}
-        """By window: the rows of the key tables to sum, and where each sum begins."""
-        self._value_bags: dict[int, tuple[Tensor, Tensor]] = {}
-        self._read: dict[int, tuple[int, int]] = {}
-        """By window: the first and the last tile that the rows of the key tables come from."""
+        _, batch, heads, slots, head = values.shape
+        places = torch.arange(batch * heads * slots, dtype=torch.int32)
+        self._value_rows = places.view(batch * heads, slots)
+        self._key_rows = places[: batch * heads * slots // SPAN * head].view(batch * heads, -1)
 
     @classmethod
     def of(cls, keys: Tensor, values: Tensor, windows: Sequence[int]) -> Self:
@@ -191,42 +182,10 @@ class TiledCache(Cache):
         """Return keys and values, both (L, B, H, S, E)."""
         return self._keys.transpose(4, 5).flatten(3, 4), self._values
 
-    def begin(self, at: int, steps: int, starts: Tensor | None) -> None:
-        """Prepare the next pass; for a single step also compute which rows of the tables are summed."""
-        super().begin(at, steps, starts)
-        if steps > 1:
-            return
-        _, batch, heads, tiles, head, _ = self._keys.shape
-        tile, slot = divmod(at, SPAN)
-        self._key_slots = list(self._keys[:, :, :, tile, :, slot].unbind())
-        self._value_slots = list(self._values[:, :, :, at].unbind())
-        rows = torch.arange(batch * heads)[:, None]
-        for window in set(self._windows):
-            oldest = max(0, self._after - window) if window else 0
-            read = oldest // SPAN, tile
-            if self._read.get(window) != read:
-                self._read[window] = read
-                first = (rows * tiles + torch.arange(read[0], tile + 1)).view(-1, 1) * head
-                self._key_bags[window] = (
-                    (first + torch.arange(head)).view(-1),
-                    torch.arange(len(first)) * head,
-                )
-            places = (rows * tiles * SPAN + torch.arange(oldest, self._after)).view(-1)
-            self._value_bags[window] = places, rows.view(-1) * (self._after - oldest)
-
-    def views(self) -> tuple[list[Tensor] | list[int] | Tensor, ...]:
-        """Return the arguments of ``float16_step.write_one`` for all layers.
-
-        These are the places of the new keys and values, the tables to sum, their rows, the beginning of each
-        sum, the oldest slot that is seen, and the unused slots.
-        """
-        unused = torch.empty(0, dtype=torch.bool) if self._unused is None else self._unused
-        tables = self._key_tables, self._value_tables
-        key_rows, key_bags = zip(*(self._key_bags[w] for w in self._windows), strict=True)
-        value_rows, value_bags = zip(*(self._value_bags[w] for w in self._windows), strict=True)
-        oldest = [self.oldest(layer) for layer in range(len(self._windows))]
-        bags = list(key_rows), list(key_bags), list(value_rows), list(value_bags)
-        return self._key_slots, self._value_slots, *tables, *bags, oldest, unused
+    @property
+    def tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Keys, values and the numbers of their rows, as ``float16_step.write_one`` takes them."""
+        return self._keys, self._values, self._key_rows, self._value_rows
 
     def _put(self, layer: int, keys: Tensor, values: Tensor) -> None:
         self._values[layer, :, :, : self._after] = values
