@@ -34,15 +34,11 @@ from melodygen.tokens.vocabulary import (
 )
 
 _V = VOCABULARY
-_ROOT = _V.offsets["chord_root"]
+_KINDS, _VALUES = _V.kinds, _V.values
+_ROOT, _FIRST_PITCH = _V.offsets["chord_root"], _V.offsets["pitch"]
+_PITCHES, _DRUMS, _LENGTHS = _V.slice("pitch"), _V.slice("drum"), _V.slice("duration")
 _DURATIONS = np.array(DURATIONS)
-_CYMBALS = np.array(
-    [
-        _V.offsets["drum"] + i
-        for i in range(_V.counts["drum"])
-        if DRUMS[i // len(DRUM_VELOCITIES)][0] in CYMBALS
-    ]
-)
+_IS_CYMBAL = np.array([key in CYMBALS for key, _ in DRUMS for _ in DRUM_VELOCITIES])
 _CLASSES = np.arange(_V.counts["pitch"]) % 12
 PHRASE_BARS = 4
 """Length of a phrase that may be repeated."""
@@ -125,6 +121,9 @@ class LogitBias:
         self._root = -1
         self._sounding: Sounding | None = None
         self._towards_key: NDArray[np.float64] | None = None
+        """Nats by pitch class."""
+        self._towards_pitches: NDArray[np.float64] | None = None
+        """The same by pitch."""
         self._last_pitch, self._repeats = -1, 0
         """The melody's last pitch, and how many times in a row it came."""
         self._top_before = self._top = -1
@@ -132,7 +131,7 @@ class LogitBias:
 
     def take(self, token: int, grammar: Grammar) -> None:
         """Accept a token that ``grammar`` has accepted already."""
-        kind, value = _V.kinds[token], _V.values[token]
+        kind, value = _KINDS[token], _VALUES[token]
         if kind == "bar":
             phrase, bar = divmod(len(self._bars), PHRASE_BARS)
             if phrase and not bar:
@@ -146,6 +145,7 @@ class LogitBias:
             if self._sounding is not None:
                 self._sounding.begin_bar(grammar.meter)
             self._towards_key = self._hear_key(grammar.header.key)
+            self._towards_pitches = None if self._towards_key is None else self._towards_key[_CLASSES]
             self._chords = [(0, self._chords[-1][1])] if self._chords else []
         elif kind == "role":
             self._bars[-1][grammar.role] = []
@@ -157,10 +157,11 @@ class LogitBias:
                 self._sounding.take(token, grammar.role)
             if self._leaning is not None:
                 self._leaning.take(token, grammar.role)
-        self._follow_top(token, grammar.role)
-        if kind == "pitch" and grammar.role == "melody":
-            self._repeats = self._repeats + 1 if value == self._last_pitch else 1
-            self._last_pitch = value
+        if grammar.role == "melody":
+            self._follow_top(token)
+            if kind == "pitch":
+                self._repeats = self._repeats + 1 if value == self._last_pitch else 1
+                self._last_pitch = value
         if kind == "chord_root":
             self._root = value - 1
             if value == 0:
@@ -177,9 +178,10 @@ class LogitBias:
         if self._leaning is not None:
             for token in segment:
                 self._leaning.take(token, grammar.role)
-        for token in segment:
-            self._follow_top(token, grammar.role)
-        pitches = [_V.values[t] for t in segment if _V.kinds[t] == "pitch"]
+        if grammar.role == "melody":
+            for token in segment:
+                self._follow_top(token)
+        pitches = [_VALUES[t] for t in segment if _KINDS[t] == "pitch"]
         if grammar.role == "melody" and pitches:
             run = next((n for n, p in enumerate(reversed(pitches)) if p != pitches[-1]), len(pitches))
             self._repeats = run + (
@@ -209,26 +211,26 @@ class LogitBias:
             self._bias_from_repeats(added, bool(copies))
         return added
 
-    def _follow_top(self, token: int, role: str) -> None:
-        if role == "melody" and _V.kinds[token] == "position":
+    def _follow_top(self, token: int) -> None:
+        if _KINDS[token] == "position":
             self._top_before, self._top = self._top, -1
-        elif role == "melody" and _V.kinds[token] == "pitch":
-            self._top = max(self._top, _V.values[token])
+        elif _KINDS[token] == "pitch":
+            self._top = max(self._top, _VALUES[token])
 
     def _bias_from_repeats(self, added: NDArray[np.float64], copies: bool) -> None:
         if self._top_before >= 0 and not copies:
-            _pitches(added)[self._top_before] -= self._config.repeat
+            added[_FIRST_PITCH + self._top_before] -= self._config.repeat
         if self._repeats > REPEATS_BEFORE_BIAS:
-            _pitches(added)[self._last_pitch] -= min(
+            added[_FIRST_PITCH + self._last_pitch] -= min(
                 REPEAT_NATS * (self._repeats - REPEATS_BEFORE_BIAS), MAX_REPEAT_NATS
             )
 
     def _bias_to_chord(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         if grammar.role not in ("melody", "bass") or grammar.meter is None:
             return
-        if grammar.position in strong_positions(grammar.meter):
+        if grammar.position in _strong_positions(grammar.meter):
             tones = next((t for at, t in reversed(self._chords) if at <= grammar.position), frozenset[int]())
-            _pitches(added)[_of_classes(tones)] += self._config.chord
+            added[_PITCHES] += _towards(tones, self._config.chord)
 
     def _hear_key(self, key: tuple[int, str] | None) -> NDArray[np.float64] | None:
         """Return the nats by pitch class (12,) towards the header's key, by what sounded before; None for nothing."""
@@ -240,25 +242,25 @@ class LogitBias:
         return self._config.key * min(1.0, (SAFE_LEAD - found[0]) / SAFE_LEAD) * found[1]
 
     def _bias_to_key(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
-        if self._towards_key is None:
+        if self._towards_key is None or self._towards_pitches is None:
             return
         if grammar.role == "chordline":
             added[_ROOT + 1 : _ROOT + 13] += self._towards_key
         elif grammar.role:
-            _pitches(added)[:] += self._towards_key[_CLASSES]
+            added[_PITCHES] += self._towards_pitches
 
     def _bias_from_clashes(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         if self._config.clash and self._sounding is not None:
             quarters = self._sounding.clashes(grammar.role)
             if quarters is not None:
-                _pitches(added)[:] -= self._config.clash * quarters
+                added[_PITCHES] -= self._config.clash * quarters
 
     def _bias_to_rhythm(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
-        if grammar.role == "chords" and grammar.meter is not None:
-            held = HELD_SHARE * meter_positions(grammar.meter)
-            added[_V.slice("duration")][held <= _DURATIONS] -= self._config.comping
-        elif grammar.role == "drums":
-            added[_CYMBALS] += self._config.cymbals
+        config = self._config
+        if grammar.role == "chords" and grammar.meter is not None and config.comping:
+            added[_LENGTHS] -= _of_held(grammar.meter, config.comping)
+        elif grammar.role == "drums" and config.cymbals:
+            added[_DRUMS] += _of_cymbals(config.cymbals)
 
     def _bias_to_return(self, grammar: Grammar, added: NDArray[np.float64]) -> bool:
         """Bias towards the repeated phrase; whether the bar has gone as there so far."""
@@ -293,9 +295,9 @@ class LogitBias:
             return
         if role != "bass":
             triad = frozenset((tonic, (tonic + third) % 12, (tonic + 7) % 12))
-            _pitches(added)[_of_classes(triad)] += 0.5 * nats
+            added[_PITCHES] += _towards(triad, 0.5 * nats)
         if role in ("bass", "melody"):
-            _pitches(added)[_of_classes(frozenset((tonic,)))] += nats if role == "bass" else 0.75 * nats
+            added[_PITCHES] += _towards(frozenset((tonic,)), nats if role == "bass" else 0.75 * nats)
 
     @staticmethod
     def _role_after(role: str, grammar: Grammar, wanted: Container[str]) -> int | None:
@@ -306,12 +308,22 @@ class LogitBias:
         return None if name is None else _V.id("role", SEGMENT_ROLES.index(name))
 
 
+_strong_positions = lru_cache(maxsize=64)(strong_positions)
+
+
 @lru_cache(maxsize=256)
-def _of_classes(classes: frozenset[int]) -> NDArray[np.bool_]:
-    """Return a mask (128,) of the MIDI numbers that belong to these pitch classes."""
-    return np.isin(np.arange(_V.counts["pitch"]) % 12, list(classes))
+def _towards(classes: frozenset[int], nats: float) -> NDArray[np.float64]:
+    """Return ``nats`` at the MIDI numbers that belong to these pitch classes and 0 elsewhere (128,)."""
+    return np.where(np.isin(_CLASSES, list(classes)), nats, 0.0)
 
 
-def _pitches(added: NDArray[np.float64]) -> NDArray[np.float64]:
-    view: NDArray[np.float64] = added[_V.slice("pitch")]
-    return view
+@lru_cache(maxsize=64)
+def _of_held(meter: tuple[int, int], nats: float) -> NDArray[np.float64]:
+    """Return ``nats`` at the durations of held chords and 0 elsewhere (durations,)."""
+    return np.where(HELD_SHARE * meter_positions(meter) <= _DURATIONS, nats, 0.0)
+
+
+@lru_cache(maxsize=64)
+def _of_cymbals(nats: float) -> NDArray[np.float64]:
+    """Return ``nats`` at the strokes of cymbals and 0 elsewhere (drum tokens,)."""
+    return np.where(_IS_CYMBAL, nats, 0.0)

@@ -70,13 +70,13 @@ class Sounding:
         if not self._names_pitch or not role:
             return None
         begin, end = self._onset, self._onset + self._duration
-        quarters = np.zeros(12)
+        tune, quarters = self._tune, [0.0] * 12
         for other, onset, until, pitch in self._notes:
-            overlap = min(end, until) - max(begin, onset)
-            if overlap > 0 and other != role and self._tune in (role, other):
-                for step in (1, -1):
-                    quarters[(pitch + step) % 12] += overlap / POSITIONS_PER_QUARTER
-        return np.minimum(quarters, MOST_QUARTERS)[_CLASSES] if quarters.any() else None
+            if other != role and tune in (role, other) and onset < end and until > begin:
+                overlap = ((end if end < until else until) - max(begin, onset)) / POSITIONS_PER_QUARTER
+                quarters[(pitch + 1) % 12] += overlap
+                quarters[(pitch - 1) % 12] += overlap
+        return np.minimum(quarters, MOST_QUARTERS).take(_CLASSES) if any(quarters) else None
 
 
 __all__ = ["MOST_QUARTERS", "Sounding"]

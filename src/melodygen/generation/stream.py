@@ -17,6 +17,7 @@ RECENT_SHARE = 0.4
 """Share of the net's context that the latest bars keep when the prefix is shortened."""
 FULL_SHARE = 0.78
 """A prefix longer than this share of the context is shortened, because the tokens after it need room."""
+_KINDS, _VALUES = VOCABULARY.kinds, VOCABULARY.values
 MAX_TOKENS_A_BAR = 300
 """In a bar with more tokens than this, only tokens that end the bar are allowed."""
 
@@ -153,7 +154,7 @@ class PieceStream:
 
     def take(self, token: int, log_prob: float | None) -> None:
         """Take the next token; ``log_prob`` is None for one that was forced."""
-        kind, value = VOCABULARY.kinds[token], VOCABULARY.values[token]
+        kind, value = _KINDS[token], _VALUES[token]
         self.grammar.advance(token)
         repeated = self._repeated(value) if kind == "again" else []
         if self.bias is not None and repeated:

@@ -34,6 +34,9 @@ from melodygen.tokens.vocabulary import (
 
 _V = VOCABULARY
 _OFFSET = _V.offsets
+_FIRST_BAR, _FIRST_POSITION, _FIRST_AGAIN = _OFFSET["bar"], _OFFSET["position"], _OFFSET["again"]
+_FIRST_DURATION, _FIRST_VELOCITY, _FIRST_PITCH = _OFFSET["duration"], _OFFSET["velocity"], _OFFSET["pitch"]
+_ENDS_SEGMENT = frozenset(("bar", "bar_open", "meter", "note", "again"))
 _SIZE = _V.size
 _KIND_NAMES = tuple(kind for kind, _ in _V.table())
 _KIND = [_KIND_NAMES.index(k) for k in _V.kinds]
@@ -78,6 +81,8 @@ class Grammar:
         self.bars_left = bars
         self.meter = header.meter
         self.ended = False
+        self.role = ""
+        """The role whose segment is open; empty between bars and at the beginning of a bar."""
         self._state = "bar"  # what the last token was; "bar" = between bars
         self._role = -1  # index into header.roles of the segment that is open, -1 at the bar's start
         self._position = -1
@@ -90,6 +95,11 @@ class Grammar:
         self._bars: list[tuple[tuple[int, int] | None, set[str]]] = []
         """Of each bar in the sequence: its meter, and the roles that sound in it."""
         self._role_ids = [_OFFSET["role"] + SEGMENT_ROLES.index(r) for r in header.roles]
+        ranges, polyphony = self.limits.ranges or {}, self.limits.polyphony or {}
+        self._bounds = {
+            r: (*ranges.get(r, (0, 127)), min(MAX_POLYPHONY[r], polyphony.get(r, 99))) for r in header.roles
+        }
+        """Of each role: lowest and highest pitch, and how many notes may start together."""
 
     def advance(self, token: int) -> None:
         """Feed one token. Raises TokenError when the token cannot stand here."""
@@ -98,14 +108,15 @@ class Grammar:
             if token != bar_token(self.bars_left) or self.ended:
                 raise TokenError(f"{_V.name(token)} where {self.bars_left} bars are left")
             self.bars_left -= 1
-            self._in_bar, self._role, self._state = True, -1, "bar_open"
+            self._in_bar, self._role, self.role, self._state = True, -1, "", "bar_open"
             self._bars.append((self.meter, set()))
         elif kind == _METER:
             self.meter = METERS[value - 1]
             self._bars[-1] = (self.meter, set())
             self._state = "meter"
         elif kind == _ROLE:
-            self._role = self.header.roles.index(SEGMENT_ROLES[value])
+            self.role = SEGMENT_ROLES[value]
+            self._role = self.header.roles.index(self.role)
             self._position = self._duration = self._velocity = self._pitch = -1
             self._state = "role"
             self._bars[-1][1].add(self.role)
@@ -147,11 +158,6 @@ class Grammar:
         return meter == self.meter and self.role in roles
 
     @property
-    def role(self) -> str:
-        """The role whose segment is open; empty between bars and at the beginning of a bar."""
-        return self.header.roles[self._role] if self._in_bar and self._role >= 0 else ""
-
-    @property
     def position(self) -> int:
         """The position of the open group, in twelfths of a quarter; -1 before the first group of a
         segment.
@@ -168,12 +174,12 @@ class Grammar:
     def skip_gap(self, bars: int) -> None:
         """Count down over ``bars`` bars that the ``gap`` token stands for; the caller writes the token."""
         self.bars_left -= bars
-        self._in_bar, self._role, self._state = False, -1, "bar"
+        self._in_bar, self._role, self.role, self._state = False, -1, "", "bar"
 
     def begin_fill(self, bars_left: int, meter: tuple[int, int] | None) -> None:
         """Return to the gap: the next bar has the countdown ``bars_left`` and follows a bar of ``meter``."""
         self.bars_left, self.meter = bars_left, meter
-        self._in_bar, self._role, self._state = False, -1, "bar"
+        self._in_bar, self._role, self.role, self._state = False, -1, "", "bar"
 
     def allowed(self, last_bar_left: int = 0) -> Mask:
         """Return the mask of the next token.
@@ -184,7 +190,7 @@ class Grammar:
         """
         mask = np.zeros(_SIZE, dtype=bool)
         state = self._state
-        role = self.header.roles[self._role] if self._role >= 0 else ""
+        role = self.role
         if state in ("bar_open", "meter") and self.meter is None:
             first = _OFFSET["meter"] + 1
             mask[first : first + len(METERS)] = True
@@ -194,23 +200,22 @@ class Grammar:
             mask[first : first + len(METERS)] = True
             assert self.meter is not None
             mask[first + METERS.index(self.meter)] = False
-        if state in ("bar", "bar_open", "meter", "note", "again"):
+        if state in _ENDS_SEGMENT:
             if self._in_bar:
                 for index in range(self._role + 1, len(self._role_ids)):
                     mask[self._role_ids[index]] = self.header.roles[index] not in self.limits.kept_roles
             if self.bars_left > last_bar_left:
-                mask[bar_token(self.bars_left)] = True
+                mask[_FIRST_BAR + min(self.bars_left, MAX_COUNTDOWN + 1) - 1] = True
             else:
                 mask[END] = True
         if role in self.limits.kept_roles:
             return mask  # nothing is added to what is given
         if state in ("role", "note") and self._in_bar and role:
             assert self.meter is not None
-            end = _OFFSET["position"] + meter_positions(self.meter)
-            mask[_OFFSET["position"] + self._position + 1 : end] = True
+            mask[_FIRST_POSITION + self._position + 1 : _FIRST_POSITION + meter_positions(self.meter)] = True
         if role and state == "role" and self.limits.again:
             for value in range(min(MAX_AGAIN, len(self._bars) - 1)):
-                mask[_OFFSET["again"] + value] = self._returns(value)
+                mask[_FIRST_AGAIN + value] = self._returns(value)
         if role == "chordline":
             self._allow_chord(mask)
         elif role == "drums":
@@ -236,11 +241,12 @@ class Grammar:
     def _allow_note(self, mask: Mask, role: str) -> None:
         """Velocity, duration and pitch of a pitched role: pitches of a duration ascend, and so do durations."""
         state = self._state
-        low, high = (self.limits.ranges or {}).get(role, (0, 127))
-        cap = min(MAX_POLYPHONY[role], (self.limits.polyphony or {}).get(role, 99))
-        room = len(self._group) < cap and any(p not in self._group for p in range(low, high + 1))
+        low, high, cap = self._bounds[role]
+        room = len(self._group) < cap and (
+            high - low >= len(self._group) or any(p not in self._group for p in range(low, high + 1))
+        )
         if state == "position":
-            first = _OFFSET["velocity"]
+            first = _FIRST_VELOCITY
             mask[first : first + len(VELOCITIES)] = True
             if self._velocity >= 0:
                 mask[first + self._velocity] = False
@@ -248,7 +254,7 @@ class Grammar:
             self._velocity >= 0 or state == "velocity"
         ):
             # a new duration in the same group is longer than the one before; a new group starts anywhere
-            first = _OFFSET["duration"]
+            first = _FIRST_DURATION
             after = self._group_duration if state == "note" else -1
             mask[first + after + 1 : first + len(DURATIONS)] = True
             if self._duration >= 0:
@@ -260,9 +266,9 @@ class Grammar:
         ):
             first = max(low, self._pitch + 1 if self._pitch >= 0 else low)
             if first <= high:
-                mask[_OFFSET["pitch"] + first : _OFFSET["pitch"] + high + 1] = True
+                mask[_FIRST_PITCH + first : _FIRST_PITCH + high + 1] = True
             for pitch in self._group:  # one pitch sounds once at a time
-                mask[_OFFSET["pitch"] + pitch] = False
+                mask[_FIRST_PITCH + pitch] = False
 
 
 def check(ids: Sequence[int], header: Header, bars: int, start: int) -> None:
