@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct, rfft
-from scipy.signal import resample_poly
 
 from melodygen.audio.buffer import Audio
 from melodygen.errors import AudioError, CheckpointError
@@ -164,6 +163,8 @@ def to_mono_at(audio: Audio, sample_rate: int) -> Features:
     if audio.sample_rate == sample_rate:
         samples: Features = mono
         return samples
+    from scipy.signal import resample_poly  # most of a second; a classifier can be loaded without it
+
     resampled: Features = resample_poly(mono, *resampling_ratio(audio.sample_rate, sample_rate)).astype(
         np.float32
     )

@@ -134,7 +134,7 @@ def run(
     started = time.monotonic()
     asked, loop = prepared.asked, prepared.asked.loop
     progress("loading", 0.0)
-    models = models or load_models(asked.models, prepared.generator)
+    models = models or load_models(asked.models, prepared.generator, renderer_soon=not asked.output.stems)
     check_renderer(models.renderer, asked.output)
     veto = None if asked.copies is None else asked.copies.veto()
     progress("loading", 1.0)

@@ -85,13 +85,22 @@ def load_renderer(name: str | None = None, soundfont: PathLike | None = None) ->
     return default.load_renderer(name, None if soundfont is None else Path(soundfont))
 
 
-def load_models(names: ModelNames, generator: Generator | None = None) -> LoadedModels:
-    """All three at once; a generator that is there already is kept."""
-    return LoadedModels(
-        generator or load_generator(names.model),
-        load_renderer(names.renderer, names.soundfont),
-        load_classifier(names.classifier or classifier_of(names.model)),
-    )
+def load_models(
+    names: ModelNames, generator: Generator | None = None, renderer_soon: bool = False
+) -> LoadedModels:
+    """All three at once; a generator that is there already is kept. With ``renderer_soon`` a renderer that nobody named
+    is loaded in a thread of its own: what it imports takes a second, and nothing is rendered before pieces are written.
+    """
+    generator = generator or load_generator(names.model)
+    if renderer_soon and names.renderer is None and names.soundfont is None:
+        from melodygen.rendering.deferred import DeferredRenderer
+
+        deferred = DeferredRenderer(load_renderer)
+        deferred.load_soon()
+        renderer = cast(Renderer, deferred)
+    else:
+        renderer = load_renderer(names.renderer, names.soundfont)
+    return LoadedModels(generator, renderer, load_classifier(names.classifier or classifier_of(names.model)))
 
 
 def load_writer(
