@@ -2,8 +2,8 @@
 tokens.
 
 Each stream has its own random generator, so its draws do not depend on those of the others. Streams are
-written in groups of ``GROUP``, as many groups at once as there are cores. The groups, and with them every bit
-of the computation, are the same on any number of cores.
+written in groups of at most ``GROUP``, two groups at least, as many at once as there are cores. The groups, and with
+them every bit of the computation, are the same on any number of cores.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch import Tensor
 from melodygen.nets.sequence_net import SequenceNet
 
 GROUP = 4
-"""Number of streams that share a step. More would read the weights less often, but leave cores idle."""
+"""Largest number of streams that share a step. More would read the weights less often, but leave cores idle."""
 STEP_SECONDS = 0.05
 """Longest time between two calls of ``on_step``."""
 SWITCH_SECONDS = 0.001
@@ -232,7 +232,8 @@ def write_each(
     index = {id(stream): i for i, stream in enumerate(streams)}
     if already := [i for i, stream in enumerate(streams) if stream.done]:
         yield already
-    groups = [[s for s in streams[i : i + GROUP] if not s.done] for i in range(0, len(streams), GROUP)]
+    size = min(GROUP, -(-len(streams) // 2))  # a second core should not wait
+    groups = [[s for s in streams[i : i + size] if not s.done] for i in range(0, len(streams), size or 1)]
     waiting = deque(group for group in groups if group)
     stop = threading.Event()
     news: queue.SimpleQueue[list[Stream] | BaseException | None] = queue.SimpleQueue()
