@@ -12,8 +12,9 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import minimum_filter1d, uniform_filter1d
-from scipy.signal import butter, fftconvolve, sosfilt
+from scipy.signal import butter, sosfilt
 
 from melodygen.audio.buffer import Audio
 from melodygen.audio.loudness import integrated_loudness
@@ -76,14 +77,23 @@ def impulse_response(sample_rate: int) -> Samples:
 
 
 def add_reverb(dry: Samples, send: Samples, sample_rate: int) -> None:
-    """Add the hall's response to ``send`` (n,) to ``dry`` (2, n), in place and piece by piece."""
+    """Add the hall's response to ``send`` (n,) to ``dry`` (2, n), in place and piece by piece.
+
+    The spectrum of a piece serves both sides, that of the response all pieces of a length.
+    """
     response = impulse_response(sample_rate)
+    spectra: dict[int, list[NDArray[np.complex64]]] = {}
     step = 1 << 19
     gain = np.float32(10 ** (REVERB_DB / 20))
     for start in range(0, len(send), step):
         piece = send[start : start + step]
+        length = len(piece) + response.shape[1] - 1
+        size = next_fast_len(length, real=True)
+        if size not in spectra:
+            spectra[size] = [rfft(side, size) for side in response]
+        spectrum = rfft(piece, size)
         for side in range(2):
-            wet = fftconvolve(piece, response[side])[: dry.shape[1] - start]
+            wet = irfft(spectrum * spectra[size][side], size)[: min(length, dry.shape[1] - start)]
             dry[side, start : start + len(wet)] += gain * wet.astype(np.float32)
 
 
