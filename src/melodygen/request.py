@@ -259,7 +259,7 @@ class LoopOptions:
         default=None,
         metadata=described("int", "Random seed: the same seed writes the same music", low=0, high=2**63),
     )
-    candidates: int = field(default=8, metadata=described("int", "Candidates a round", low=1, high=64))
+    candidates: int = field(default=6, metadata=described("int", "Candidates a round", low=1, high=64))
     min_style: float = field(
         default=0.7, metadata=described("float", "Style probability that a candidate must reach")
     )

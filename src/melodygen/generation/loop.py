@@ -172,7 +172,7 @@ def compose(
     classifier: StyleClassifier,
     *,
     seed: int,
-    candidates: int = 8,
+    candidates: int = 6,
     min_style: float = 0.7,
     max_rounds: int = 3,
     progress: ProgressCallback | None = None,
