@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from melodygen.audio.buffer import Audio
 from melodygen.contracts import Renderer
@@ -24,7 +25,13 @@ class DeferredRenderer:
 
     def load_soon(self) -> None:
         """Load in a thread of its own, while something else is done."""
-        threading.Thread(target=self._get, name="melodygen-renderer", daemon=True).start()
+        threading.Thread(target=self._try, name="melodygen-renderer", daemon=True).start()
+
+    def _try(self) -> None:
+        with suppress(
+            Exception
+        ):  # who needs the renderer loads it again and is told; the process may also be ending
+            self._get()
 
     def _get(self) -> Renderer:
         with self._lock:
