@@ -129,6 +129,14 @@ def test_no_notes_is_nothing() -> None:
     assert 0.0 <= quality(Score((Track([(0, 10, 36, 90)], is_drum=True, role="drums"),))) <= 1.0
 
 
+def test_one_bar_over_and_over_is_no_tune() -> None:
+    """Its shape is good: an octave, steps, above the chords. Bars that come back in a row of phrases cost nothing."""
+    good = quality(tune(LINE))
+    assert quality(tune([*LINE, *LINE])) > 0.95 * good
+    ostinato = [[60 + p for p in (0, 4, 7, 12, 9, 7, 4, 2)]] * 16
+    assert quality(tune(ostinato)) < 0.8 * good
+
+
 def band(strokes: tuple[int, ...], struck: int = 2) -> Score:
     """The cadence with a drummer who goes round ``strokes`` in eighths, and chords struck so often a bar."""
     score = cadence()

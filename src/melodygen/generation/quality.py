@@ -269,8 +269,8 @@ def _sounding_bars(score: Score, track: Track) -> float:
 
 
 def _shape(score: Score, track: Track) -> float:
-    """Return the shape of a melody: the mean of range, scale, variety, pace, rests, leaps and height above
-    the chords.
+    """Return the shape of a melody: the mean of range, scale, pace, rests, leaps and height above the
+    chords, multiplied halfway by its variety.
     """
     notes = track.notes
     onsets, first = np.unique(notes["onset_tick"][::-1], return_index=True)
@@ -291,11 +291,8 @@ def _shape(score: Score, track: Track) -> float:
     pace = min(1.0, len(onsets) / len(contents) / FULL_PACE)
     leaps = np.abs(np.diff(top))
     smooth = 1.0 if not len(leaps) else float((leaps <= SINGABLE_LEAP).mean())
-    return float(
-        np.mean(
-            [reach, scale, variety, pace, _breath(onsets, index), smooth, _above_chords(score, onsets, top)]
-        )
-    )
+    marks = [reach, scale, pace, _breath(onsets, index), smooth, _above_chords(score, onsets, top)]
+    return float(np.mean(marks)) * (1 + variety) / 2  # one bar over and over is no tune, whatever its shape
 
 
 def _above_chords(score: Score, onsets: NDArray[np.int64], pitches: NDArray[np.int64]) -> float:
