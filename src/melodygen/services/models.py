@@ -92,6 +92,8 @@ def load_models(
     is loaded in a thread of its own: what it imports takes a second, and nothing is rendered before pieces are written.
     """
     generator = generator or load_generator(names.model)
+    # before the renderer: two threads that import parts of scipy at once can find it half made
+    classifier = load_classifier(names.classifier or classifier_of(names.model))
     if renderer_soon and names.renderer is None and names.soundfont is None:
         from melodygen.rendering.deferred import DeferredRenderer
 
@@ -100,7 +102,7 @@ def load_models(
         renderer = cast(Renderer, deferred)
     else:
         renderer = load_renderer(names.renderer, names.soundfont)
-    return LoadedModels(generator, renderer, load_classifier(names.classifier or classifier_of(names.model)))
+    return LoadedModels(generator, renderer, classifier)
 
 
 def load_writer(
