@@ -28,6 +28,12 @@ from melodygen.request import Request, check_request, loop_options
 JAZZ = Request("jazz", bars=4, qpm=120.0, meter=(4, 4), tracks=("melody",))
 
 
+@pytest.fixture(autouse=True)
+def any_quality_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tunes of the fake writer are poorly made; here rounds are to go by style."""
+    monkeypatch.setattr(pipeline, "FAIR_QUALITY", 0.0)
+
+
 def run(fault: str = "", judge: str = "", **options: object) -> Composition:
     chosen = {"seed": 1, "candidates": 6, "min_style": 0.6, **options}
     return compose(JAZZ, Writer(fault), Beeper(), Judge(judge), **chosen)  # type: ignore[arg-type]
@@ -63,6 +69,15 @@ def test_rounds_end_when_one_is_good_enough() -> None:
     assert run(min_style=0.4).rounds == 1
     harsh = run(judge="harsh", max_rounds=2)
     assert harsh.rounds == 2 and not harsh.accepted and len(harsh.candidates) == 12
+
+
+def test_a_first_round_that_is_poorly_made_is_followed_by_one_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    best = run(min_style=0.4).chosen.quality
+    monkeypatch.setattr(pipeline, "FAIR_QUALITY", best + 0.01)
+    assert [run(min_style=0.4, max_rounds=rounds).rounds for rounds in (1, 2, 3)] == [1, 2, 2]
+    assert run(min_style=0.4, candidates=1).rounds == 1, "a candidate can be written again by its seed"
+    monkeypatch.setattr(pipeline, "FAIR_QUALITY", best)
+    assert run(min_style=0.4).rounds == 1
 
 
 def test_unselected_mean_is_of_everything_written() -> None:

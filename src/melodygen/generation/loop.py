@@ -44,6 +44,10 @@ SILENCE_PEAK = 1e-4
 """Peak below which a render counts as silent: -80 dBFS."""
 QUALITY_STEP, FIT_STEP = 0.05, 0.05
 """Candidates within one step of quality, or of what was asked for, count as equal."""
+FAIR_QUALITY = 0.5
+"""A first round whose best has less is followed by another: of six candidates of game music the only one that passes
+may be a tune of one bar over and over.
+"""
 DRAFT_SAMPLE_RATE = 22_050
 """Sample rate of draft renders in Hz: enough for the classifier, and a third of the time of 44.1 kHz."""
 MAX_WAITING_SAMPLES = 12_000_000
@@ -181,7 +185,8 @@ def compose(
     on_candidate: Callable[[CandidateRecord, Score], None] | None = None,
     veto: Callable[[Score], str] | None = None,
 ) -> Composition:
-    """Write rounds of candidates until one reaches ``min_style`` or ``max_rounds`` are over, and choose one.
+    """Write rounds of candidates until one reaches ``min_style`` or ``max_rounds`` are over, and choose one. A first
+    round of several whose best is poorly made (``FAIR_QUALITY``) is followed by another.
 
     Where candidates without a flaw reach ``min_style``, the one nearest to the controls and then the one of the
     highest quality (both in steps) is chosen, and among equals the one with the highest style probability. Where none
@@ -241,7 +246,8 @@ def compose(
             break
         written += rounds.write(candidate_seeds(seed, number, candidates), number, each)
         best = max(written, key=lambda draft: draft.rank(min_style), default=None)
-        if best is not None and not best.record.flaw and best.figures[0] >= min_style:
+        passes = best is not None and not best.record.flaw and best.figures[0] >= min_style
+        if best is not None and passes and (number > 1 or candidates == 1 or best.figures[1] >= FAIR_QUALITY):
             break
     if best is None or not best.record.playable or best.style_scores is None:
         flaws = sorted({draft.record.flaw for draft in written}) or ["stopped before the first was written"]
