@@ -37,7 +37,7 @@ def test_writes_music_in_a_style(melodygen: Run, tmp_path: Path, style: str) -> 
     assert score.qpm == pytest.approx(report["qpm"], rel=1e-3)
     assert {track.role for track in score.tracks if len(track)} <= set(report["tracks"])
     melody = score.track_by_role("melody")
-    assert melody is not None and len(melody) >= 8
+    assert melody is not None and len(melody) >= 4
     assert 4 <= len(score.bar_ticks()) - 1 <= 8
     sound, rate = soundfile.read(tmp_path / report["audio"])
     assert rate == 44_100 and sound.shape[1] == 2

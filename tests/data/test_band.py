@@ -120,7 +120,8 @@ def test_a_band_plays_together(style: str) -> None:
                 assert canonical_notes(list(notes), role) == notes
         figures.append(band_figures(Piece(tuple(bars))))
     assert np.mean([f["kick_bass"] for f in figures]) > 0.6
-    assert np.nanmax([f["swing spread"] for f in figures]) < 0.2  # a fill may be straight
+    spread = [f["swing spread"] for f in figures]
+    assert np.nanmean(spread) < 0.1 and np.nanmax(spread) < 0.3  # a fill may be straight
     assert np.mean([f["bass root"] for f in figures]) > 0.4
     again = leader.play(Song(STYLES[style], 120.0, TWO_FIVE * 8), np.random.default_rng(3))
     assert (
