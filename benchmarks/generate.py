@@ -127,7 +127,7 @@ def table(record: dict[str, Any], options: argparse.Namespace) -> str:
     rows: list[list[object]] = [
         [f"whole command, cold ({options.bars} bars, {options.candidates} candidates, MIDI and WAV)",
          f"{record['cold_seconds']:.2f} s ({record['cold_cpu_seconds']:.1f} s of CPU)",
-         f"{record['cold_seconds'] / torch:.1f} × `import torch`", "8 s"],
+         f"{record['cold_seconds'] / torch:.1f} × `import torch`", "6 s"],
         ["the same, warm", f"{record['warm_seconds']:.2f} s ({record['warm_cpu_seconds']:.1f} s of CPU)",
          f"{record['warm_seconds'] / record['cold_seconds']:.2f} × cold", "3 s"],
         ["writing, all candidates together",

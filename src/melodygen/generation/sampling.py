@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import os
 import queue
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -30,10 +29,6 @@ GROUP = 4
 """Largest number of streams that share a step. More would read the weights less often, but leave cores idle."""
 STEP_SECONDS = 0.05
 """Longest time between two calls of ``on_step``."""
-SWITCH_SECONDS = 0.001
-"""A thread that imports or renders leaves Python to those that write after this time: they need it for a quarter of a
-millisecond in each step, and the usual 5 ms are three steps.
-"""
 
 
 class Stream(Protocol):
@@ -199,17 +194,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@contextmanager
-def quick_switches() -> Iterator[None]:
-    """Let threads take turns at least every ``SWITCH_SECONDS`` inside the block."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(min(usual, SWITCH_SECONDS))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(usual)
-
-
 def write_each(
     net: SequenceNet,
     streams: Sequence[Stream],
@@ -248,7 +232,7 @@ def write_each(
         except BaseException as error:
             news.put(error)
 
-    with one_thread(), quick_switches():
+    with one_thread():
         workers = [threading.Thread(target=work) for _ in range(min(len(waiting), _cores()))]
         try:
             for worker in workers:
