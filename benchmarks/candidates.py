@@ -138,9 +138,7 @@ class Pool:
 
     def replay(self, rule: Rule, rng: np.random.Generator) -> Figures:
         """Return the means over commands that write by a rule."""
-        most = min(rule.usual or MAX_ROUNDS * rule.first, len(self.rank))
-        if rule.usual:
-            most = min(MAX_ROUNDS * rule.usual, len(self.rank))
+        most = min(MAX_ROUNDS * (rule.usual or rule.first), len(self.rank))
         drawn = rng.permuted(np.tile(np.arange(len(self.rank)), (COMMANDS, 1)), axis=1)[:, :most]
         going = np.ones(COMMANDS, dtype=bool)
         best = drawn[:, 0].copy()

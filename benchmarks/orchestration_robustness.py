@@ -12,8 +12,7 @@ net is being made. "Kept" compares the label with the one of the piece as it is,
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from melodygen.errors import MelodygenError
 from melodygen.evaluation.metrics import calibration_error, mean_by_group, softmax
 from melodygen.evaluation.tables import markdown_table, replace_section
 from melodygen.io.csv_table import read_table
+from melodygen.music.score import Score
 from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.training.classifier.view_rendering import WindowSet, group_files
 from melodygen.training.recipes.recipe import find_classifier_recipe
@@ -63,6 +63,21 @@ def pieces_of(name: str, corpus: Path | None, foreign: Path | None, limit: int) 
                 yield foreign / row["path"], row["label"], row["path"], row["source"]
 
 
+def versions(half: Score, index: int, changes: Iterable[str]) -> Iterator[tuple[str, Score]]:
+    """(change, what is played) of piece number ``index``; nothing of one that hardly holds a pitched note."""
+    if sum(len(t) for t in half.tracks if not t.is_drum) < 5:
+        return
+    for change in changes:
+        rng = np.random.default_rng([index, len(change)])
+        yield change, half if change == "font" else reorchestrated(half, change, rng, held_out=True)
+
+
+def among(scores: NDArray[np.floating], targets: NDArray[np.int64]) -> float:
+    """Share right where labels that the set does not hold are ruled out; ``scores`` (N, labels) are of any kind."""
+    there = np.isin(np.arange(scores.shape[1]), targets)
+    return float(np.mean(np.where(there, scores, -np.inf).argmax(axis=1) == targets))
+
+
 def prepare(arguments: argparse.Namespace) -> None:
     arguments.cache.mkdir(parents=True, exist_ok=True)
     usual, other, config = SamplerRenderer(), SamplerRenderer(arguments.unseen_font), FrontEndConfig()
@@ -72,14 +87,8 @@ def prepare(arguments: argparse.Namespace) -> None:
             pieces_of(name, arguments.corpus, arguments.foreign, arguments.limit)
         ):
             try:
-                score = stretch(read_symbolic(path), SECONDS)
-                pitched = replace(score, tracks=tuple(t for t in score.tracks if not t.is_drum))
-                if pitched.num_notes < 5:
-                    continue
                 made = {}
-                for change in held:
-                    rng = np.random.default_rng([index, len(change)])
-                    played = score if change == "font" else reorchestrated(score, change, rng, held_out=True)
+                for change, played in versions(stretch(read_symbolic(path), SECONDS), index, held):
                     audio = render_draft(played, other if change == "font" else usual)
                     made[change] = features(audio, config)
             except MelodygenError as error:
@@ -104,7 +113,7 @@ def table_of(judge: CnnClassifier, cache: Path, name: str) -> str | None:
         targets = np.array([judge.labels.index(label) for label in found.label])
         logits = mean_by_group(judge.window_logits(found.windows), found.item)
         there = np.isin(np.arange(len(judge.labels)), targets)
-        said, among = logits.argmax(axis=1), np.where(there, logits, -1e9).argmax(axis=1)
+        said = logits.argmax(axis=1)
         probability = softmax(logits / judge.temperature)
         before = before if rows else said
         rows.append(
@@ -112,7 +121,7 @@ def table_of(judge: CnnClassifier, cache: Path, name: str) -> str | None:
                 told,
                 f"{np.mean(said == before):.1%}" if rows else "–",
                 f"{np.mean(said == targets):.1%}",
-                f"{np.mean(among == targets):.1%}",
+                f"{among(logits, targets):.1%}",
                 f"{np.mean(said == judge.labels.index('game')):.1%}",
                 f"{calibration_error(probability, targets):.3f}",
             )

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from classifier_quality import LABELS, PIECES_A_STYLE
 from numpy.typing import NDArray
-from orchestration_robustness import CHANGES, SECONDS, pieces_of
+from orchestration_robustness import CHANGES, SECONDS, among, pieces_of, versions
 
 from melodygen.atomic import atomic_path
 from melodygen.audio.buffer import Audio
@@ -31,7 +31,6 @@ from melodygen.classification.cnn import CnnClassifier
 from melodygen.classification.symbolic import read_symbolic, render_draft, stretch
 from melodygen.classification.tag_evidence import LabelEvidence, TagEvidence
 from melodygen.classification.tagger import Tagger, load_tagger
-from melodygen.data.reorchestration import reorchestrated
 from melodygen.data.scan import find_files
 from melodygen.data.views import AS_IS, PLAIN, UNKNOWN_INSTRUMENTS, ViewMaker
 from melodygen.errors import MelodygenError
@@ -133,15 +132,13 @@ def views(arguments: argparse.Namespace, name: str, judge: CnnClassifier, tagger
     return [Heard(*row) for row in zip(found.label, found.name, logits, heard, strict=True)]
 
 
-def versions(score: Score, minute: bool, index: int, changes: Sequence[str]) -> Iterator[tuple[str, Score]]:
-    """(change, what is played) of one piece; ``minute``: also a minute of it, unchanged."""
-    half = stretch(score, SECONDS)
-    if sum(len(t.notes) for t in half.tracks if not t.is_drum) < 5:
-        return
-    for change in changes:
-        rng = np.random.default_rng([index, len(change)])
-        yield change, half if change == "font" else reorchestrated(half, change, rng, held_out=True)
-    if minute:
+def played_versions(
+    score: Score, minute: bool, index: int, changes: Sequence[str]
+) -> Iterator[tuple[str, Score]]:
+    """(change, what is played) of half a minute of a piece; ``minute``: also a minute of it, unchanged."""
+    made = list(versions(stretch(score, SECONDS), index, changes))
+    yield from made
+    if minute and made:
         yield "minute", stretch(score, MINUTE)
 
 
@@ -158,7 +155,7 @@ def prepare(arguments: argparse.Namespace) -> None:
             pieces_of(name, arguments.corpus, arguments.foreign, 20)
         ):
             try:
-                for change, played in versions(
+                for change, played in played_versions(
                     read_symbolic(path), name in ELSEWHERE, index, arguments.changes
                 ):
                     audio = render_draft(played, other if change == "font" else usual)
@@ -185,12 +182,6 @@ def fused(found: Verdicts, judge: CnnClassifier, tagger: Tagger, evidence: TagEv
         styles = dict(evidence.fused(list(zip(LABELS, probabilities.tolist(), strict=True)), said))
         rows.append([styles[label] for label in LABELS])
     return np.array(rows)
-
-
-def among(probabilities: Floats, targets: NDArray[np.int64]) -> float:
-    """Share right where labels that the set does not hold are ruled out."""
-    there = np.isin(np.arange(len(LABELS)), targets)
-    return float(np.mean(np.where(there, probabilities, -1).argmax(axis=1) == targets))
 
 
 def evidence_of(judge: CnnClassifier) -> TagEvidence:

@@ -36,6 +36,7 @@ DRUM_TAKE_WEIGHT = 0.4
 """How often a drum take alone is drawn, relative to a style of weight 1."""
 _IS_NOTE = tuple(kind in ("pitch", "drum") for kind in VOCABULARY.kinds)
 CONVENTION_SHARE = 0.7
+"""Share of a source's pieces with one tempo from which on that tempo is taken for a converter's default."""
 CHORUS_SHARE = 0.75
 """How often a window of a style in choruses (``dataset.chorus_bars``) is one, or two."""
 

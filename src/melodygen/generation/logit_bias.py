@@ -120,10 +120,8 @@ class LogitBias:
         """(position, pitch classes) of the chords of this bar; the first may be held over from the bar before."""
         self._root = -1
         self._sounding: Sounding | None = None
-        self._towards_key: NDArray[np.float64] | None = None
-        """Nats by pitch class."""
-        self._towards_pitches: NDArray[np.float64] | None = None
-        """The same by pitch."""
+        self._towards_key: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        """Nats by pitch class (12,), and the same by pitch (128,)."""
         self._last_pitch, self._repeats = -1, 0
         """The melody's last pitch, and how many times in a row it came."""
         self._top_before = self._top = -1
@@ -144,8 +142,8 @@ class LogitBias:
                 self._sounding = Sounding("melody" if "melody" in grammar.header.roles else "other")
             if self._sounding is not None:
                 self._sounding.begin_bar(grammar.meter)
-            self._towards_key = self._hear_key(grammar.header.key)
-            self._towards_pitches = None if self._towards_key is None else self._towards_key[_CLASSES]
+            classes = self._hear_key(grammar.header.key)
+            self._towards_key = None if classes is None else (classes, classes[_CLASSES])
             self._chords = [(0, self._chords[-1][1])] if self._chords else []
         elif kind == "role":
             self._bars[-1][grammar.role] = []
@@ -242,12 +240,13 @@ class LogitBias:
         return self._config.key * min(1.0, (SAFE_LEAD - found[0]) / SAFE_LEAD) * found[1]
 
     def _bias_to_key(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
-        if self._towards_key is None or self._towards_pitches is None:
+        if self._towards_key is None:
             return
+        classes, pitches = self._towards_key
         if grammar.role == "chordline":
-            added[_ROOT + 1 : _ROOT + 13] += self._towards_key
+            added[_ROOT + 1 : _ROOT + 13] += classes
         elif grammar.role:
-            added[_PITCHES] += self._towards_pitches
+            added[_PITCHES] += pitches
 
     def _bias_from_clashes(self, grammar: Grammar, added: NDArray[np.float64]) -> None:
         if self._config.clash and self._sounding is not None:

@@ -246,9 +246,10 @@ def compose(
             break
         written += rounds.write(candidate_seeds(seed, number, candidates), number, each)
         best = max(written, key=lambda draft: draft.rank(min_style), default=None)
-        passes = best is not None and not best.record.flaw and best.figures[0] >= min_style
-        if best is not None and passes and (number > 1 or candidates == 1 or best.figures[1] >= FAIR_QUALITY):
-            break
+        if best is not None and not best.record.flaw and best.figures[0] >= min_style:
+            is_fair = best.figures[1] >= FAIR_QUALITY
+            if is_fair or number > 1 or candidates == 1:
+                break
     if best is None or not best.record.playable or best.style_scores is None:
         flaws = sorted({draft.record.flaw for draft in written}) or ["stopped before the first was written"]
         raise MelodygenError(

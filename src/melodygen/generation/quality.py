@@ -216,9 +216,10 @@ def _groove(score: Score) -> float:
         return 1.0
     strokes = np.concatenate(takes)
     cymbals = float(np.isin(strokes["pitch"], CYMBALS).mean())
+    contents = _bar_contents(score, strokes["onset_tick"], strokes["pitch"])
     marks = [
         min(1.0, cymbals / FULL_CYMBALS, (1 - cymbals) / FULL_CYMBALS),
-        min(1.0, _drum_variety(score, strokes) / FULL_DRUM_VARIETY),
+        min(1.0, len(set(contents)) / len(contents) / FULL_DRUM_VARIETY),
     ]
     chords = score.track_by_role("chords")
     if chords is not None and len(chords):
@@ -227,15 +228,18 @@ def _groove(score: Score) -> float:
     return float(np.mean(marks))
 
 
-def _drum_variety(score: Score, strokes: NDArray[np.void]) -> float:
-    """Return the share of the bars with strokes that differ, loudness aside, from all earlier bars."""
+def _bar_contents(
+    score: Score, onsets: NDArray[np.int64], pitches: NDArray[np.int64]
+) -> list[frozenset[tuple[int, int]]]:
+    """Return what each bar in which a note begins holds: the places in the bar, in ticks, and the pitches."""
     bars = _bars(score)
-    index = np.searchsorted(bars, strokes["onset_tick"], side="right") - 1
-    place = strokes["onset_tick"] - bars[index]
+    index = np.searchsorted(bars, onsets, side="right") - 1
     held: dict[int, set[tuple[int, int]]] = {}
-    for bar, at, drum in zip(index.tolist(), place.tolist(), strokes["pitch"].tolist(), strict=True):
-        held.setdefault(bar, set()).add((at, drum))
-    return len({frozenset(bar) for bar in held.values()}) / len(held)
+    for bar, place, pitch in zip(
+        index.tolist(), (onsets - bars[index]).tolist(), pitches.tolist(), strict=True
+    ):
+        held.setdefault(bar, set()).add((place, pitch))
+    return [frozenset(bar) for bar in held.values()]
 
 
 def ending_mark(score: Score) -> float | None:
@@ -281,12 +285,7 @@ def _shape(score: Score, track: Track) -> float:
     reach = min(1.0, float(np.ptp(top)) / FULL_RANGE)
     used = int((np.bincount(top % 12) > HEARD_SHARE * len(top)).sum())
     scale = min(1.0, used / min(FULL_SCALE, max(1, len(top) // 2)))
-    contents = [
-        tuple(
-            zip((onsets[index == bar] - _bars(score)[bar]).tolist(), top[index == bar].tolist(), strict=True)
-        )
-        for bar in np.unique(index)
-    ]
+    contents = _bar_contents(score, onsets, top)
     variety = min(1.0, len(set(contents)) / len(contents) / FULL_VARIETY)
     pace = min(1.0, len(onsets) / len(contents) / FULL_PACE)
     leaps = np.abs(np.diff(top))

@@ -68,6 +68,7 @@ def write_one(
         turn = turns[at - starts]
         unused = (torch.arange(after)[None] < starts[:, None])[:, None]
     known: list[int] = []
+    oldest_slots: list[int] = []
     key_places: list[Tensor] = []
     value_places: list[Tensor] = []
     key_bags: list[Tensor] = []
@@ -76,6 +77,7 @@ def write_one(
         if window not in known:
             known.append(window)
             oldest = max(0, after - window) if window > 0 else 0
+            oldest_slots.append(oldest)
             first = oldest // span
             key_places.append(key_rows[:, first * head : (tile + 1) * head].reshape(-1))
             value_places.append(value_rows[:, oldest:after].reshape(-1))
@@ -89,9 +91,8 @@ def write_one(
         query, new_keys = turned.unbind(1)
         key_slots[layer].copy_(new_keys)
         value_slots[layer].copy_(qkv[:, 2 * width :].view(batch, heads, head))
-        window = windows[layer]
-        which = known.index(window)
-        oldest = max(0, after - window) if window > 0 else 0
+        which = known.index(windows[layer])
+        oldest = oldest_slots[which]
         tiles = tile + 1 - oldest // span
         asked = query[:, :, None].expand(batch, heads, tiles, head).to(torch.half).view(-1)
         scores = torch.embedding_bag(

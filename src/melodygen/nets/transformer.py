@@ -152,7 +152,6 @@ class Transformer(nn.Module):
         self.heads = heads
         self.width = width
         self.embedding = nn.Embedding(vocabulary_size, width)
-        self.window = window
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads, dropout, 0 if layer % GLOBAL_EVERY == GLOBAL_EVERY - 1 else window)
             for layer in range(layers)

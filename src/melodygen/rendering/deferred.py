@@ -28,9 +28,8 @@ class DeferredRenderer:
         threading.Thread(target=self._try, name="melodygen-renderer", daemon=True).start()
 
     def _try(self) -> None:
-        with suppress(
-            Exception
-        ):  # who needs the renderer loads it again and is told; the process may also be ending
+        # who needs the renderer loads it again and is told; the process may also be ending
+        with suppress(Exception):
             self._get()
 
     def _get(self) -> Renderer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -94,15 +95,21 @@ def load_models(
     generator = generator or load_generator(names.model)
     # before the renderer: two threads that import parts of scipy at once can find it half made
     classifier = load_classifier(names.classifier or classifier_of(names.model))
-    if renderer_soon and names.renderer is None and names.soundfont is None:
-        from melodygen.rendering.deferred import DeferredRenderer
+    load = partial(_renderer_later, soon=True) if renderer_soon else load_renderer
+    return LoadedModels(generator, load(names.renderer, names.soundfont), classifier)
 
-        deferred = DeferredRenderer(load_renderer)
+
+def _renderer_later(name: str | None, soundfont: PathLike | None, soon: bool = False) -> Renderer:
+    """A renderer that is loaded when it is needed, or ``soon``, in a thread; one that was named is loaded at once, so
+    that a fault is told."""
+    if name is not None or soundfont is not None:
+        return load_renderer(name, soundfont)
+    from melodygen.rendering.deferred import DeferredRenderer
+
+    deferred = DeferredRenderer(load_renderer)
+    if soon:
         deferred.load_soon()
-        renderer = cast(Renderer, deferred)
-    else:
-        renderer = load_renderer(names.renderer, names.soundfont)
-    return LoadedModels(generator, renderer, classifier)
+    return cast(Renderer, deferred)
 
 
 def load_writer(
@@ -115,11 +122,8 @@ def load_writer(
     the classifier that was trained with the model, if there is one. A renderer that nobody named is loaded when it is
     needed, because the first phrase is not rendered."""
     from melodygen.engine.writer import ModelWriter
-    from melodygen.rendering.deferred import DeferredRenderer
 
-    path = None if soundfont is None else Path(soundfont)
-    is_usual = renderer is None and path is None
-    sound = cast(Renderer, DeferredRenderer(load_renderer)) if is_usual else load_renderer(renderer, path)
+    sound = _renderer_later(renderer, soundfont)
     return ModelWriter(load_generator(model), sound, load_classifier(classifier or classifier_of(model)))
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from melodygen.errors import TokenError
 from melodygen.tokens.grid import GRID_ROLES, GridBar, GridNote, Piece
@@ -131,6 +132,7 @@ def encode_chords(chords: Sequence[tuple[int, int, int]]) -> list[int]:
     return ids
 
 
+@lru_cache(maxsize=128)  # asked for every token that may end a bar
 def bar_token(bars_left: int) -> int:
     """Return the countdown token of a bar. ``bars_left`` counts this bar too: the last bar has 1."""
     return _V.id("bar", min(bars_left, MAX_COUNTDOWN + 1) - 1)

@@ -34,7 +34,7 @@ from melodygen.tokens.vocabulary import (
 
 _V = VOCABULARY
 _OFFSET = _V.offsets
-_FIRST_BAR, _FIRST_POSITION, _FIRST_AGAIN = _OFFSET["bar"], _OFFSET["position"], _OFFSET["again"]
+_FIRST_POSITION, _FIRST_AGAIN = _OFFSET["position"], _OFFSET["again"]
 _FIRST_DURATION, _FIRST_VELOCITY, _FIRST_PITCH = _OFFSET["duration"], _OFFSET["velocity"], _OFFSET["pitch"]
 _ENDS_SEGMENT = frozenset(("bar", "bar_open", "meter", "note", "again"))
 _SIZE = _V.size
@@ -205,7 +205,7 @@ class Grammar:
                 for index in range(self._role + 1, len(self._role_ids)):
                     mask[self._role_ids[index]] = self.header.roles[index] not in self.limits.kept_roles
             if self.bars_left > last_bar_left:
-                mask[_FIRST_BAR + min(self.bars_left, MAX_COUNTDOWN + 1) - 1] = True
+                mask[bar_token(self.bars_left)] = True
             else:
                 mask[END] = True
         if role in self.limits.kept_roles:

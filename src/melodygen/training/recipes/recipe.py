@@ -37,9 +37,9 @@ class SequenceNetRecipe:
 
     def arguments(self) -> dict[str, Any]:
         """What the net is made with, and what its checkpoint's config says (but for ``dropout``)."""
-        own: dict[str, Any] = {"heads": self.heads} if self.type == "transformer" else {"hidden": self.hidden}
-        if self.window:
-            own["window"] = self.window
+        own: dict[str, Any] = {"hidden": self.hidden}
+        if self.type == "transformer":
+            own = {"heads": self.heads} | ({"window": self.window} if self.window else {})
         return {"width": self.width, **own, "layers": self.layers, "context": self.context}
 
 
