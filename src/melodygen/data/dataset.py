@@ -37,6 +37,7 @@ DRUM_TAKE_WEIGHT = 0.4
 _IS_NOTE = tuple(kind in ("pitch", "drum") for kind in VOCABULARY.kinds)
 CONVENTION_SHARE = 0.7
 """Share of a source's pieces with one tempo from which on that tempo is taken for a converter's default."""
+PHRASE_BARS = 4
 CHORUS_SHARE = 0.75
 """How often a window of a style in choruses (``dataset.chorus_bars``) is one, or two."""
 
@@ -243,7 +244,8 @@ class ExampleSampler:
         budget: int,
         from_end: bool,
     ) -> tuple[int, int]:
-        """(first bar, number of bars) that fit into ``budget`` tokens, from the beginning or the end."""
+        """(first bar, number of bars) that fit into ``budget`` tokens, from the beginning or the end; whole phrases, so
+        that the countdown tells where a phrase ends."""
 
         def sizes(bars: Sequence[Sequence[Segment]], its: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
             returns = Returns()
@@ -253,11 +255,12 @@ class ExampleSampler:
         if each.sum() <= budget:
             return 0, len(body)
         if not from_end:
-            return 0, int(np.searchsorted(np.cumsum(each), budget))
+            return 0, _whole_phrases(int(np.searchsorted(np.cumsum(each), budget)))
         cut = len(body) - int(np.searchsorted(np.cumsum(each[::-1]), budget))
         while cut < len(body) and sizes(body[cut:], meters[cut:]).sum() > budget:
             cut += 1  # what came before is gone, so it must be spelled out here
-        return cut, len(body) - cut
+        count = _whole_phrases(len(body) - cut)
+        return len(body) - count, count
 
     def _header(
         self,
@@ -328,6 +331,11 @@ class ExampleSampler:
         if not bars_after:
             ids.append(END)
         return np.array(ids, dtype=np.int16)
+
+
+def _whole_phrases(bars: int) -> int:
+    """Return the most bars up to ``bars`` that are phrases of four; fewer than four stay."""
+    return bars if bars < PHRASE_BARS else bars - bars % PHRASE_BARS
 
 
 def pack(sampler: ExampleSampler, rows: int, length: int, rng: np.random.Generator) -> NDArray[np.int16]:

@@ -8,9 +8,10 @@ pattern of one or two bars that comes again and again, some bars that vary it, a
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,15 +123,15 @@ def consensus(bars: Sequence[Strokes]) -> Strokes:
 def play(groove: Groove, bars: int, rng: np.random.Generator, last_fill: bool = False) -> list[Strokes]:
     """The groove for ``bars`` bars: its pattern, now and then a variation, a fill at the end of some phrases, and what
     most drummers do after one, a crash on the first beat. ``last_fill``: the last bar may hold a fill too."""
-    eager = float(rng.choice((0.3, 0.6, 0.9)))
-    restless = float(rng.choice((0.05, 0.2, 0.35)))
+    eager = float(rng.choice((0.5, 0.8, 1.0)))
+    restless = float(rng.choice((0.1, 0.3, 0.5)))
     crashes = rng.random() < 0.6
     result: list[Strokes] = []
     filled = False
     for number in range(bars):
         bar = groove.pattern[number % len(groove.pattern)]
         phrase_end = number % 4 == 3 and (number + 1 < bars or last_fill)
-        chance = eager if number % 8 == 7 else 0.5 * eager
+        chance = eager if number % 8 == 7 else 0.6 * eager
         fill = phrase_end and bool(groove.fills) and rng.random() < chance
         if fill:
             bar = _joined(
@@ -142,6 +143,18 @@ def play(groove: Groove, bars: int, rng: np.random.Generator, last_fill: bool = 
             bar = tuple(sorted({n for n in bar if n[0] or n[1] not in CYMBALS} | {(0, CRASH, 2, 0)}))
         filled = fill
         result.append(bar)
+    return result
+
+
+def lend_fills(grooves: Sequence[Groove]) -> list[Groove]:
+    """The grooves; one whose take holds no fill gets those of the take nearest in tempo, of its style and feel."""
+    result = []
+    for groove in grooves:
+        lenders = [g for g in grooves if g.fills and (g.style, g.swings) == (groove.style, groove.swings)]
+        if not groove.fills and lenders:
+            nearest = min(lenders, key=lambda g: abs(math.log(g.qpm / groove.qpm)))
+            groove = replace(groove, fills=nearest.fills)  # noqa: PLW2901
+        result.append(groove)
     return result
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from melodygen.data.band import Bandleader, Song, swung
 from melodygen.data.bassline import Chord
 from melodygen.data.comping import CompingPlayer
-from melodygen.data.groove import Groove, Strokes, felt_groove, play
+from melodygen.data.groove import Groove, Strokes, felt_groove, lend_fills, play
 from melodygen.data.shards import PieceInfo, Shards
 from melodygen.music.units import bar_quarters
 from melodygen.styles.style import Style, style_named
@@ -122,6 +122,7 @@ class Arranger:
                 )
                 if groove is not None:
                     self._grooves[info.path] = groove
+        self._grooves = dict(zip(self._grooves, lend_fills(list(self._grooves.values())), strict=True))
         self._leader = Bandleader(list(self._grooves.values()), known)
         self._choruses: dict[int, int | None] = {}
 
