@@ -77,7 +77,7 @@ def felt_groove(bars: Sequence[Strokes], style: str, qpm: float) -> Groove | Non
     if min(len(b) for b in pattern) < 4:
         return None
     far = [min(jaccard(bar, p) for p in pattern) for bar in bars]
-    variations = tuple(bars[i] for i in group if 0.08 < far[i] < 0.35)[:6]
+    variations = tuple(bars[i] for i in group if 0.08 < far[i] < 0.35)[:12]
     busy = np.mean([len(b) for b in pattern])
     fills = [
         bar for bar, apart in zip(bars, far, strict=True)
@@ -124,7 +124,8 @@ def play(groove: Groove, bars: int, rng: np.random.Generator, last_fill: bool = 
     """The groove for ``bars`` bars: its pattern, now and then a variation, a fill at the end of some phrases, and what
     most drummers do after one, a crash on the first beat. ``last_fill``: the last bar may hold a fill too."""
     eager = float(rng.choice((0.5, 0.8, 1.0)))
-    restless = float(rng.choice((0.1, 0.3, 0.5)))
+    comps = groove.swings and groove.style == "jazz"  # the left hand answers the soloist, bar by bar
+    restless = float(rng.choice((0.3, 0.6, 0.8) if comps else (0.1, 0.3, 0.5)))
     crashes = rng.random() < 0.6
     result: list[Strokes] = []
     filled = False
