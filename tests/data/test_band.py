@@ -10,7 +10,7 @@ from slow_grid import canonical_notes
 
 from melodygen.data.band import Bandleader, Song, broken, clear_of, swung
 from melodygen.data.bassline import HIGH, LOW, BassPlayer, chord_spans, tones
-from melodygen.data.groove import CRASH, KICK, SNARE, Groove, Strokes, felt_groove, jaccard, play
+from melodygen.data.groove import CRASH, KICK, SNARE, Groove, Strokes, felt_groove, jaccard, lend_fills, play
 from melodygen.evaluation.band import band_figures
 from melodygen.registry import list_styles
 from melodygen.tokens.grid import GridBar, Piece
@@ -31,6 +31,7 @@ SWING: Strokes = tuple(
     )
 )
 FILL: Strokes = tuple((at, TOM, 2, 0) for at in range(0, 48, 6))
+SWUNG_FILL: Strokes = tuple((at, TOM, 2, 0) for at in range(0, 48, 4))
 TWO_FIVE = [
     ((0, 2, CHORD_QUALITY_NAMES.index("min7")), (24, 7, CHORD_QUALITY_NAMES.index("7"))),
     ((0, 0, CHORD_QUALITY_NAMES.index("maj7")),),
@@ -48,7 +49,7 @@ def take(pattern: Strokes, rng: np.random.Generator, bars: int = 16) -> list[Str
 
 
 def groove(pattern: Strokes, style: str, swings: bool) -> Groove:
-    return Groove(style, 120.0, swings, (pattern,), (), (FILL,))
+    return Groove(style, 120.0, swings, (pattern,), (), (SWUNG_FILL if swings else FILL,))
 
 
 @pytest.mark.parametrize(("pattern", "swings"), [(ROCK, False), (SWING, True)])
@@ -77,6 +78,15 @@ def test_played_grooves_repeat_and_fill_only_where_phrases_end() -> None:
                 continue
             assert {n for n in bar if n[1] != CRASH} <= set(ROCK)
         assert bars[15] == ROCK, "the last bar closes"
+
+
+def test_a_take_without_fills_borrows_those_of_the_nearest_of_its_kind() -> None:
+    bare = Groove("rock", 100.0, False, (ROCK,), (), ())
+    near, far = (Groove("rock", qpm, False, (ROCK,), (), (FILL[:n],)) for qpm, n in ((110.0, 5), (180.0, 4)))
+    swing = Groove("rock", 101.0, True, (SWING,), (), (SWUNG_FILL,))
+    alone = Groove("jazz", 100.0, True, (SWING,), (), ())
+    lent = lend_fills([far, bare, swing, near, alone])
+    assert [g.fills for g in lent] == [far.fills, near.fills, swing.fills, near.fills, ()]
 
 
 def test_spans_hold_chords_until_they_change() -> None:
@@ -121,7 +131,7 @@ def test_a_band_plays_together(style: str) -> None:
         figures.append(band_figures(Piece(tuple(bars))))
     assert np.mean([f["kick_bass"] for f in figures]) > 0.6
     spread = [f["swing spread"] for f in figures]
-    assert np.nanmean(spread) < 0.1 and np.nanmax(spread) < 0.3  # a fill may be straight
+    assert np.nanmean(spread) < 0.02 and np.nanmax(spread) < 0.1
     assert np.mean([f["bass root"] for f in figures]) > 0.4
     again = leader.play(Song(STYLES[style], 120.0, TWO_FIVE * 8), np.random.default_rng(3))
     assert (

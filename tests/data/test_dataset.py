@@ -99,6 +99,17 @@ def test_every_view_is_accepted_and_decodes(shards: Shards) -> None:
     assert all(seen.values()), seen
 
 
+def test_windows_that_are_cut_to_fit_hold_whole_phrases(shards: Shards) -> None:
+    """The countdown tells the drummer where a phrase ends only if windows are phrases of four bars."""
+    sampler = ExampleSampler(shards, "train", STYLES, PLAIN, max_tokens=260)
+    entry = next(p for p in shards.pieces if p.path == "pop/x/band")
+    for ends in (0, entry.num_bars - 12):
+        example = sampler.build(entry, np.random.default_rng(1), (ends, 12))
+        assert example is not None
+        bars = len(decode(example.ids.tolist()).bars)
+        assert bars < 12 and bars % 4 == 0
+
+
 def test_an_estimated_bass_alone_is_an_example_or_none() -> None:
     """The band writes jazz a bass of its own; in a window without a soloist nothing may be left."""
     held = build_shards(
