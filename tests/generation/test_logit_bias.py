@@ -157,6 +157,17 @@ def test_what_returns_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None
         assert [b.parts for b in bars[4:8]] == [b.parts for b in bars[:4]]
 
 
+def test_drums_vary() -> None:
+    request = replace(SONG, tracks=("drums",))
+
+    def repeats(drafts: list[Draft]) -> float:
+        bars = [[b.parts.get("drums") for b in bars_of(d)[:-1]] for d in drafts]
+        return float(np.mean([1 - len(set(filter(None, b))) / max(1, len(list(filter(None, b)))) for b in bars]))
+
+    assert repeats(written(replace(NONE, vary=-80.0), request)) > 0.6
+    assert repeats(written(replace(NONE, vary=80.0), request)) < 0.2
+
+
 def test_chords_are_struck_and_cymbals_keep_time() -> None:
     request = replace(SONG, tracks=("melody", "chords", "drums"))
     hard, none = (written(config, request) for config in (replace(NONE, comping=80.0, cymbals=80.0), NONE))

@@ -36,6 +36,7 @@ from melodygen.tokens.vocabulary import (
 _V = VOCABULARY
 _KINDS, _VALUES = _V.kinds, _V.values
 _ROOT, _FIRST_PITCH = _V.offsets["chord_root"], _V.offsets["pitch"]
+_AGAIN = _V.slice("again")
 _PITCHES, _DRUMS, _LENGTHS = _V.slice("pitch"), _V.slice("drum"), _V.slice("duration")
 _DURATIONS = np.array(DURATIONS)
 _IS_CYMBAL = np.array([key in CYMBALS for key, _ in DRUMS for _ in DRUM_VELOCITIES])
@@ -68,6 +69,7 @@ class LogitBiasConfig:
         home: nats towards the tonic and towards rest, in the last bar.
         comping: nats away from chords that are held for most of a bar.
         cymbals: nats towards cymbals, for each stroke.
+        vary: nats away from drums that play an earlier bar again.
         clash: nats away from a pitch a semitone off what sounds in the tune (of the tune: in any other part), for each
             quarter that it would do so.
         repeat: nats away from the melody's highest pitch at the onset before.
@@ -79,6 +81,7 @@ class LogitBiasConfig:
     home: float = 2.5
     comping: float = 0.0
     cymbals: float = 0.0
+    vary: float = 0.0
     clash: float = 0.0
     repeat: float = 0.0
     key: float = 0.0
@@ -258,8 +261,10 @@ class LogitBias:
         config = self._config
         if grammar.role == "chords" and grammar.meter is not None and config.comping:
             added[_LENGTHS] -= _of_held(grammar.meter, config.comping)
-        elif grammar.role == "drums" and config.cymbals:
-            added[_DRUMS] += _of_cymbals(config.cymbals)
+        elif grammar.role == "drums":
+            if config.cymbals:
+                added[_DRUMS] += _of_cymbals(config.cymbals)
+            added[_AGAIN] -= config.vary
 
     def _bias_to_return(self, grammar: Grammar, added: NDArray[np.float64]) -> bool:
         """Bias towards the repeated phrase; whether the bar has gone as there so far."""
@@ -285,7 +290,7 @@ class LogitBias:
             added[following] += nats  # every role that played before plays in the last bar
         if grammar.position >= 0:  # one onset is enough
             added[_V.slice("position")] -= 0.5 * nats if role == "drums" else nats
-        added[_V.slice("again")] -= nats  # the last bar closes
+        added[_AGAIN] -= nats  # the last bar closes
         if self._key is None or not role or role == "drums":
             return
         tonic, third = self._key[0], 4 if self._key[1] == "major" else 3

@@ -17,7 +17,7 @@ from typing import Any
 COMPING_PATTERNS = ("straight", "swing", "shuffle", "rag")
 BASS_PATTERNS = ("walk", "two", "bossa", "shuffle", "eighths", "octaves", "push", "hold")
 DRUM_PATTERNS = ("swing", "shuffle", "rock", "pop", "dance", "bossa", "march", "hand", "sparse")
-LOGIT_BIASES = ("chord", "back", "home", "comping", "cymbals", "clash", "repeat", "key")
+LOGIT_BIASES = ("chord", "back", "home", "comping", "cymbals", "vary", "clash", "repeat", "key")
 VOICE_STEMS = ("melody", "harmony", "bass", "extra")
 
 
