@@ -15,11 +15,15 @@ import soundfile as sf
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pieces import tune
 from typer.testing import CliRunner
 
 from melodygen.audio.features import FrontEndConfig, conditioned, features, hz_to_mel, log_levels, mel_to_hz
+from melodygen.audio.files import write_audio
 from melodygen.audio.synthetic import NOISES, make_noise, make_speech
 from melodygen.classification.batch import load_recognizer
+from melodygen.classification.recognizer import RecognitionOptions
+from melodygen.classification.symbolic import read_symbolic, render_draft
 from melodygen.cli.app import app
 from melodygen.errors import CheckpointError, CorpusError, MelodygenError
 from melodygen.evaluation.baselines import NAMES, cross_validated
@@ -28,8 +32,10 @@ from melodygen.evaluation.comparison import evaluate_labelled
 from melodygen.evaluation.folds import grouped_folds, grouped_interval
 from melodygen.evaluation.labelled import classify_labelled, read_labelled
 from melodygen.evaluation.stability import CHANGES
+from melodygen.io.midi import write_midi
 from melodygen.nets.checkpoint import save_checkpoint
 from melodygen.nets.cnn import StyleCnn
+from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.training.classifier.recordings import AdaptRecipe, Clips, adapt, soup, widen
 
 LABELS = ("low", "high", "other")
@@ -158,6 +164,30 @@ def test_music_and_what_changes_leave_alone_stand_in_the_table(tmp_path: Path) -
         (tmp_path / ("Jazz", "blues", "jazz", "blues")[number] / f"{number}.wav").unlink()
     alone = CliRunner().invoke(app, ["evaluate", "classifier", str(tmp_path), "--json"])
     assert alone.exit_code == 0 and json.loads(alone.stdout)["results"] == {}, "labels of music alone"
+
+
+@pytest.mark.models
+def test_scores_are_judged_as_classify_judges_them_and_by_the_cnn_alone_beside(tmp_path: Path) -> None:
+    for label, meter in (("folk", (6, 8)), ("hymn", (3, 4)), ("rock", (4, 4))):
+        (tmp_path / label).mkdir()
+        write_midi(tmp_path / label / "a.mid", tune(16, meter, ("melody", "chords", "bass", "drums")))
+    recognizer = load_recognizer()
+    audio = render_draft(read_symbolic(tmp_path / "rock" / "a.mid"), SamplerRenderer())
+    write_audio(tmp_path / "rock" / "b.flac", audio, {"software": "melodygen 1.0"})
+    heard, failed = classify_labelled(read_labelled(tmp_path), recognizer, num_changed=4)
+    assert len(heard) == 4 and not failed
+    for one in heard:
+        found = recognizer.classify(one.item.path, RecognitionOptions(rhythm=False))
+        assert one.said is not None and one.said.classifier_id == found.classifier
+        assert tuple(one.said.top(len(found.styles))) == found.styles
+        assert one.tags is None and not one.after, "a render is no recording"
+    rows = evaluate_labelled(heard, False, 5, 0).reports
+    both, alone = heard[0].said.classifier_id, heard[0].classifier.classifier_id  # type: ignore[union-attr]
+    among = ", among these labels"
+    assert list(rows) == [both, both + among, f"{alone} alone", f"{alone} alone{among}"]
+    assert rows[both].report.calibration_error != rows[f"{alone} alone"].report.calibration_error
+    asked, _ = classify_labelled(read_labelled(tmp_path), load_recognizer("style-cnn"))
+    assert list(evaluate_labelled(asked, False, 5, 0).reports) == [alone, alone + among]
 
 
 def test_a_baseline_never_sees_its_own_fold(checkpoint: Path, collection: Path) -> None:

@@ -127,12 +127,31 @@ class TrackClassifier:
         return classifier, mono_features(mono, classifier.front_end)
 
     def tagger_sound(self, path: Path) -> tuple[Tagger, Features] | None:
-        """The tagger, and a recording as mono sound at its rate, ten minutes at most; None for scores and where there
-        is no tagger. Raises AudioError for what cannot be read."""
-        if not isinstance(self.for_recordings, Tagger) or is_symbolic(path):
+        """The tagger, and a recording as mono sound at its rate, ten minutes at most; None for scores and renders, and
+        where there is no tagger. Raises AudioError for what cannot be read."""
+        if not isinstance(self.for_recordings, Tagger) or self._is_rendered(path):
             return None
         tagger = self.for_recordings
         return tagger, read_mono(path, tagger.sample_rate, CHAPTER_SECONDS)
+
+    def fused_styles(self, path: Path) -> StyleScores | None:
+        """What ``classify`` says of a score or a render where a tagger counts beside the classifier of renders; None
+        for others. Raises AudioError or MidiReadError for what cannot be read."""
+        if self._tagger_beside() is None or not self._is_rendered(path):
+            return None
+        result = self.classify(path, RecognitionOptions(rhythm=False))
+        if result.not_music:
+            return None
+        said, labels = dict(result.styles), self.for_renders.labels
+        return StyleScores(labels, np.array([said[label] for label in labels]), result.classifier)
+
+    @staticmethod
+    def _is_rendered(path: Path) -> bool:
+        """Whether a file is a score or one of our renders: the classifier of renders hears those."""
+        if is_symbolic(path):
+            return True
+        with open_recording(path) as recording:
+            return _is_render(recording)
 
     def signal_of(self, result: TrackResult) -> tuple[WindowClassifier, Features]:
         """The classifier of a track, and the track again as mono sound at its rate, ten minutes at most. Raises
@@ -179,7 +198,7 @@ class TrackClassifier:
 
     def _classify_file(self, path: Path, options: RecognitionOptions) -> TrackResult:
         with open_recording(path) as recording:
-            is_render = "melodygen" in recording.tags.get("software", "")
+            is_render = _is_render(recording)
             if isinstance(self.for_recordings, Tagger) and not is_render:
                 tagger = self.for_recordings
                 excerpts, segments, notes = read_excerpts(recording, tagger, options.rhythm, options.segments)
@@ -205,6 +224,10 @@ class TrackClassifier:
 def _tagged(tagger: Tagger, heard: Excerpts) -> StyleScores | None:
     """The tagger's styles of what it heard; None where nothing sounds."""
     return tagger.tag_windows(heard.windows).styles if heard.windows else None
+
+
+def _is_render(recording: Recording) -> bool:
+    return "melodygen" in recording.tags.get("software", "")
 
 
 def _refuse_folder(path: Path) -> None:

@@ -53,9 +53,11 @@ def classifier(
 ) -> None:
     """Tell accuracy, F1, confusion, calibration, music and stability on labelled tracks, with intervals.
 
-    The classifier is taken as it is and asked about the labels that it and the folder share, once among all its labels
-    and once among those of the folder. SVMs on MFCC and on musicnn's embedding are trained on these tracks in folds
-    that never cut through an artist. Tracks labelled "speech", "noise" or "no music" are asked about music alone.
+    What classify says comes first, by the name of the classifiers it asks; where it does not leave the tracks to the
+    style CNN, that follows alone. They are taken as they are and asked about the labels that they and the folder share,
+    once among all their labels and once among those of the folder. SVMs on MFCC and on musicnn's embedding are trained
+    on these tracks in folds that never cut through an artist. Tracks labelled "speech", "noise" or "no music" are asked
+    about music alone.
     """
     from melodygen.cli.progress import stage_progress
     from melodygen.services.evaluate import EvaluateRequest, evaluate

@@ -16,10 +16,12 @@ from melodygen.evaluation.folds import grouped_folds, grouped_interval
 from melodygen.evaluation.labelled import ClassifiedItem, Item
 from melodygen.evaluation.metrics import Report, report, softmax
 from melodygen.evaluation.stability import CHANGES
+from melodygen.styles.scores import StyleScores
 
 WITHOUT_PROBABILITIES = ("SVM", "MFCC + SVM", TAGGER_NAME)
 ALWAYS = ("MFCC + SVM", TAGGER_NAME)
 """Baselines that are shown unasked, where scikit-learn is there and the tracks allow it."""
+AMONG = ", among these labels"
 NO_MUSIC_LABELS = ("no music", "not music", "no_music", "not_music", "speech", "noise")
 MUSIC_LABEL = "music"
 """Tracks with these labels are asked about music alone, not about a style."""
@@ -108,9 +110,9 @@ def evaluate_labelled(
     names = sorted({h.item.label for h in heard})
     if len(names) < 2 and len(heard) == len(everything):
         raise CorpusError(f"all tracks are labelled {names[0]!r}; at least two labels are needed")
-    reports = _classifier_rows(heard, names) | _tagger_rows(heard, names)
+    reports = _verdict_rows(heard, names) | _classifier_rows(heard, names)
     known = {label for h in heard for label in h.classifier.labels}
-    known |= {label for h in heard if h.tags is not None for label in h.tags.styles.labels}
+    known |= {label for h in heard if h.said is not None for label in h.said.labels}
     if not reports and not baselines and len(heard) == len(everything):
         raise CorpusError(
             f"the classifier knows none of the labels {', '.join(names)}; it knows {', '.join(sorted(known))}"
@@ -126,7 +128,8 @@ def evaluate_labelled(
 
 
 def _classifier_rows(heard: Sequence[ClassifiedItem], names: Sequence[str]) -> dict[str, Row]:
-    """What each classifier that works by windows is worth: of all its labels, and of those of the tracks."""
+    """What each classifier that works by windows is worth: of all its labels, and of those of the tracks. It is called
+    "alone" where ``classify`` does not leave a track to it."""
     reports: dict[str, Row] = {}
     for classifier in sorted(
         {id(h.classifier): h.classifier for h in heard}.values(), key=lambda j: j.classifier_id
@@ -138,10 +141,11 @@ def _classifier_rows(heard: Sequence[ClassifiedItem], names: Sequence[str]) -> d
         logits = np.stack([h.logits.mean(axis=0) for h in mine]) / classifier.temperature
         inside = np.isin(classifier.labels, names)
         owners = [h.item.group for h in mine]
-        for told, values in (("", logits), (", among these labels", np.where(inside, logits, -1e9))):
+        name = classifier.classifier_id + (" alone" if any(h.said is not None for h in mine) else "")
+        for told, values in (("", logits), (AMONG, np.where(inside, logits, -1e9))):
             found = report(softmax(values), targets, classifier.labels)
             right = values.argmax(axis=1) == targets
-            reports[classifier.classifier_id + told] = Row(found, grouped_interval(right, owners), True)
+            reports[name + told] = Row(found, grouped_interval(right, owners), True)
     return reports
 
 
@@ -211,15 +215,22 @@ def _share(rows: Sequence[tuple[Item, bool]]) -> Share:
     return Share(len(rows), float(right.mean()), grouped_interval(right, [item.group for item, _ in rows]))
 
 
-def _tagger_rows(heard: Sequence[ClassifiedItem], names: Sequence[str]) -> dict[str, Row]:
-    """What the tagger's styles are worth, zero-shot: of all its styles, and of those that are among the labels. A style
-    that is no label here counts for the one it is part of."""
-    tagged = [(h.item, h.tags.styles) for h in heard if h.tags is not None]
-    if not tagged:
-        return {}
-    styles = tagged[0][1]
+def _verdict_rows(heard: Sequence[ClassifiedItem], names: Sequence[str]) -> dict[str, Row]:
+    """What the verdicts of ``classify`` are worth that are not those of a classifier by windows alone: of all styles,
+    and of those that are among the labels. Each source of verdicts has its rows."""
+    rows: dict[str, Row] = {}
+    said = [(h.item, h.said) for h in heard if h.said is not None]
+    for source in sorted({scores.classifier_id for _, scores in said}):
+        mine = [(item, scores) for item, scores in said if scores.classifier_id == source]
+        rows |= _rows_of(source, mine, names)
+    return rows
+
+
+def _rows_of(source: str, said: Sequence[tuple[Item, StyleScores]], names: Sequence[str]) -> dict[str, Row]:
+    """A style that is no label here counts for the one it is part of."""
+    styles = said[0][1]
     labels = tuple(label for label in styles.labels if label in names or label not in styles.part_of)
-    mine = [(item, scores) for item, scores in tagged if item.label in labels]
+    mine = [(item, scores) for item, scores in said if item.label in labels]
     if not mine:
         return {}
     to_label = np.array([[style == x or (style not in labels and styles.part_of.get(style) == x) for x in labels]
@@ -229,10 +240,10 @@ def _tagger_rows(heard: Sequence[ClassifiedItem], names: Sequence[str]) -> dict[
     owners = [item.group for item, _ in mine]
     inside = np.isin(labels, names)
     rows = {}
-    for told, kept in (("", probabilities), (", among these labels", np.where(inside, probabilities, 0.0))):
+    for told, kept in (("", probabilities), (AMONG, np.where(inside, probabilities, 0.0))):
         values = kept / np.maximum(kept.sum(axis=1, keepdims=True), 1e-12)
         interval = grouped_interval(values.argmax(axis=1) == targets, owners)
-        rows[styles.classifier_id + told] = Row(report(values, targets, labels), interval, True)
+        rows[source + told] = Row(report(values, targets, labels), interval, True)
     return rows
 
 
@@ -240,7 +251,7 @@ def _with_known_spelling(heard: Sequence[ClassifiedItem]) -> list[ClassifiedItem
     """The items with labels spelt as their classifier spells them: Jazz is jazz."""
     spelt = []
     for one in heard:
-        both = (*one.classifier.labels, *(one.tags.styles.labels if one.tags is not None else ()))
+        both = (*one.classifier.labels, *(one.said.labels if one.said is not None else ()))
         known = {label.casefold(): label for label in (*both, *NO_MUSIC_LABELS, MUSIC_LABEL)}
         label = known.get(one.item.label.strip().casefold(), one.item.label)
         spelt.append(replace(one, item=replace(one.item, label=label)))

@@ -22,6 +22,7 @@ from melodygen.errors import CorpusError, MelodygenError
 from melodygen.evaluation.stability import verdicts_after
 from melodygen.io.csv_table import read_table
 from melodygen.io.folder import music_files
+from melodygen.styles.scores import StyleScores
 
 GROUP_FIELDS = ("artist", "group", "title")
 
@@ -40,7 +41,8 @@ class ClassifiedItem:
     """A labelled track as windows (W, F, T), and what the checkpoint makes of them: (W, E) and logits (W, C).
 
     ``tags``: of recordings, where the recognizer has a tagger for them; ``after``: of some of those, the likeliest
-    style after each change of ``evaluation.stability``.
+    style after each change of ``evaluation.stability``; ``fused``: of scores and renders, what the classifier and the
+    tagger beside it say together.
     """
 
     item: Item
@@ -50,6 +52,12 @@ class ClassifiedItem:
     logits: NDArray[np.float64]
     tags: Tags | None = None
     after: Mapping[str, str] = field(default_factory=dict)
+    fused: StyleScores | None = None
+
+    @property
+    def said(self) -> StyleScores | None:
+        """The styles that ``classify`` tells, where they are not those of ``classifier`` alone."""
+        return self.fused if self.tags is None else self.tags.styles
 
 
 def read_labelled(folder: Path) -> list[Item]:
@@ -95,7 +103,8 @@ def classify_labelled(
             found = recognizer.tagger_sound(item.path)
             tags = None if found is None else found[0].tag(found[1])
             after = {} if found is None or number % step else verdicts_after(found[1], found[0])
-            heard.append(ClassifiedItem(item, classifier, windows, embedded, logits, tags, after))
+            fused = recognizer.fused_styles(item.path)
+            heard.append(ClassifiedItem(item, classifier, windows, embedded, logits, tags, after, fused))
         except (MelodygenError, OSError, MemoryError) as error:
             failed.append(TrackError(str(item.path), " ".join(str(error).split()) or type(error).__name__))
         if progress is not None:
