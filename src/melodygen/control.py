@@ -40,6 +40,7 @@ _EXAMPLES = {
     "instruments": "instruments like melody=trumpet,bass=33",
     "ranges": "ranges like melody=C4:C6",
     "densities": "densities like chords=low,melody=0.8",
+    "form": "letters of sections like AABA",
     "progression": "a progression like 'ii-V-I in Bb', '12-bar blues in F', or auto",
 }
 
@@ -105,6 +106,8 @@ class Control:
             return self._check_music(value)
         if self.kind == "score":
             return value
+        if self.kind == "form":
+            return parsing.parse_form(str(value))
         if self.kind == "progression":
             return parsing.check_progression(str(value))
         if self.kind == "bool":

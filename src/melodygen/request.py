@@ -200,6 +200,10 @@ class Request:
         default=(),
         metadata=described("densities", "Sparse to dense for single roles, as in chords=low,melody=0.8"),
     )
+    form: str | None = field(
+        default=None,
+        metadata=described("form", "Sections of equal length that come back or contrast, as in AABA"),
+    )
     ending: str = field(
         default="cadence",
         metadata=described(
@@ -340,7 +344,25 @@ def check_request(request: Request) -> None:
         _check_fill(request, *request.fill)
     if request.progression == "auto" and (request.given is not None or request.prompt is not None):
         raise UsageError("--progression auto is for new pieces; leave it out with --under and --prompt")
+    if request.form is not None:
+        _check_form(request, request.form)
     _check_leaning(request)
+
+
+def _check_form(request: Request, form: str) -> None:
+    letters = parsing.parse_form(form)
+    if request.bars % len(letters):
+        most = int(CONTROLS["bars"].high) // len(letters)
+        near = len(letters) * min(max(1, round(request.bars / len(letters))), most)
+        raise UsageError(
+            f"form {letters} does not divide {request.bars} bars; give --bars {near}, or leave it out"
+        )
+    for name in ("given", "prompt", "chords", "progression", "intro"):
+        if getattr(request, name):
+            flag = CONTROLS[name].flag
+            raise UsageError(
+                f"--form and {flag} cannot be combined; leave one out (or see melodygen arrange)"
+            )
 
 
 def _check_leaning(request: Request) -> None:

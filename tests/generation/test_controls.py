@@ -13,6 +13,7 @@ from fakeband import Judge
 
 from melodygen.errors import UsageError
 from melodygen.evaluation.band import blues_form
+from melodygen.generation.arrangement import cut
 from melodygen.generation.loop import compose
 from melodygen.generation.neural import NeuralGenerator
 from melodygen.generation.performance import perform
@@ -70,6 +71,40 @@ def test_a_seed_gives_the_same_piece_in_every_key_and_tempo(generator: NeuralGen
                 assert sorted(own.notes["pitch"] % 12) == sorted(
                     (same.notes["pitch"].astype(int) + shift) % 12
                 )
+
+
+@pytest.mark.parametrize("ending", ["cadence", "loop"])
+def test_a_piece_in_a_form_returns_to_its_theme(generator: NeuralGenerator, ending: str) -> None:
+    asked = Request.of("polka", bars=16, meter="2/4", form="aaba", key="Eb", ending=ending)
+    made, again = (
+        compose(
+            asked, generator, AdditiveRenderer(), Judge(), seed=3, candidates=3, max_rounds=1, min_style=0
+        )
+        for _ in range(2)
+    )
+    assert made.score == again.score and len(made.candidates) == 3
+    score, length = made.score, 4 * 960
+    assert [(s.tick, s.name[-1]) for s in score.sections] == [(i * length, "AABA"[i]) for i in range(4)]
+    assert score.key_signatures[0].tonic == 3 and len(score.bar_ticks()) - 1 == 16
+    pitches = [
+        [
+            {(n.onset_tick, n.pitch) for n in cut(score, i * length, i * length + 3 * 960).tracks[t]}
+            for i in range(4)
+        ]
+        for t in range(len(score.tracks))
+    ]
+    assert any(own[0] for own in pitches)
+    for theme, second, _, last in pitches:
+        assert (
+            theme == second == last
+        )  # but for its last bar, which is varied, and at the end of all the ending
+    assert any(theme != bridge for theme, _, bridge, _ in pitches)
+
+
+def test_a_form_gives_the_number_of_bars() -> None:
+    assert build_request({"style": "jazz", "form": "ABA"}).bars == 24
+    assert build_request({"style": "blues", "form": "AB"}).bars == 24, "choruses of twelve"
+    assert build_request({"style": "jazz", "form": "abac", "bars": 16}).form == "ABAC"
 
 
 def test_density_is_monotone_for_each_track(generator: NeuralGenerator) -> None:
@@ -273,6 +308,10 @@ def test_progressions_are_the_chords(generator: NeuralGenerator) -> None:
         ({"intro": 2, "tracks": "melody"}, "another track that begins"),
         ({"note_length": 0}, "note-length 0 is not possible; give 0.1 to 1"),
         ({"leap": 0}, "leap 0 is not possible; give 1 to 36"),
+        ({"form": "BA"}, "form 'BA' is not possible; give 1 to 26 letters that begin with A, like AABA"),
+        ({"form": "AAB"}, "form AAB does not divide 16 bars; give --bars 15, or leave it out"),
+        ({"form": "AABA", "chords": "C"}, "--form and --chords cannot be combined"),
+        ({"form": "AABA", "intro": 2}, "--form and --intro cannot be combined"),
         ({"ending": "slow"}, "ending 'slow' is not known; known: cadence, cold"),
     ],
 )  # fmt: skip

@@ -162,7 +162,9 @@ def test_drums_vary() -> None:
 
     def repeats(drafts: list[Draft]) -> float:
         bars = [[b.parts.get("drums") for b in bars_of(d)[:-1]] for d in drafts]
-        return float(np.mean([1 - len(set(filter(None, b))) / max(1, len(list(filter(None, b)))) for b in bars]))
+        return float(
+            np.mean([1 - len(set(filter(None, b))) / max(1, len(list(filter(None, b)))) for b in bars])
+        )
 
     assert repeats(written(replace(NONE, vary=-80.0), request)) > 0.6
     assert repeats(written(replace(NONE, vary=80.0), request)) < 0.2

@@ -9,22 +9,22 @@ and more they are a quarter of the section at most.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
-from melodygen.contracts import Generator
+from melodygen.contracts import Draft, Generator
 from melodygen.errors import UsageError
-from melodygen.generation.changes import VARIED_ROLES, Extender, SpanWriter, untouched
+from melodygen.generation.changes import VARIED_ROLES, DerivedGenerator, Extender, SpanWriter, untouched
+from melodygen.generation.ensemble import derived
 from melodygen.generation.quality import ending_mark
 from melodygen.music.score import Chord, Score, Section, Tempo, TimeSignature, control_array, note_array
+from melodygen.parsing import parse_form
 from melodygen.request import Request
 
 Event = TypeVar("Event", Chord, Tempo, TimeSignature)
-MAX_SECTIONS = 26
 BRIDGE_DRAFTS = 4
 """Drafts of a new section, of which the least like the earlier ones is taken."""
 VARIED_SHARE = 4
@@ -48,12 +48,44 @@ class Form:
     @classmethod
     def parse(cls, text: str, section_bars: int, is_loop: bool = False) -> Form:
         """Raises UsageError for a form that is none."""
-        letters = text.strip().upper()
-        if not re.fullmatch(rf"A[A-Z]{{0,{MAX_SECTIONS - 1}}}", letters):
-            raise UsageError(
-                f"form {text!r} is not possible; give 1 to {MAX_SECTIONS} letters that begin with A, like AABA"
-            )
-        return cls(letters, section_bars, is_loop)
+        return cls(parse_form(text), section_bars, is_loop)
+
+
+@dataclass(frozen=True, eq=False)
+class FormWriter(DerivedGenerator):
+    """Writes pieces in ``request.form``: a theme for each seed, and from each theme the whole piece."""
+
+    def generate(
+        self, request: Request, seeds: Sequence[int], progress: Callable[[float], None] | None = None
+    ) -> list[Draft]:
+        """One draft for each seed. Controls that a draft obtained are those of its theme."""
+        assert request.form is not None
+        section_bars = request.bars // len(request.form)
+        form = Form.parse(request.form, section_bars, request.ending == "loop")
+        asked = replace(request, form=None)
+        themes = self.inner.generate(replace(asked, bars=section_bars, goes_on=len(form.letters) > 1), seeds)
+        drafts = []
+        for number, (theme, seed) in enumerate(zip(themes, seeds, strict=True)):
+
+            def tell(stage: str, done: float, number: int = number) -> None:
+                if progress is not None:
+                    progress((1 + number + done) / (1 + len(themes)))
+
+            tell("", 0.0)
+            score = theme.score
+            if score.num_notes:
+                key = score.key_signatures[0] if score.key_signatures else None
+                own = replace(asked, key=(key.tonic, key.mode)) if key is not None else asked
+                score = arrange(score, form, self.inner, own, seed, tell)
+            drafts.append(replace(theme, score=score, as_written=None))
+        if progress is not None:
+            progress(1.0)
+        return drafts
+
+
+def in_form(generator: Generator, request: Request) -> Generator:
+    """The generator that writes the request: in its form, where it has one."""
+    return derived(generator, FormWriter) if request.form is not None else generator
 
 
 def arrange(
@@ -238,4 +270,4 @@ def _moved(event: Event, ticks: int) -> Event:
     return replace(event, tick=event.tick + ticks)
 
 
-__all__ = ["Form", "appended", "arrange", "cut", "likeness"]
+__all__ = ["Form", "FormWriter", "appended", "arrange", "cut", "in_form", "likeness"]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from melodygen.audio.buffer import Audio
 from melodygen.contracts import Draft, DraftByDraft, Generator, Renderer, StyleClassifier
 from melodygen.errors import ClassifierError, MelodygenError, UsageError
+from melodygen.generation.arrangement import in_form
 from melodygen.generation.ensemble import check_known
 from melodygen.generation.obtained import closeness, of_playing
 from melodygen.generation.performance import perform
@@ -226,7 +227,7 @@ def compose(
             )
     rounds = _Rounds(
         request,
-        generator,
+        in_form(generator, request),
         renderer,
         classifier,
         progress or _no_progress,

@@ -34,6 +34,8 @@ from melodygen.styles.mixture import style_shares
 from melodygen.styles.style import Style
 
 DEFAULT_BARS = 16
+SECTION_BARS = 8
+"""Of a form, in a style without choruses."""
 MIN_FORM_BARS = 8
 """A progression of fewer bars is repeated to ``DEFAULT_BARS``; a longer one is a form of its own."""
 
@@ -109,6 +111,9 @@ def _bars(values: Mapping[str, Any], under: object, generator: Generator | None)
         bars = there
         if values.get("fill"):  # only the bars to fill are written, however long the piece is
             bars = min(there, int(CONTROLS["bars"].high))
+    if bars is None and values.get("form"):
+        usual = style_of(values["style"], generator).dataset.chorus_bars or SECTION_BARS
+        bars = usual * len(values["form"])
     if bars is None:
         short = values.get("progression") and len(chords or ()) < MIN_FORM_BARS
         bars = len(chords) if chords and not short else _usual_bars(style_of(values["style"], generator))

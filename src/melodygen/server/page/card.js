@@ -62,7 +62,7 @@ export class Card {
   // What asks for new music.
   #changes() {
     const roles = this.score.tracks.map((track) => track.role), studio = this.#studio, bars = this.score.bars.length - 1;
-    const again = { ...this.#asked, given: undefined, given_roles: undefined, fill: undefined, prompt: undefined, seed: undefined, chords: undefined, progression: undefined, bars: undefined };
+    const again = { ...this.#asked, given: undefined, given_roles: undefined, fill: undefined, prompt: undefined, seed: undefined, chords: undefined, progression: undefined, form: undefined, bars: undefined };
     const over = (kept, written) => studio.generate({ ...again, given: this.source, given_roles: kept.join(",") || undefined, ...written });
     const rest = (role) => roles.filter((other) => other !== role);
     const bar = (label) => {
