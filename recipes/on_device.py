@@ -1,12 +1,14 @@
-"""Train a generator against the clock on a machine that has an accelerator for some minutes, and little else.
+"""Train a generator by its recipe, against the clock, on a machine that has an accelerator for some minutes, and little
+else.
 
-    python recipes/on_device.py pack WORK/shards device/shards.xz     # here: all that training needs of the corpus
+    python recipes/on_device.py pack WORK/shards device               # here: all that training needs
     sh recipes/on_device.sh --seconds 540                             # there: unpack, train, evaluate, write
-    python recipes/on_device.py join OUT models/NAME                  # here: the parts become a checkpoint
+    python recipes/on_device.py join OUT WORK/shards models/NAME      # here: the parts become a checkpoint
 
-There it needs Python 3.11 or later, torch and numpy. Worker processes draw and augment the examples, so that the device
-never waits; the rate rises, stays, and falls by the clock; what is written is the moving average of the weights, in
-parts of less than 16 MiB, at the end and every two minutes before.
+``pack`` writes the shards, the recipe, and the weights that the recipe starts from; with them travel ``src`` and
+``recipes``. There it needs Python 3.11 or later, torch, numpy and safetensors. Worker processes draw and augment the
+examples, so that the device never waits; the rate rises, stays, and falls by the clock; what is written is the moving
+average of the weights, in parts of less than 16 MiB, at the end and every two minutes before.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ import lzma
 import math
 import multiprocessing
 import os
+import shutil
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -28,21 +30,60 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from melodygen.data.dataset import PLAIN, ExampleSampler, pack
+from melodygen.data.dataset import PLAIN, Example, ExampleSampler, pack
 from melodygen.data.shards import PieceInfo, Shards, load_shards
-from melodygen.nets.transformer import Transformer
-from melodygen.tokens.vocabulary import DURATIONS, PAD, SEGMENT_ROLES, VOCABULARY
-from melodygen.training.generator.trainer import GeneratorRecipe, make_optimizers, validation_loss
+from melodygen.generation.neural import NETS
+from melodygen.nets.checkpoint import WEIGHTS, load_weights, resolve
+from melodygen.nets.precision import has_bf16
+from melodygen.styles.loader import built_in_styles
+from melodygen.tokens.vocabulary import DURATIONS, SEGMENT_ROLES, VOCABULARY
+from melodygen.training.generator.trainer import (
+    GeneratorRecipe,
+    GeneratorTraining,
+    schedule,
+    validation_loss,
+)
 
-STYLES = ("jazz", "blues", "classical", "baroque", "folk", "pop", "rock", "ragtime", "hymn", "game")
-PART_BYTES = 15 * 1024 * 1024
+MIB = 1024 * 1024
+PART_BYTES, MAX_PARTS = 15 * MIB, 7
+"""What comes back: eight files of less than 16 MiB, one of them ``run.json``."""
+MAX_SHARDS_BYTES = 10 * MIB
+SHARDS, RECIPE = "shards.xz", "recipe.json"
+VALIDATION_SEED = 7
 KINDS = np.array([[k for k, _ in VOCABULARY.table()].index(kind) for kind in VOCABULARY.kinds])
 VALUES = np.array(VOCABULARY.values)
+
+
+def pack_all(spec: str, folder: Path, out: Path) -> None:
+    """Write what travels: the shards, the recipe, and the weights it starts from.
+
+    The recipe is written as JSON, since a reader of recipes needs packages that are not there.
+    """
+    from melodygen.training.recipes.recipe import find_generator_recipe
+
+    recipe = find_generator_recipe(spec)
+    if own := [name for name in recipe.styles if name not in built_in_styles()]:
+        raise SystemExit(f"recipe {spec}: {', '.join(own)} is not built in, and users' styles do not travel")
+    out.mkdir(parents=True, exist_ok=True)
+    training = asdict(recipe.training)
+    del training["bf16"]  # the device knows what it multiplies fastest
+    net = {"type": recipe.net.type, "dropout": recipe.net.dropout, **recipe.net.arguments()}
+    packed = {
+        "recipe": spec,
+        "styles": recipe.styles,
+        "net": net,
+        "training": training,
+        "start": recipe.start,
+    }
+    (out / RECIPE).write_text(json.dumps(packed, indent=1) + "\n", encoding="utf-8")
+    (out / WEIGHTS).unlink(missing_ok=True)
+    if recipe.start:
+        shutil.copyfile(resolve(recipe.start, recipe.start) / WEIGHTS, out / WEIGHTS)
+    pack_shards(folder, out / SHARDS)
 
 
 def pack_shards(folder: Path, out: Path) -> None:
@@ -73,19 +114,21 @@ def pack_shards(folder: Path, out: Path) -> None:
         stream.write(len(head).to_bytes(8, "little") + head)
         for blob in blobs.values():
             stream.write(blob)
-    print(
-        f"{out}: {out.stat().st_size / 2**20:.1f} MiB, {len(shards.pieces)} pieces, {shards.num_tokens} tokens"
-    )
+    size = out.stat().st_size
+    print(f"{out}: {size / MIB:.1f} MiB, {len(shards.pieces)} pieces, {shards.num_tokens} tokens")
+    if size > MAX_SHARDS_BYTES:
+        raise SystemExit(f"{out} is larger than {MAX_SHARDS_BYTES // MIB} MiB; pack shards of fewer pieces")
 
 
 def _row(piece: PieceInfo) -> list[Any]:
     return [
         piece.path,
         piece.style,
+        piece.source,
         piece.split,
         piece.kind,
         piece.num_bars,
-        round(piece.qpm, 2),
+        piece.qpm,
         piece.block_chords,
     ]
 
@@ -121,8 +164,8 @@ def unpack_shards(path: Path) -> Shards:
     place = np.arange(len(bars)) - np.searchsorted(bars, bars)
     chords[bars, place] = np.frombuffer(blobs["chords"], dtype="i1").reshape(3, -1).T
     infos, first = [], 0
-    for name, style, split, which, count, qpm, blocks in record["pieces"]:
-        infos.append(PieceInfo(name, style, "", split, which, "", first, count, qpm, "", blocks))
+    for name, style, source, split, which, count, qpm, blocks in record["pieces"]:
+        infos.append(PieceInfo(name, style, source, split, which, "", first, count, qpm, "", blocks))
         first += count
     arrays: dict[str, NDArray[np.generic]] = {
         "tokens": tokens, "starts": starts, "lengths": lengths, "pitch_classes": classes, "chords": chords,
@@ -131,25 +174,29 @@ def unpack_shards(path: Path) -> Shards:
     return Shards(arrays, tuple(infos))
 
 
-def draw(shards: Shards, number: int, asked: argparse.Namespace, queue: Queue[NDArray[np.int16]]) -> None:
-    """A worker: batches of rows, one after another, for as long as somebody takes them."""
-    sampler = ExampleSampler(shards, "train", STYLES, max_tokens=asked.length - 24)
-    rng = np.random.default_rng([asked.seed, number])
+def draw(
+    sampler: ExampleSampler, number: int, recipe: GeneratorRecipe, rows: int, queue: Queue[NDArray[np.int16]]
+) -> None:
+    """A worker: ``rows`` rows of a batch, one time after another, for as long as somebody takes them."""
+    rng = np.random.default_rng([recipe.seed, number])
     while True:
-        queue.put(pack(sampler, asked.worker_rows, asked.length, rng))
+        queue.put(pack(sampler, rows, recipe.length, rng))
 
 
 class Feed:
-    """Batches (rows, length + 1) from worker processes."""
+    """Batches (rows, length + 1) from worker processes, each of which draws ``worker_rows`` rows at a time."""
 
-    def __init__(self, shards: Shards, asked: argparse.Namespace) -> None:
+    def __init__(
+        self, sampler: ExampleSampler, recipe: GeneratorRecipe, workers: int, worker_rows: int
+    ) -> None:
         context = multiprocessing.get_context("fork")  # the shards are shared
-        self._queue: Queue[NDArray[np.int16]] = context.Queue(maxsize=8 * asked.workers)
-        self._rows = asked.rows
+        self._queue: Queue[NDArray[np.int16]] = context.Queue(maxsize=8 * workers)
+        self._rows = recipe.rows
         self.waited = 0.0
+        size = min(worker_rows, recipe.rows)
         self._workers = [
-            context.Process(target=draw, args=(shards, n, asked, self._queue), daemon=True)
-            for n in range(asked.workers)
+            context.Process(target=draw, args=(sampler, n, recipe, size, self._queue), daemon=True)
+            for n in range(workers)
         ]
         for worker in self._workers:
             worker.start()
@@ -167,140 +214,119 @@ class Feed:
             worker.terminate()
 
 
-def factor(share: float, decay: float) -> float:
-    """Of the peak rate, by the share of the time that is gone: up in 2 %, level, down to 2 % by a cosine."""
-    if share < 0.02:
-        return max(share / 0.02, 0.02)
-    done = max(0.0, share - (1 - decay)) / decay
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
 class Run:
-    """A training against the clock."""
+    """A training against the clock by a recipe, of which ``packed`` says what net it is and how that starts."""
 
-    def __init__(self, asked: argparse.Namespace, shards: Shards) -> None:
-        self.asked = asked
+    def __init__(
+        self,
+        asked: argparse.Namespace,
+        packed: dict[str, Any],
+        recipe: GeneratorRecipe,
+        sampler: ExampleSampler,
+    ) -> None:
+        self.packed = packed
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        torch.manual_seed(asked.seed)
+        self.recipe = replace(recipe, bf16=has_bf16(self.device))
+        torch.manual_seed(self.recipe.seed)
         torch.backends.cuda.matmul.allow_tf32 = True
-        self.spec = {
-            "width": asked.width,
-            "layers": asked.layers,
-            "heads": asked.heads,
-            "context": asked.length,
-        }
-        self.net = Transformer(VOCABULARY.size, **self.spec).to(self.device)
-        self.forward: Callable[[Tensor], Tensor] = torch.compile(self.net) if asked.compile else self.net
-        rates = {"learning_rate": asked.rate, "embedding_learning_rate": asked.embedding_rate}
-        self.recipe = replace(
-            GeneratorRecipe(), steps=0, rows=asked.rows, length=asked.length, bf16=True, **rates
-        )
-        self.optimizers = make_optimizers(self.net, self.recipe)
-        self.average = {k: v.detach().clone() for k, v in self.net.state_dict().items()}
-        kept, rng = (
-            ExampleSampler(shards, "valid", STYLES, max_tokens=asked.length - 24),
-            np.random.default_rng(7),
-        )
-        names = (*STYLES, "drums") if "drums" in kept.style_names else kept.style_names
-        self.valid = [kept.draw(rng, name) for name in names for _ in range(asked.valid)]
-        plain = ExampleSampler(shards, "valid", STYLES, PLAIN, max_tokens=asked.length - 24)
-        self.plain = [plain.draw(rng, name) for name in names if name != "drums" for _ in range(asked.valid)]
-        self.step = self.tokens = 0
+        make, arguments = NETS[packed["net"]["type"]], {k: v for k, v in packed["net"].items() if k != "type"}
+        net = make(VOCABULARY.size, **arguments)
+        if packed["start"]:
+            load_weights(asked.device, net)
+        size = 2 * sum(t.numel() for t in net.state_dict().values())
+        if size > MAX_PARTS * PART_BYTES:
+            raise SystemExit(
+                f"weights of {size / MIB:.0f} MiB cannot come back: {MAX_PARTS * PART_BYTES // MIB} MiB at most"
+            )
+        self.judge = make(VOCABULARY.size, **arguments).to(self.device)
+        net = net.to(self.device)
+        if asked.compile:
+            net.compile()
+        self.training = GeneratorTraining(net, sampler, self.recipe)
+        kept = replace(sampler, split="valid")
+        self.valid = self._kept(kept, asked.valid)
+        self.plain = self._kept(replace(kept, views=PLAIN), asked.valid)
+
+    def _kept(self, sampler: ExampleSampler, count: int) -> list[Example]:
+        """``count`` validation examples of each style, and of drum takes."""
+        rng = np.random.default_rng(VALIDATION_SEED)
+        names = [n for n in (*self.packed["styles"], "drums") if n in sampler.style_names]
+        return [sampler.draw(rng, name) for name in names for _ in range(count)]
 
     def judged(self) -> dict[str, float]:
-        judge = Transformer(VOCABULARY.size, **self.spec).to(self.device)
-        judge.load_state_dict(self.average)
+        """Nats a token of the averaged weights on validation titles, as trained on and as written."""
+        self.judge.load_state_dict(self.training.average)
         return {
-            "valid": validation_loss(judge, self.valid, 32, bf16=True)[0],
-            "plain": validation_loss(judge, self.plain, 32, bf16=True)[0],
+            name: validation_loss(self.judge, examples, 32, bf16=self.recipe.bf16)[0]
+            for name, examples in (("valid", self.valid), ("plain", self.plain))
         }
-
-    def learn(self, tokens: Tensor, rate: float) -> Tensor:
-        peaks = (self.recipe.learning_rate, self.recipe.embedding_learning_rate)
-        for optimizer, peak in zip(self.optimizers, peaks, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * rate
-            optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            logits = self.forward(tokens[:, :-1])
-        loss = functional.cross_entropy(
-            logits.float().flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=PAD
-        )
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        decay = min(self.asked.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, value in self.net.state_dict().items():
-                self.average[name].lerp_(value, 1 - decay)
-        self.step += 1
-        self.tokens += tokens[:, 1:].numel()
-        return loss.detach()
 
     def write(self, out: Path, told: dict[str, Any]) -> None:
         """The average in float16: ``weights.N`` of less than 16 MiB, and ``run.json`` that says what is in them."""
         out.mkdir(parents=True, exist_ok=True)
-        tensors = {k: v.to("cpu", torch.float16).contiguous() for k, v in self.average.items()}
+        tensors = {k: v.to("cpu", torch.float16).contiguous() for k, v in self.training.average.items()}
         blob = b"".join(t.numpy().tobytes() for t in tensors.values())
         for number, at in enumerate(range(0, len(blob), PART_BYTES)):
             (out / f"weights.{number}").write_bytes(blob[at : at + PART_BYTES])
         shapes = {k: list(t.shape) for k, t in tensors.items()}
-        (out / "run.json").write_text(json.dumps({"net": self.spec, "tensors": shapes, **told}))
+        record = {**self.packed, "training": asdict(self.recipe), "tensors": shapes,
+                  "steps": self.training.step, "tokens": self.training.tokens, **told}  # fmt: skip
+        (out / "run.json").write_text(json.dumps(record))
+
+
+def rate(recipe: GeneratorRecipe, share: float) -> float:
+    """Factor of the peak learning rates when a share of the time is gone: up in 2 %, level, down as the recipe says."""
+    return schedule(round(1000 * share), replace(recipe, steps=1000, warmup=20))
 
 
 def train(asked: argparse.Namespace) -> None:
     begun = time.monotonic()
     torch.set_num_threads(max(1, asked.threads))
-    shards = unpack_shards(asked.shards)
-    feed = Feed(shards, asked)
-    run = Run(asked, shards)
-    print(f"ready in {time.monotonic() - begun:.1f} s on {run.device}", flush=True)
-    budget, reserve = asked.seconds, min(60.0, 0.15 * asked.seconds)
-    log: list[dict[str, Any]] = []
-    shown = written = time.monotonic()
-    losses: list[Tensor] = []
+    packed = json.loads((asked.device / RECIPE).read_text(encoding="utf-8"))
+    recipe = GeneratorRecipe(**packed["training"])
+    recipe = replace(recipe, rows=asked.rows, seed=recipe.seed if asked.seed < 0 else asked.seed)
+    shards, known = unpack_shards(asked.device / SHARDS), built_in_styles()
+    sampler = ExampleSampler(shards, "train", packed["styles"], known=known)
+    feed = Feed(sampler, recipe, asked.workers, asked.worker_rows)  # processes are forked before CUDA starts
+    run = Run(asked, packed, recipe, sampler)
     started = time.monotonic()
+    print(f"ready in {started - begun:.1f} s on {run.device}", flush=True)
+    ends = begun + asked.seconds - min(60.0, 0.15 * asked.seconds)  # what is left is for the evaluation
+    log: list[dict[str, Any]] = []
+    shown = written = started
+    losses: list[Tensor] = []
     try:
-        while (gone := time.monotonic() - begun) < budget - reserve:
-            share = (time.monotonic() - started) / max(1e-9, budget - reserve - (started - begun))
+        while (now := time.monotonic()) < ends and run.training.step != asked.steps:
             tokens = feed.batch().to(run.device, non_blocking=True)
-            losses.append(run.learn(tokens, factor(share, asked.decay)))
-            now = time.monotonic()
+            losses.append(run.training.advance(tokens, rate(recipe, (now - started) / (ends - started))))
             if now - shown > asked.show:
-                loss = float(torch.stack(losses).mean())
-                line = {"seconds": round(gone, 1), "step": run.step, "tokens": run.tokens, "loss": round(loss, 4),
-                        "waited": round(feed.waited, 1)}  # fmt: skip
-                print(json.dumps(line), flush=True)
-                log.append(line)
+                log.append(
+                    {"seconds": round(now - begun, 1), "step": run.training.step, "tokens": run.training.tokens,
+                     "loss": round(float(torch.stack(losses).mean()), 4), "waited": round(feed.waited, 1)}
+                )  # fmt: skip
+                print(json.dumps(log[-1]), flush=True)
                 losses, shown = [], now
             if now - written > 120:
-                run.write(asked.out, {"log": log, "tokens": run.tokens})
+                run.write(asked.out, {"log": log})
                 written = now
     finally:
         feed.close()
-        told = {
+        told: dict[str, Any] = {
             "log": log,
-            "steps": run.step,
-            "tokens": run.tokens,
-            "waited": feed.waited,
-            "asked": _plain(asked),
+            "seconds": round(time.monotonic() - begun, 1),
+            "waited": round(feed.waited, 1),
         }
         run.write(asked.out, told)  # first what was learned, then what it is worth
     told |= run.judged()
     run.write(asked.out, told)
+    told |= {"steps": run.training.step, "tokens": run.training.tokens}
     print(json.dumps({k: v for k, v in told.items() if k != "log"}), flush=True)
 
 
-def _plain(asked: argparse.Namespace) -> dict[str, Any]:
-    return {k: str(v) if isinstance(v, Path) else v for k, v in vars(asked).items() if k != "run"}
-
-
-def join(parts: Path, out: Path) -> None:
-    """Make a checkpoint of what a run wrote; the settings of a checkpoint that is there stay."""
-    from melodygen.generation.neural import style_to_json
-    from melodygen.nets.checkpoint import CONFIG, read_config, save_checkpoint
-    from melodygen.registry import list_styles
+def join(parts: Path, folder: Path, out: Path) -> None:
+    """Make a checkpoint of what a run wrote, as ``melodygen recipe run`` makes it of what it trained."""
+    from melodygen.training.recipes.generator import finish_generator
+    from melodygen.training.recipes.recipe import find_generator_recipe
 
     record = json.loads((parts / "run.json").read_text())
     files = sorted(parts.glob("weights.*"), key=lambda p: int(p.suffix[1:]))
@@ -309,57 +335,55 @@ def join(parts: Path, out: Path) -> None:
         count = math.prod(shape)
         values = np.frombuffer(blob, dtype=np.float16, count=count, offset=at).reshape(shape)
         state[name], at = torch.from_numpy(values.astype(np.float32)), at + 2 * count
-    net = Transformer(VOCABULARY.size, **record["net"])
+    recipe = find_generator_recipe(record["recipe"])
+    recipe = replace(recipe, training=GeneratorRecipe(**record["training"]))
+    net = NETS[recipe.net.type](VOCABULARY.size, **recipe.net.arguments())
     net.load_state_dict(state)
-    known = list_styles()
-    numbers = sum(p.numel() for p in net.parameters())
-    config: dict[str, Any] = {
-        "kind": "generator", "name": out.name, "summary": f"transformer, {numbers / 1e6:.1f} M parameters, ten styles",
-        "net": {"type": "transformer", **record["net"]}, "vocabulary_id": VOCABULARY.vocabulary_id,
-        "styles": [style_to_json(known[s]) for s in STYLES], "density_quantiles": {},
-        "provenance": {k: v for k, v in record.items() if k not in ("tensors", "log", "net")},
-    }  # fmt: skip
-    card = f"# {out.name}\n"
-    if (out / CONFIG).is_file():
-        config = {**read_config(out, "generator"), **config}
-        card = (out / "README.md").read_text(encoding="utf-8")
-    save_checkpoint(out, net, config, card)
-    print(f"{out}: {numbers / 1e6:.1f} M parameters, {record.get('tokens', 0) / 1e6:.0f} M tokens")
+    trained = {"steps": record["steps"], "tokens": record["tokens"],
+               "valid_nats_per_token": round(record.get("valid", math.nan), 4)}  # fmt: skip
+    finish_generator(recipe, load_shards(folder), net, trained, out, print)
 
 
-def parsed() -> argparse.Namespace:
+def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="run", required=True)
     packing = commands.add_parser("pack")
-    packing.add_argument("folder", type=Path)
+    packing.add_argument("folder", type=Path, help="shards, as recipe run leaves them in OUT/.work/shards")
     packing.add_argument("out", type=Path)
+    packing.add_argument("--recipe", default="melodygen-transformer", help="a name or a .toml file")
     joining = commands.add_parser("join")
-    joining.add_argument("parts", type=Path)
+    joining.add_argument("parts", type=Path, help="the folder that came back")
+    joining.add_argument("folder", type=Path, help="the shards that were packed")
     joining.add_argument("out", type=Path)
     training = commands.add_parser("train")
-    training.add_argument("--shards", type=Path, default=Path("device/shards.xz"))
+    training.add_argument("--device", type=Path, default=Path("device"), help="the folder that pack wrote")
     training.add_argument("--out", type=Path, default=Path(os.environ.get("OUT", "device/out")))
-    numbers = {
-        "seconds": 540.0, "rate": 3e-3, "embedding-rate": 3e-3, "decay": 0.5, "average": 0.998, "show": 15.0,
-        "width": 384, "layers": 8, "heads": 6, "length": 1024, "rows": 64, "worker-rows": 4, "workers": 15,
-        "threads": 1, "valid": 24, "seed": 1,
-    }  # fmt: skip
-    for name, default in numbers.items():
-        training.add_argument(f"--{name}", type=type(default), default=default)
+    for name, default, says in (
+        ("seconds", 540.0, "for all, from the start of the program"),
+        ("steps", 0, "stop after so many; 0: as many as the time holds"),
+        ("rows", 64, "rows a step: in place of the recipe's, which are for two cores"),
+        ("worker-rows", 4, "rows that a worker draws at a time"),
+        ("workers", 15, "processes that draw examples"),
+        ("threads", 1, "threads of torch on the CPU"),
+        ("valid", 24, "validation examples a style"),
+        ("show", 15.0, "seconds between lines of the log"),
+        ("seed", -1, "in place of the recipe's; -1: the recipe's"),
+    ):
+        training.add_argument(f"--{name}", type=type(default), default=default, help=says)
     training.add_argument(
         "--compile", action="store_true", help="torch.compile: a minute of start for faster steps"
     )
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def main() -> None:
     asked = parsed()
     if asked.run == "pack":
-        pack_shards(asked.folder, asked.out)
+        pack_all(asked.recipe, asked.folder, asked.out)
     elif asked.run == "join":
-        join(asked.parts, asked.out)
+        join(asked.parts, asked.folder, asked.out)
     else:
         train(asked)
 

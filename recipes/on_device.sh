@@ -1,7 +1,8 @@
 #!/bin/sh
 # Train on a lent accelerator: unpack, train against the clock, evaluate, write parts into $OUT (default device/out).
-# All that travels is the tracked source and device/shards.xz (`make device-shards`), under 64 MiB. Rehearsal on a CPU:
-#   sh recipes/on_device.sh --seconds 20 --workers 1 --width 64 --layers 2 --heads 2 --rows 2 --length 256 --valid 1 --show 4
+# All that travels is src, recipes and device (recipes/on_device.py pack): leave models and samples behind. Rehearsal on a
+# CPU, of the net that is trained there:
+#   sh recipes/on_device.sh --seconds 40 --workers 1 --rows 1 --valid 1 --show 4
 set -e
 cd "$(dirname "$0")/.."
 export PYTHONPATH="$PWD/src" OMP_NUM_THREADS=1

@@ -24,7 +24,8 @@ TAKES = ("jazz", "blues", "neworleans", "rock", "pop", "funk", "gospel", "countr
 METERS = ((4, 4), (3, 4), (6, 8), (2, 4), (4, 4))
 
 
-def _shards() -> Shards:
+def small_shards() -> Shards:
+    """Three pieces of each style and eight drum takes, all for training."""
     pieces = []
     for index, style in enumerate(STYLES):
         for number, roles in enumerate(
@@ -61,7 +62,7 @@ def source(style: str, score: Score, meter: tuple[int, int], blocks: bool, chord
 
 def example_hashes() -> dict[str, str]:
     """SHA-256 of the token ids of 60 drawn examples a style, and of 40 drawn from all, by name."""
-    shards, found = _shards(), {}
+    shards, found = small_shards(), {}
     full = ExampleSampler(shards, "train", STYLES)
     small = ExampleSampler(shards, "train", STYLES, replace(PLAIN, fill=0.3, comping=0.7), max_tokens=300)
     for name in (*STYLES, "drums", "all"):

@@ -34,11 +34,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((a * cos - b * sin, a * sin + b * cos), dim=-1)
 
 
-def seen(steps: int, window: int = 0) -> Tensor:
+def seen(steps: int, window: int = 0, device: torch.device | None = None) -> Tensor:
     """Return (T, T) True where a query (row) sees a key: itself and what came before, with ``window`` the
     last ``window`` tokens of that.
     """
-    mask = torch.ones(steps, steps, dtype=torch.bool).tril()
+    mask = torch.ones(steps, steps, dtype=torch.bool, device=device).tril()
     return mask.triu(1 - window) if window else mask
 
 
@@ -54,7 +54,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, window: int = 0, span: int = 256) ->
     steps = q.shape[2]
     window = 0 if window >= steps else window
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
-        mask = seen(steps, window).to(q.device) if window else None
+        mask = seen(steps, window, q.device) if window else None
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
     size = min(span, steps)
     places = torch.arange(steps)

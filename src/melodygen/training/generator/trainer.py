@@ -164,45 +164,53 @@ class GeneratorTraining:
             logits.float().flatten(0, 1), tokens[:, 1:].flatten(), ignore_index=PAD
         )
 
-    def learn(self, tokens: Tensor) -> float:
-        """Gradients of the mean loss over all rows, a part at a time."""
-        total, at = 0.0, 0
+    def learn(self, tokens: Tensor) -> Tensor:
+        """Gradients of the mean loss over all rows, a part at a time. Return that loss (), in nats a token."""
+        total, at = torch.zeros((), device=self.device), 0
         parts = tokens.tensor_split(min(self.recipe.accumulate, len(tokens)))
         for part in parts:
             loss = self.loss(part, at) * (len(part) / len(tokens))
             loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
+            total += loss.detach()
             at += len(part)
         return total
+
+    def advance(self, tokens: Tensor, factor: float) -> Tensor:
+        """One step on ``tokens`` (rows, length + 1) at ``factor`` of the peak learning rates.
+
+        Return the loss (), in nats a token. It stays on the device: to read it is to wait for the step.
+        """
+        recipe = self.recipe
+        peaks = [recipe.learning_rate] * len(self.optimizers)
+        if recipe.optimizer == "muon":
+            peaks[-1] = recipe.embedding_learning_rate
+        self.net.train()
+        torch.manual_seed(recipe.seed * 1_000_003 + self.step)  # dropout: the same after a resume
+        for optimizer, peak in zip(self.optimizers, peaks, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * factor
+            optimizer.zero_grad(set_to_none=True)
+        loss = self.learn(tokens)
+        nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        decay = min(recipe.average, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, value in self.net.state_dict().items():
+                if value.dtype.is_floating_point:
+                    self.average[name].lerp_(value, 1 - decay)
+        self.step += 1
+        self.tokens += tokens[:, 1:].numel()
+        return loss
 
     def run(self, until: Callable[[int, float], bool] | None = None) -> Iterator[Record]:
         """Steps until the schedule (or ``until(step, seconds)``) ends."""
         recipe = self.recipe
-        peak = [[recipe.learning_rate] * len(o.param_groups) for o in self.optimizers]
-        if recipe.optimizer == "muon":
-            peak[-1] = [recipe.embedding_learning_rate]
         while self.step < recipe.steps:
             begun = time.monotonic()
             factor = schedule(self.step, recipe)
-            for optimizer, rates in zip(self.optimizers, peak, strict=True):
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * factor
             tokens = torch.from_numpy(self.batch(self.step).astype(np.int64)).to(self.device)
-            self.net.train()
-            torch.manual_seed(recipe.seed * 1_000_003 + self.step)  # dropout: the same after a resume
-            for optimizer in self.optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            loss = self.learn(tokens)
-            nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip)
-            for optimizer in self.optimizers:
-                optimizer.step()
-            decay = min(recipe.average, (1 + self.step) / (10 + self.step))
-            with torch.no_grad():
-                for name, value in self.net.state_dict().items():
-                    if value.dtype.is_floating_point:
-                        self.average[name].lerp_(value, 1 - decay)
-            self.step += 1
-            self.tokens += tokens[:, 1:].numel()
+            loss = float(self.advance(tokens, factor))
             self.seconds += time.monotonic() - begun
             yield Record(self.step, loss, None, self.tokens, self.seconds, recipe.learning_rate * factor)
             if until is not None and until(self.step, self.seconds):

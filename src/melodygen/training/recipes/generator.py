@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -55,6 +55,31 @@ def build_generator(
     shards = read_shards(corpus, work, say, workers)
     _check_styles(recipe, shards)
     net, training, loss = _trained(recipe, shards, work, say)
+    trained = {"steps": training.step, "tokens": training.tokens, "valid_nats_per_token": round(loss, 4)}
+    return finish_generator(recipe, shards, net, trained, out, say)
+
+
+def finish_generator(
+    recipe: GeneratorModelRecipe,
+    shards: Shards,
+    net: nn.Module,
+    trained: Mapping[str, Any],
+    out: Path,
+    say: Say,
+) -> dict[str, Any]:
+    """Measure what a trained net of the recipe needs beside its weights, and write its checkpoint.
+
+    Args:
+        recipe: what the net was trained by.
+        shards: what it was trained on.
+        net: the trained net.
+        trained: ``steps``, ``tokens`` and ``valid_nats_per_token`` of the training, for the provenance.
+        out: the checkpoint folder.
+        say: told what happens, a line at a time.
+
+    Returns:
+        The config of the checkpoint.
+    """
     styles = [find_style(name) for name in recipe.styles]
     config: dict[str, Any] = {
         "kind": "generator", "name": out.name,
@@ -70,7 +95,7 @@ def build_generator(
     config["provenance"] = {
         "melodygen": version("melodygen"), "recipe_name": recipe.name, "recipe": asdict(recipe.training),
         "start": recipe.start,
-        "steps": training.step, "tokens": training.tokens, "valid_nats_per_token": round(loss, 4),
+        **trained,
         "logit_bias_shares": {n: {k: f[k] for k in ("generated", "human")} for n, f in biases.items()},
     }  # fmt: skip
     save_checkpoint(out, net, config, _card(recipe, config, shards, out))
