@@ -18,7 +18,16 @@ import melodygen
 from melodygen.cli.generate import generate as generate_command
 from melodygen.engine import Engine
 from melodygen.errors import UsageError
-from melodygen.request import CONTROLS, LOOP_CONTROLS, Request, check_request, control_of, json_schema
+from melodygen.request import (
+    CONTROLS,
+    LOOP_CONTROLS,
+    LoopOptions,
+    Request,
+    check_loop,
+    check_request,
+    control_of,
+    json_schema,
+)
 from melodygen.services.models import ModelNames
 from melodygen.services.requests import build_request, command_of
 
@@ -111,3 +120,8 @@ def test_the_command_asks_for_the_same_request_again() -> None:
     texts = {word.removeprefix("--"): text for word, text in zip(words[::2], words[1::2], strict=True)}
     again = build_request(texts | {"bars": int(texts["bars"]), "swing": float(texts["swing"])})
     assert replace(again, key_fifths=None) == build_request(controls)  # text spells its key, a pair does not
+
+
+def test_large_whole_numbers_are_said_in_full() -> None:
+    with pytest.raises(UsageError, match=f"seed 99999999999999999999 is not possible; give 0 to {2**63}"):
+        check_loop(LoopOptions(seed=99999999999999999999))

@@ -149,7 +149,7 @@ class Control:
         if isinstance(value, bool) or not isinstance(value, (SupportsIndex, SupportsFloat)):
             raise UsageError(f"{self.label} {value!r} is not a number; {self.allowed()}")
         number = float(value)
-        parsing.check_range(self.label, number, self.low, self.high)
+        parsing.check_range(self.label, value if isinstance(value, int) else number, self.low, self.high)
         if self.kind == "float":
             return number
         if number != round(number):

@@ -225,7 +225,8 @@ def check_style(name: str, known: Iterable[str]) -> None:
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise UsageError unless low <= value <= high (NaN never is)."""
     if not low <= value <= high:
-        raise UsageError(f"{name} {value:g} is not possible; give {low:g} to {high:g}")
+        shown, *ends = (str(v) if isinstance(v, int) else f"{v:g}" for v in (value, low, high))
+        raise UsageError(f"{name} {shown} is not possible; give {ends[0]} to {ends[1]}")
 
 
 def check_meter(numerator: int, denominator: int) -> None:

@@ -151,3 +151,21 @@ def test_what_others_say_on_stderr_is_heard_again_afterwards(capfd: pytest.Captu
         os.write(2, b"a decoder's words")
     os.write(2, b"ours")
     assert capfd.readouterr().err == "ours"
+
+
+def test_a_wav_that_breaks_off_is_heard_and_said(recordings: dict[str, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    whole = recordings["wav"]
+    path.write_bytes(whole[: 44 + (len(whole) - 44) // 4])
+    seconds, _, notes = heard(path)
+    assert seconds == pytest.approx(SECONDS / 4, abs=0.01)
+    assert notes == ["ends early: 25% of its sound is there"]
+    path.write_bytes(whole + b"LIST\x04\0\0\0abcd")
+    assert heard(path)[2] == []
+
+
+def test_an_mp3_without_frames_is_refused_in_words(recordings: dict[str, bytes], tmp_path: Path) -> None:
+    path = tmp_path / "x.mp3"
+    path.write_bytes(recordings["mp3"][:40])
+    with pytest.raises(AudioError, match="not audio that can be read: no sound was found in it"):
+        open_recording(path)

@@ -159,3 +159,25 @@ def test_silence_has_no_beats(tmp_path: Path) -> None:
     assert not len(found.beats) and found.qpm is None and found.key is None and not found.chords
     said = CliRunner().invoke(app, ["analyze", str(path), "--midi", str(tmp_path / "m.mid")])
     assert said.exit_code == 0 and "no beats" in said.stdout
+
+
+@pytest.mark.models
+def test_what_was_mended_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "song.wav"
+    sound = 0.1 * np.random.default_rng(0).standard_normal(RATE * 4)
+    sf.write(path, sound, RATE)
+    path.write_bytes(path.read_bytes()[: RATE * 4])  # half of its 16-bit samples
+    said = CliRunner().invoke(app, ["analyze", str(path), "--json"])
+    assert json.loads(said.stdout)["notes"] == ["ends early: 50% of its sound is there"]
+    assert "melodygen: song.wav: ends early: 50%" in said.stderr
+    sound[100:200] = np.nan
+    sf.write(path, sound, RATE, subtype="FLOAT")
+    assert analyze(path).notes == ("100 samples that are no numbers were passed over",)
+    monkeypatch.setattr("melodygen.services.analyze.MAX_SECONDS", 3.0)
+    assert analyze(path).notes == ("the first 0 minutes were heard",) and analyze(path).seconds == 3.0
+    assert CliRunner().invoke(app, ["analyze", str(path)]).stderr.count("melodygen:") == 1
+
+    midi = tmp_path / "song.mid"
+    write_midi(midi, block_chords())
+    midi.write_bytes(midi.read_bytes()[:-40])
+    assert any("cut off" in note for note in analyze(midi).notes)

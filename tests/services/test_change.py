@@ -153,6 +153,28 @@ def test_transposing_moves_notes_keys_and_chords_and_nothing_else(file: Path) ->
     assert not (file.parent / "no.mid").exists()
 
 
+def test_a_few_bars_of_a_piece_longer_than_can_be_written_are_changed(file: Path) -> None:
+    bars = 300
+
+    def line(pitch: int) -> list[tuple[int, int, int, int]]:
+        return [(bar * 960, 900, pitch + bar % 5, 80) for bar in range(bars)]
+
+    tracks = (
+        Track(line(72), 73, role="melody", name="Whistle"),
+        Track(line(36), 33, role="bass", name="Bass"),
+    )
+    write_midi(file, Score(tracks, (Tempo(0, 110.0),), (TimeSignature(0, 2, 4),)), overwrite=True)
+    changed("rewrite", file, tracks="Bass", bars="299-300")
+    before, after = events(file), events(file.parent / "out.mid")
+    assert before["Whistle"] == after["Whistle"]
+    assert [e for e in before["Bass"] if e[0] < 298 * 960] == [e for e in after["Bass"] if e[0] < 298 * 960]
+    changed("extend", file, num_bars=2)
+    assert len(read_midi(file.parent / "out.mid").bar_ticks()) - 1 > bars
+    for kind, more in (("rewrite", {"tracks": "Bass"}), ("vary", {"amount": 1.0})):
+        with pytest.raises(UsageError, match=r"band\.mid has 300 bars; at most 256 .* name some with --bars"):
+            changed(kind, file, **more)
+
+
 @pytest.mark.parametrize(
     ("kind", "more", "words"),
     [

@@ -38,6 +38,7 @@ class TrackAnalysis:
         key_fifths: sharps of the signature that a score has.
         chords: one after another, N where there is none.
         sections: one after another.
+        notes: what was odd about the file, mended or passed over, in plain words.
     """
 
     path: str
@@ -50,6 +51,7 @@ class TrackAnalysis:
     key_fifths: int | None = None
     chords: tuple[ChordSpan, ...] = ()
     sections: tuple[SectionSpan, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     @property
     def downbeats(self) -> Floats:
@@ -84,6 +86,7 @@ class TrackAnalysis:
                 {"start": round(s.start_seconds, 3), "end": round(s.end_seconds, 3), "name": s.name}
                 for s in self.sections
             ],
+            "notes": list(self.notes),
         }
 
 

@@ -23,7 +23,7 @@ from scipy.signal import firwin, resample_poly
 
 from melodygen.audio.buffer import uncancelled
 from melodygen.audio.features import Features, resampling_ratio
-from melodygen.audio.recovery import mended_mpeg, open_sound, quiet_decoder
+from melodygen.audio.recovery import COMPLETE_SHARE, mended_mpeg, open_sound, quiet_decoder
 from melodygen.errors import AudioError
 from melodygen.io.formats import FFMPEG_SUFFIXES
 
@@ -36,6 +36,8 @@ CLIPPED = 0.9999
 """A sample at or beyond this counts as clipped."""
 MAX_BAD_SHARE = 0.01
 """Largest share of broken samples that a file may have."""
+CLIPPED_SHARE = 0.01
+"""A recording with more clipped samples is said to be clipped."""
 FFMPEG_RATE = 44_100
 SALVAGE_FRAMES = 1152
 """Step in which the last sound before a broken place is read."""
@@ -201,6 +203,34 @@ class Recording:
                 f"{LOUDEST:g}; at most {MAX_BAD_SHARE:.0%} can be passed over: export it again"
             )
 
+    def mono(self, sample_rate: int, max_seconds: float) -> tuple[Features, bool]:
+        """(the first ``max_seconds`` as mono samples at ``sample_rate``, whether that is all of it).
+
+        Raises AudioError where the file cannot be read or holds no sound.
+        """
+        parts: list[NDArray[np.float32]] = []
+        most, count = round(max_seconds * sample_rate), 0
+        for block in self.mono_blocks(sample_rate):
+            parts.append(block)
+            count += len(block)
+            if count > most:
+                break
+        return np.concatenate(parts)[:most], count <= most
+
+    def remarks(self, seconds: float) -> tuple[str, ...]:
+        """What is odd about the recording, of which ``seconds`` could be heard, and what was mended or passed over."""
+        signal, found = self.signal, []
+        expected = self.expected_frames
+        if expected is not None and seconds * self.sample_rate < COMPLETE_SHARE * expected:
+            found.append(f"ends early: {seconds:.1f} of {expected / self.sample_rate:.1f} s")
+        if signal.num_bad:
+            found.append(f"{signal.num_bad} samples that are no numbers were passed over")
+        if signal.num_samples and signal.num_clipped > CLIPPED_SHARE * signal.num_samples:
+            found.append(f"clipped ({signal.num_clipped / signal.num_samples:.0%} of samples)")
+        if self.decoder != "libsndfile":
+            found.append(f"decoded by {self.decoder}")
+        return (*found, *self.notes)
+
     @property
     def can_seek(self) -> bool:
         """Whether ``span`` can go to any place: the length is known and the decoder seeks."""
@@ -355,6 +385,8 @@ def _through_ffmpeg(path: Path) -> Recording:
 
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
+    if "is not a regular file" in text:  # what libsndfile says of bytes in which libmpg123 finds no frame
+        return "no sound was found in it"
     return text.split("Error opening", 1)[-1].split(": ", 1)[-1] or type(error).__name__
 
 
@@ -364,13 +396,8 @@ def read_mono(path: Path, sample_rate: int, max_seconds: float = 3600.0) -> Feat
     Raises:
         AudioError: the file cannot be read or holds no sound.
     """
-    parts: list[NDArray[np.float32]] = []
     with open_recording(path) as recording:
-        for block in recording.mono_blocks(sample_rate):
-            parts.append(block)
-            if sum(map(len, parts)) >= max_seconds * sample_rate:
-                break
-    return np.concatenate(parts)[: round(max_seconds * sample_rate)]
+        return recording.mono(sample_rate, max_seconds)[0]
 
 
 __all__ = ["BlockResampler", "Recording", "Signal", "open_recording", "read_mono"]

@@ -25,6 +25,8 @@ SEARCH_BYTES = 2**20
 MAX_MP3_BYTES = 2**29
 CHAINED_FRAMES = 4
 """Frames in a row that make an MP3; fewer occur by chance."""
+COMPLETE_SHARE = 0.98
+"""A recording that holds less of what its header promises ends early."""
 UNFINISHED_SIZES = (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFFFFE, 0x80000000)
 _CHUNK_NAMES = (
     b"LIST",
@@ -69,7 +71,7 @@ def open_sound(path: Path) -> OpenSound:
     try:
         if not handle.seekable():
             return OpenSound(sf.SoundFile(handle.fileno(), closefd=False), handle)
-        mended = _unfinished_wav(handle)
+        mended, cut = _unfinished_wav(handle), _cut_wav(handle)
         if mended is not None:
             return OpenSound(
                 sf.SoundFile(mended), handle, ("its header was never finished: read to the end of the file",)
@@ -77,7 +79,7 @@ def open_sound(path: Path) -> OpenSound:
         handle.seek(0)
         with quiet_decoder(looks_like_mpeg(path, handle)):
             try:
-                return OpenSound(sf.SoundFile(handle.fileno(), closefd=False), handle)
+                return OpenSound(sf.SoundFile(handle.fileno(), closefd=False), handle, cut)
             except (sf.LibsndfileError, RuntimeError, ValueError, TypeError) as error:
                 handle.seek(0)
                 found = _found_inside(handle)
@@ -152,8 +154,9 @@ class _Window(io.RawIOBase):
         return len(part)
 
 
-def _unfinished_wav(handle: io.FileIO) -> _Window | None:
-    """A WAV whose sizes were never written, with sizes that fit; None for any other file."""
+def _wav_data(handle: io.FileIO) -> tuple[bytes, int, int] | None:
+    """(first bytes, place of the data chunk, bytes behind the header of that chunk) of a WAV; None for other files."""
+    handle.seek(0)
     head = handle.read(4096)
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None
@@ -162,8 +165,27 @@ def _unfinished_wav(handle: io.FileIO) -> _Window | None:
     while at + 8 <= len(head) and head[at : at + 4] != b"data":
         at += 8 + (length := struct.unpack_from("<I", head, at + 4)[0]) + length % 2
     rest = size - at - 8
-    if at + 8 > len(head) or rest < 2:
+    return None if at + 8 > len(head) or rest < 2 else (head, at, rest)
+
+
+def _cut_wav(handle: io.FileIO) -> tuple[str, ...]:
+    """What to say of a WAV of which a part is missing; libsndfile says nothing of it."""
+    found = _wav_data(handle)
+    if found is None:
+        return ()
+    head, at, rest = found
+    length = struct.unpack_from("<I", head, at + 4)[0]
+    if length in UNFINISHED_SIZES or rest >= COMPLETE_SHARE * length:
+        return ()
+    return (f"ends early: {rest / length:.0%} of its sound is there",)
+
+
+def _unfinished_wav(handle: io.FileIO) -> _Window | None:
+    """A WAV whose sizes were never written, with sizes that fit; None for any other file."""
+    found = _wav_data(handle)
+    if found is None:
         return None
+    head, at, rest = found
     length = struct.unpack_from("<I", head, at + 4)[0]
     following = head[at + 8 : at + 12]
     if length not in UNFINISHED_SIZES or length == rest or (length == 0 and following in _CHUNK_NAMES):

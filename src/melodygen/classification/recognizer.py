@@ -49,9 +49,6 @@ RHYTHM_SECONDS = 60.0
 MIN_SECONDS = 0.1
 JOINED_SECONDS = 60.0
 """A rest this short joins the chapter before it."""
-COMPLETE_SHARE = 0.98
-"""A recording that holds less of what its header promises ends early."""
-CLIPPED_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -202,7 +199,7 @@ class TrackClassifier:
             if isinstance(self.for_recordings, Tagger) and not is_render:
                 tagger = self.for_recordings
                 excerpts, segments, notes = read_excerpts(recording, tagger, options.rhythm, options.segments)
-                notes = (*notes, *_remarks(recording, excerpts.seconds))
+                notes = (*notes, *recording.remarks(excerpts.seconds))
                 return result_of(str(path), tagger, excerpts, options.rhythm, notes, segments)
             beside, tagged = self._tagger_beside() if is_render else None, None
             if beside is not None:
@@ -309,7 +306,7 @@ def _classify(track: _Track, scorer: Scorer, options: RecognitionOptions) -> Tra
     seconds, notes = track.duration_seconds, track.notes
     if track.recording is not None:
         seconds = track.signal.num_frames / track.recording.sample_rate
-        notes = (*notes, *_remarks(track.recording, seconds))
+        notes = (*notes, *track.recording.remarks(seconds))
     assert seconds is not None
     if seconds < MIN_SECONDS:
         _refuse_short(track, seconds)
@@ -355,21 +352,6 @@ def _refuse_short(track: _Track, seconds: float) -> NoReturn:
         f"{Path(track.path).name}: {seconds * 1000:.0f} ms are too short to be heard; "
         f"at least {MIN_SECONDS} s are needed"
     )
-
-
-def _remarks(recording: Recording, seconds: float) -> tuple[str, ...]:
-    """What is odd about a recording that lasts so long."""
-    signal, found = recording.signal, []
-    expected = recording.expected_frames
-    if expected is not None and seconds * recording.sample_rate < COMPLETE_SHARE * expected:
-        found.append(f"ends early: {seconds:.1f} of {expected / recording.sample_rate:.1f} s")
-    if signal.num_bad:
-        found.append(f"{signal.num_bad} samples that are no numbers were passed over")
-    if signal.num_samples and signal.num_clipped > CLIPPED_SHARE * signal.num_samples:
-        found.append(f"clipped ({signal.num_clipped / signal.num_samples:.0%} of samples)")
-    if recording.decoder != "libsndfile":
-        found.append(f"decoded by {recording.decoder}")
-    return (*found, *recording.notes)
 
 
 __all__ = ["CHAPTER_SECONDS", "RecognitionOptions", "TrackClassifier"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,8 @@ def analyze(
     from melodygen.services.analyze import AnalyzeRequest, run
 
     found = run(AnalyzeRequest(file, click, midi, plot, force))
+    for note in found.notes:
+        print(f"melodygen: {file.name}: {note}", file=sys.stderr)
     if json_:
         print(json.dumps(found.to_dict()))
     else:

@@ -15,8 +15,8 @@ def music_files(
 ) -> list[Path]:
     """Files by suffix (lower case, with the dot), in the order of their names, a folder's own before its sub-folders'.
 
-    Hidden files and folders (``.trash``, ``._name``) are left out; links that loop are not followed twice; a link to
-    nowhere counts, so that whoever reads it says so.
+    Hidden files and folders (``.trash``, ``._name``) are left out, and pipes, which whoever reads them would wait for;
+    links that loop are not followed twice; a link to nowhere counts, so that whoever reads it says so.
     """
     found: list[Path] = []
     seen: set[str] = set()
@@ -31,9 +31,15 @@ def music_files(
         found += [
             Path(at) / name
             for name in sorted(names)
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes
+            if not name.startswith(".")
+            and Path(name).suffix.lower() in suffixes
+            and _may_be_read(Path(at) / name)
         ]
     return found
+
+
+def _may_be_read(path: Path) -> bool:
+    return path.is_file() or not path.exists()
 
 
 def stamp_of(path: Path) -> tuple[int, int] | None:

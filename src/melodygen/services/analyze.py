@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from melodygen.analysis.sound_chords import (
 from melodygen.analysis.track import Floats, TrackAnalysis, tempo_map
 from melodygen.audio.beat_spectrum import FRAMES_PER_SECOND, NUM_BANDS, SAMPLE_RATE, beat_spectrum
 from melodygen.audio.buffer import Audio
-from melodygen.audio.decode import read_mono
+from melodygen.audio.decode import open_recording
 from melodygen.audio.excerpts import levelled
 from melodygen.audio.features import Features, resampling_ratio, to_mono_at
 from melodygen.audio.files import write_audio
@@ -73,15 +73,16 @@ def analyze(path: str | os.PathLike[str]) -> TrackAnalysis:
         MidiReadError: a score cannot be read.
         CheckpointError: the beat tracker is not there.
     """
-    return _analysis(*_sound_and_score(Path(path)), Path(path))
+    mono, score, notes = _sound_and_score(Path(path))
+    return replace(_analysis(mono, score, Path(path)), notes=notes)
 
 
 def run(asked: AnalyzeRequest) -> TrackAnalysis:
     """Analyse a file and write what is asked for. Raises OutputExistsError for a file in the way, UsageError for a
     suffix that is none, and what ``analyze`` raises."""
     _check(asked)
-    mono, score = _sound_and_score(asked.path)
-    found = _analysis(mono, score, asked.path)
+    mono, score, notes = _sound_and_score(asked.path)
+    found = replace(_analysis(mono, score, asked.path), notes=notes)
     for target in (asked.click, asked.midi, asked.plot):
         if target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -109,14 +110,20 @@ def _check(asked: AnalyzeRequest) -> None:
     refuse_existing(targets, asked.force)
 
 
-def _sound_and_score(path: Path) -> tuple[Features, Score | None]:
-    """Mono sound at the tracker's rate, and the score of a file that is one, rendered as a draft."""
+def _sound_and_score(path: Path) -> tuple[Features, Score | None, tuple[str, ...]]:
+    """Mono sound at the tracker's rate, the score of a file that is one, rendered as a draft, and what is to be said of
+    the file."""
     if not is_symbolic(path):
-        return read_mono(path, SAMPLE_RATE, MAX_SECONDS), None
+        with open_recording(path) as recording:
+            mono, is_all = recording.mono(SAMPLE_RATE, MAX_SECONDS)
+            if is_all:
+                return mono, None, recording.remarks(len(mono) / SAMPLE_RATE)
+            return mono, None, (f"the first {MAX_SECONDS / 60:.0f} minutes were heard", *recording.notes)
     from melodygen.rendering.sampler import SamplerRenderer
 
-    score = read_symbolic(path)
-    return to_mono_at(render_draft(score, SamplerRenderer()), SAMPLE_RATE), score
+    warnings: list[str] = []
+    score = read_symbolic(path, warnings)
+    return to_mono_at(render_draft(score, SamplerRenderer()), SAMPLE_RATE), score, tuple(warnings)
 
 
 def _analysis(mono: Features, score: Score | None, path: Path) -> TrackAnalysis:

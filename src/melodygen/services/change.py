@@ -216,7 +216,7 @@ def _request(
     low, high = CONTROLS["qpm"].low, CONTROLS["qpm"].high
     carried = {name: CONTROLS[name].check(said[name]) for name in CARRIED if name in said}
     request = Request(
-        style, bars=_num_bars(asked, score), qpm=min(max(qpm, low), high), meter=meter,
+        style, bars=_num_bars(asked, score, span), qpm=min(max(qpm, low), high), meter=meter,
         key=(key.tonic, key.mode) if key else None, tracks=(*kept, *roles), given=score, given_roles=kept,
         key_fifths=key.fifths if key else None, **carried,
     )  # fmt: skip
@@ -226,11 +226,20 @@ def _request(
     return request, warnings
 
 
-def _num_bars(asked: ChangeRequest, score: Score) -> int:
-    """Bars of the changed piece."""
+def _num_bars(asked: ChangeRequest, score: Score, span: range) -> int:
+    """Bars of the changed piece; the most that can be asked for where it is longer and only some are written anew."""
     if asked.kind == "arrange":
         return len(asked.form.strip()) * asked.section_bars
-    return num_bars(score) + (asked.num_bars if asked.kind == "extend" else 0)
+    there, most = num_bars(score), int(CONTROLS["bars"].high)
+    if asked.kind == "extend":
+        return min(there + asked.num_bars, most)
+    is_whole = len(span) == there and (asked.kind == "rewrite" or asked.amount >= 1)
+    if there > most and is_whole:
+        raise UsageError(
+            f"{asked.file.name} has {there} bars; at most {most} can be written anew at once: name some with --bars, "
+            f"like 1-{most}"
+        )
+    return min(there, most)
 
 
 def asked_before(file: UserFile) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from melodygen.data.scan import SourceFile, load_piece
 from melodygen.data.stems import Source, read_source
 from melodygen.data.views import TRAINING, View
 from melodygen.errors import AudioError, CorpusError, MelodygenError
-from melodygen.io.formats import AUDIO_SUFFIXES, MIDI_SUFFIXES, MUSIC_SUFFIXES
+from melodygen.io.folder import music_files
+from melodygen.io.formats import AUDIO_SUFFIXES, MIDI_SUFFIXES
 from melodygen.io.midi import read_midi, write_midi
 from melodygen.music.score import Score, Tempo, Track, note_array
 from melodygen.nets import checkpoint as checkpoints
@@ -237,7 +238,7 @@ def _collect(
     stores = {part: StoreWriter(work / part) for part in ("train", "valid")}
     renderer = load_renderer()
     for at, label in enumerate(labels):
-        found = sorted(p for p in (folder / label).rglob("*") if p.suffix.lower() in MUSIC_SUFFIXES)
+        found = sorted(music_files(folder / label, recursive=True))
         good = 0
         for number, path in enumerate(found):
             watcher.stage(f"hearing {label}"[:40], (at + number / len(found)) / len(labels))
