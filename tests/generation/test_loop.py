@@ -258,6 +258,9 @@ def test_flaws() -> None:
     assert find_flaw(bass, JAZZ) == "the melody is empty"
     assert find_flaw(bass, replace(JAZZ, tracks=("bass",))) == ""
     assert find_flaw(bass, replace(JAZZ, tracks=("bass",), bars=9)) == "only 4 of 9 bars hold notes"
+    assert find_flaw(bass, replace(JAZZ, tracks=("bass",), bars=9, given=bass)) == "", (
+        "it may rest as it likes"
+    )
     assert find_flaw(Score(), JAZZ) == "no notes"
     for bars, flaw in ((8, ""), (9, "the melody repeats one pitch for 9 bars")):
         notes = [(0, 480, 62, 90), *((i * 1920 + 480, 480, 60, 90) for i in range(bars))]

@@ -319,7 +319,9 @@ def find_flaw(score: Score, request: Request) -> str:
     onsets = np.concatenate([track.notes["onset_tick"] for track in score.tracks])
     num_filled = len(np.unique(np.searchsorted(bars, onsets, side="right")))
     num_bars = max(len(bars) - 1, request.bars)
-    if num_filled < MIN_FILLED_BARS * num_bars:
+    if (
+        request.given is None and num_filled < MIN_FILLED_BARS * num_bars
+    ):  # a user's piece may rest as it likes
         return f"only {num_filled} of {num_bars} bars hold notes"
     return ""
 
