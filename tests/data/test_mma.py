@@ -91,7 +91,7 @@ def test_chords_fall_on_beats_and_what_is_played_on_bars(
         bars[1] = StemBar(12.0, meter, ((12.0, 9, MIN7),))
     maker = MmaViewMaker({}, stub(tmp_path, len(bass)), library(tmp_path))
     voices = maker._play(next(g for g in maker._grooves if g.name == groove), bars)
-    assert (tmp_path / "asked").read_text().splitlines() == [f"MmaGroove {groove}", *asked]
+    assert (tmp_path / "asked").read_text().splitlines() == [f"Groove {groove}", *asked]  # MMA's own word
     by_stem = {v.stem: v for v in voices}
     assert set(by_stem) == {"bass", "harmony", "drums"}
     np.testing.assert_allclose(by_stem["bass"].rows[:, 0], bass)

@@ -165,7 +165,7 @@ class MmaViewMaker(ViewMaker):
         group = 2 if bars[0].meter == (2, 4) else 1
         beat = quarters * group / groove.beats
         """Quarters of the piece that a beat of MMA lasts."""
-        lines = [f"MmaGroove {groove.name}"]
+        lines = [f"Groove {groove.name}"]
         held = "z"
         for first in range(0, len(bars), group):
             beats = ["/"] * groove.beats
