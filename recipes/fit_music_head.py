@@ -1,15 +1,18 @@
-"""Teach the tagger of recordings to say "not music": a logistic head on its embedding, in models/musicnn/config.json.
+"""Teach the tagger of recordings to say "not music": a logistic head on its embeddings, in models/musicnn/config.json.
 
     python recipes/fit_music_head.py --corpus DIR --speech DIR [--music DIR] [--songs DIR] [--loops DIR] [--sounds DIR]
+        [--more-sounds DIR]
 
 Music: pieces, single voices and drum takes of the corpus's training titles, rendered with the shipped soundfont, the
 recordings below --music, the songs below --songs and the loops below --loops. Not music: noises, tones, telephones,
 sirens, chirps (``melodygen.audio.synthetic``), the sounds below --sounds (engines, crowds, animals, machines; of
-kinds that differ by a number alone, every second kind is for the test), and utterances below --speech, one folder a
-voice, strung together, alone or as a crowd. Half of everything is cut off at 4 kHz, so that bandwidth says nothing.
+kinds that differ by a number alone, every second kind is for the test), all below --more-sounds, and utterances below
+--speech, one folder a voice, strung together, alone or as a crowd. Half of everything is cut off at 4 kHz, so that
+bandwidth says nothing.
 Natural speech under free licences is in Debian's asterisk-core-sounds-{en,es,fr,it,ru}-wav (CC BY-SA 3.0, ru CC BY
 3.0), music in asterisk-moh-opsound-wav (CC BY-SA), songs in fretsonfire-songs-muldjord (CC BY-SA 3.0), loops and
-drones in sonic-pi-samples (CC0), sounds in lincity-ng-data (CC BY-SA 2.0 or GPL) and simutrans-pak64 (Artistic 1.0);
+drones in sonic-pi-samples (CC0), sounds in lincity-ng-data (CC BY-SA 2.0 or GPL) and simutrans-pak64 (Artistic 1.0),
+more of them in openttd-opensfx (CC BY 3.0 and CC0 but for one, CC BY-SA 3.0) and minetest-data (CC BY-SA 3.0);
 synthetic speech comes from ``espeak-ng -v VOICE -w FILE TEXT``. Voices named in ``HELD_BACK`` are for the test.
 """
 
@@ -18,14 +21,18 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import soundfile as sf
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
 from melodygen.atomic import atomic_path
+from melodygen.audio.buffer import Audio
 from melodygen.audio.decode import read_mono
 from melodygen.audio.excerpts import levelled as at_reference
 from melodygen.audio.features import Features, to_mono_at
@@ -41,15 +48,19 @@ from melodygen.rendering.sampler import SamplerRenderer
 HELD_BACK = ("it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU", "espeak_test")
 PIECES_A_STYLE, DRUM_TAKES = 12, 40
 RENDER_SECONDS = 9.5
-WINDOWS_A_NOISE, SPEECH_WINDOWS, WINDOWS_A_TRACK, WINDOWS_A_SOUND = 40, 400, 24, 4
-MIN_SOUND_SECONDS = 0.5
+WINDOWS_A_NOISE, SPEECH_WINDOWS, WINDOWS_A_TRACK, WINDOWS_A_SOUND = 120, 200, 24, 4
+FILES_A_KIND = 2
+"""Of --more-sounds: a game has twenty footsteps."""
+JINGLES = 2
+"""The first sounds of OpenTTD are music."""
+MIN_SOUND_SECONDS, MOST_SOUND_SECONDS = 0.5, 20.0
 SHORT_SECONDS = (0.6, 2.6)
 """Of every third window a shorter piece is learned from too: single words, single bars."""
-MUSIC, OTHER, SOUNDS, TEST, SONGS, LOOPS = range(6)
+MUSIC, OTHER, SOUNDS, TEST, SONGS, LOOPS, MORE = range(7)
 """Each part has random numbers of its own."""
 TOLD = 0.9
 """Share of windows of other sounds that shall be told from music: what the bias is set by."""
-INVERSE_PENALTY = 0.03
+INVERSE_PENALTY = 0.02
 Rng = np.random.Generator
 
 
@@ -77,15 +88,57 @@ def recorded_sounds(folder: Path) -> tuple[list[Features], list[Features]]:
     """Sounds to learn from and sounds for the test; those shorter than two windows are repeated until they are not."""
     found: dict[str, list[Features]] = {}
     for path in sorted(p for p in folder.rglob("*") if p.suffix in (".wav", ".flac")):
-        try:
-            mono = read_mono(path, SAMPLE_RATE)
-        except MelodygenError:
-            continue
-        if len(mono) > MIN_SOUND_SECONDS * SAMPLE_RATE and float(mono.std()) > 1e-3:
-            times = -(-2 * WINDOW_SAMPLES // len(mono))
-            found.setdefault(path.stem.rstrip("0123456789"), []).append(np.tile(levelled(mono), times))
+        if len(sound := read_sound(path)):
+            found.setdefault(kind_of(path), []).append(sound)
     kinds = [found[kind] for kind in sorted(found)]
     return [s for kind in kinds[::2] for s in kind], [s for kind in kinds[1::2] for s in kind]
+
+
+def more_sounds(folder: Path) -> list[Features]:
+    """``FILES_A_KIND`` sounds of each kind, all to learn from, and those in the sound sets (.cat) of OpenTTD."""
+    found: dict[str, list[Features]] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".wav", ".flac", ".ogg")):
+        if len(found.get(kind_of(path), ())) < FILES_A_KIND and len(sound := read_sound(path)):
+            found.setdefault(kind_of(path), []).append(sound)
+    return [s for kind in sorted(found) for s in found[kind]] + [
+        sound for path in sorted(folder.rglob("*.cat")) for sound in sound_set(path)
+    ]
+
+
+def kind_of(path: Path) -> str:
+    return path.stem.rstrip("0123456789.")
+
+
+def read_sound(path: Path) -> Features:
+    """Of at least two windows; nothing where the file cannot be read, is too short or silent."""
+    try:
+        return repeated(read_mono(path, SAMPLE_RATE))
+    except MelodygenError:
+        return np.zeros(0, dtype=np.float32)
+
+
+def sound_set(path: Path) -> list[Features]:
+    """The WAV files inside a sound set of OpenTTD but the first ``JINGLES``."""
+    held = path.read_bytes()
+    starts = [m.start() for m in re.finditer(b"RIFF", held)][JINGLES:]
+    sounds = []
+    for start in starts:
+        size = 8 + int.from_bytes(held[start + 4 : start + 8], "little")
+        try:
+            samples, rate = sf.read(BytesIO(held[start : start + size]), dtype="float32", always_2d=True)
+        except sf.LibsndfileError:
+            continue  # the letters RIFF inside another sound
+        if len(samples):
+            sounds.append(repeated(to_mono_at(Audio(samples.T, rate), SAMPLE_RATE)))
+    return [sound for sound in sounds if len(sound)]
+
+
+def repeated(mono: Features) -> Features:
+    """At the usual level, until it is two windows long; nothing for what is too short or silent."""
+    mono = mono[: round(MOST_SOUND_SECONDS * SAMPLE_RATE)]
+    if len(mono) <= MIN_SOUND_SECONDS * SAMPLE_RATE or float(mono.std()) <= 1e-3:
+        return np.zeros(0, dtype=np.float32)
+    return np.tile(levelled(mono), -(-2 * WINDOW_SAMPLES // len(mono)))
 
 
 def rendered(corpus: Path, split: str, rng: Rng, pieces: int, takes: int) -> Iterator[tuple[str, Features]]:
@@ -163,7 +216,7 @@ def not_music(
 
 
 def embedded(tagger: Tagger, windows: list[Features], rng: Rng | None = None) -> Features:
-    """(W, 200): of windows, and with ``rng`` of a shorter piece of every third."""
+    """(W, 400): of windows, and with ``rng`` of a shorter piece of every third."""
     rows = [tagger.embed(windows[i : i + 16]) for i in range(0, len(windows), 16)]
     if rng is not None:
         for window in windows[::3]:
@@ -176,7 +229,7 @@ def embedded(tagger: Tagger, windows: list[Features], rng: Rng | None = None) ->
 
 
 def music_rows(tagger: Tagger, corpus: Path, music: Path | None, seed: int) -> Features:
-    """(W, 200) of renders of training titles, and of the tracks of music on hold but the last."""
+    """(W, 400) of renders of training titles, and of the tracks of music on hold but the last."""
     rng = np.random.default_rng((seed, MUSIC))
     windows = [
         w
@@ -190,20 +243,20 @@ def music_rows(tagger: Tagger, corpus: Path, music: Path | None, seed: int) -> F
 
 
 def other_rows(tagger: Tagger, voices: list[list[Features]], seed: int) -> Features:
-    """(W, 200) of speech, crowds and synthesised noises."""
+    """(W, 400) of speech, crowds and synthesised noises."""
     rng = np.random.default_rng((seed, OTHER))
     return embedded(tagger, [w for _, w in not_music(voices, rng, SPEECH_WINDOWS, WINDOWS_A_NOISE)], rng)
 
 
 def song_rows(tagger: Tagger, folder: Path, seed: int) -> Features:
-    """(W, 200) of whole songs."""
+    """(W, 400) of whole songs."""
     rng = np.random.default_rng((seed, SONGS))
     songs = [read_mono(path, SAMPLE_RATE) for path in sorted(folder.rglob("*.ogg"))]
     return embedded(tagger, [w for song in songs for w in windows_of(song, WINDOWS_A_TRACK, rng)], rng)
 
 
 def sound_rows(tagger: Tagger, sounds: list[Features], seed: int, part: int = SOUNDS) -> Features:
-    """(W, 200) of recorded sounds, or of loops of music."""
+    """(W, 400) of recorded sounds, or of loops of music."""
     rng = np.random.default_rng((seed, part))
     return embedded(tagger, [w for sound in sounds for w in windows_of(sound, WINDOWS_A_SOUND, rng)], rng)
 
@@ -237,6 +290,7 @@ def main() -> None:
     parser.add_argument("--songs", type=Path, help="songs in ogg files, all of them to learn from")
     parser.add_argument("--loops", type=Path, help="loops of drums and drones, divided as --sounds are")
     parser.add_argument("--sounds", type=Path, help="recordings of what is no music and no speech")
+    parser.add_argument("--more-sounds", type=Path, help="more of these, all to learn from")
     parser.add_argument("--json", type=Path, help="where the test's figures go")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
@@ -249,6 +303,9 @@ def main() -> None:
     loops, unknown_loops = recorded_sounds(given.loops) if given.loops else ([], [])
     if known:
         other = np.concatenate((other, sound_rows(tagger, known, given.seed)))
+    if given.more_sounds:
+        rows = sound_rows(tagger, more_sounds(given.more_sounds), given.seed, MORE)
+        other = np.concatenate((other, rows))
     if loops:
         music = np.concatenate((music, sound_rows(tagger, loops, given.seed, LOOPS)))
     if given.songs:

@@ -95,6 +95,20 @@ def test_any_length_gives_whole_tags(tagger: Tagger, seconds: float) -> None:
     assert -1 <= found.mood.valence <= 1 and -1 <= found.mood.arousal <= 1
 
 
+def test_the_music_head_reads_the_embeddings_of_both_nets(
+    tagger: Tagger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = tagger.windows(music(12.0))
+    heard = tagger.outputs(windows)
+    assert tagger.embed(windows).shape == (len(windows), 400)
+    for at, expected in ((7, heard.weights @ heard.embeddings), (203, heard.player_embeddings.mean(axis=0))):
+        weights = np.zeros(400)
+        weights[at] = 1.0
+        monkeypatch.setattr(tagger, "music_head", (weights, 0.1))
+        odds = np.exp(float(expected[at % 200]) + 0.1)
+        assert tagger.summary(heard).music == pytest.approx(odds / (1 + odds), abs=1e-5)
+
+
 def test_silence_has_no_tags(tagger: Tagger) -> None:
     with pytest.raises(AudioError):
         tagger.tag(np.zeros(SAMPLE_RATE, np.float32))

@@ -111,7 +111,7 @@ class Tagger:
         nets = tagger_nets()
         load_weights(folder, nets)
         name = f"{config.get('name', folder.name)}-{weights_sha256(folder)[:8]}"
-        return cls(nets, tags, name, read_music_head(folder, config, EMBEDDING))
+        return cls(nets, tags, name, read_music_head(folder, config, len(DATASETS) * EMBEDDING))
 
     def classify(self, recordings: Sequence[Audio]) -> list[StyleScores]:
         """One StyleScores a recording. Raises AudioError for one without samples."""
@@ -156,8 +156,9 @@ class Tagger:
         return {**shown, **dict(zip(self.tags["msd"], listeners.T, strict=True))}
 
     def embed(self, windows: Sequence[Features]) -> Features:
-        """(W, 200): the first net's embedding of windows of one length."""
-        return self._run("msd", log_mel(np.stack(windows)))[0]
+        """(W, 400): the embeddings of both nets, of windows of one length; what the music head reads."""
+        mel = log_mel(np.stack(windows))
+        return np.concatenate([self._run(name, mel)[0] for name in DATASETS], axis=1)
 
     def summary(self, heard: WindowOutputs, mode: str | None = None) -> Tags:
         """Windows taken together, each by its weight."""
@@ -172,7 +173,7 @@ class Tagger:
             dict(sorted(both.items(), key=lambda item: (-item[1], item[0]))),
             StyleScores(self.labels, scores, self.classifier_id, PART_OF),
             mood_of(listeners, players, float(np.clip(liveliness, -2, 2)), mode),
-            self._music(embedding),
+            self._music(np.concatenate((embedding, heard.player_embeddings.mean(axis=0)))),
             embedding,
         )
 
@@ -187,6 +188,7 @@ class Tagger:
         return np.concatenate(embeddings), np.concatenate(logits)
 
     def _music(self, embedding: Features) -> float | None:
+        """Probability of music from the embeddings of both nets (400,)."""
         if self.music_head is None:
             return None
         weights, bias = self.music_head
