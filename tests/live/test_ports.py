@@ -50,7 +50,7 @@ def test_live_plays_in_time_with_clock_and_record(jack: dict[str, str], tmp_path
         ear = Ear(jack, f"daw{take}")
         run = command(
             jack, "live", "--style", "jazz", *BAND, "--port", ear.name, "--tempo", "240", "--bars", "2", "--until", "5",
-            "--clock-out", "--record", "take.mid", "--json", cwd=tmp_path,
+            "--clock-out", "--record", f"take{take}.mid", "--json", cwd=tmp_path,
         )  # fmt: skip
         out, err = finish(run)
         rows, report = ear.close(), json.loads(out)
@@ -65,10 +65,8 @@ def test_live_plays_in_time_with_clock_and_record(jack: dict[str, str], tmp_path
     start = [t for t, m in rows if m == (0xFA,)]
     assert len(start) == 1 and start[0] <= ticks[0] and len(ticks) in range(479, 486)
     assert report["gaps"] == 0 and report["notes_dropped_late"] == 0 and report["phrases"] >= 3
-    take = read_midi(tmp_path / "take.mid")
-    assert {t.role for t in take.tracks} == {"melody", "chords", "bass", "drums"} and len(
-        take.tracks[0]
-    ) == 20
+    tracks = read_midi(tmp_path / f"take{take}.mid").tracks
+    assert {t.role for t in tracks} == {"melody", "chords", "bass", "drums"} and len(tracks[0]) == 20
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -265,7 +263,9 @@ def test_a_daw_starts_jumps_and_loses_its_clock(jack: dict[str, str]) -> None:
     before = [p for t, p in notes if t < first]
     assert len(before) >= 3 and set(np.diff(climbs(before))) == {1}
     after = [p for t, p in notes if t >= first]
-    assert climbs([before[-1], after[0]]) in ([0, 39], [0, 0]), "quarter 2 again, or 3 if 2 came too late"
+    assert climbs([before[-1], after[0]]) in ([0, 38], [0, 39], [0, 0]), (
+        "quarter 2 again, or 3 if 2 came too late; before it 3, or 4 where Stop came 10 ms late"
+    )
     gaps = np.diff([t for t, _ in notes if t >= first])
     assert len(gaps) > 4 and np.median(np.abs(gaps - 0.25)) < 0.02, "the tempo is held over the gap"
 
