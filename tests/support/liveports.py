@@ -117,9 +117,8 @@ def command(env: dict[str, str], *arguments: str, **more: object) -> subprocess.
 
 def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
     out, err = process.communicate(timeout=60)
-    assert process.returncode in (0, 128 + signal.SIGTERM, 128 + signal.SIGINT), (
-        err
-    )  # ended by itself, or told to
+    ended = (0, 128 + signal.SIGTERM, 128 + signal.SIGINT)  # by itself, or told to
+    assert process.returncode in ended, f"{process.returncode}: {err}"
     return out, err
 
 
