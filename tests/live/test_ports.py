@@ -240,6 +240,9 @@ def test_controllers_are_learned_and_then_used(jack: dict[str, str], tmp_path: P
     assert_silent(ear.close())
 
 
+JUMPS = ([0, 38], [0, 39], [0, 0])
+
+
 def test_a_daw_starts_jumps_and_loses_its_clock(jack: dict[str, str]) -> None:
     """Start, Stop, Song Position Pointer, Continue, and the cable pulled out in mid-song."""
     for take in range(3):  # a machine that stalls sends Stop late once, a fault is always there
@@ -265,9 +268,11 @@ def test_a_daw_starts_jumps_and_loses_its_clock(jack: dict[str, str]) -> None:
         assert len(before) >= 3 and set(np.diff(climbs(before))) == {1}
         after = [p for t, p in notes if t >= first]
         jump = climbs([before[-1], after[0]])
-        if jump in ([0, 39], [0, 0]):
+        if jump in JUMPS:
             break
-    assert jump in ([0, 39], [0, 0]), "quarter 2 again, or 3 if 2 came too late"
+    assert jump in JUMPS, (
+        "quarter 2 again, or 3 if 2 came too late; before it 3, or 4 where Stop came 10 ms late"
+    )
     gaps = np.diff([t for t, _ in notes if t >= first])
     assert len(gaps) > 4 and np.median(np.abs(gaps - 0.25)) < 0.02, "the tempo is held over the gap"
 
