@@ -71,7 +71,8 @@ def open_sound(path: Path) -> OpenSound:
     try:
         if not handle.seekable():
             return OpenSound(sf.SoundFile(handle.fileno(), closefd=False), handle)
-        mended, cut = _unfinished_wav(handle), _cut_wav(handle)
+        wav = _wav_data(handle)
+        mended = None if wav is None else _unfinished_wav(handle, wav)
         if mended is not None:
             return OpenSound(
                 sf.SoundFile(mended), handle, ("its header was never finished: read to the end of the file",)
@@ -79,7 +80,8 @@ def open_sound(path: Path) -> OpenSound:
         handle.seek(0)
         with quiet_decoder(looks_like_mpeg(path, handle)):
             try:
-                return OpenSound(sf.SoundFile(handle.fileno(), closefd=False), handle, cut)
+                notes = () if wav is None else _cut_wav(wav)
+                return OpenSound(sf.SoundFile(handle.fileno(), closefd=False), handle, notes)
             except (sf.LibsndfileError, RuntimeError, ValueError, TypeError) as error:
                 handle.seek(0)
                 found = _found_inside(handle)
@@ -154,8 +156,19 @@ class _Window(io.RawIOBase):
         return len(part)
 
 
-def _wav_data(handle: io.FileIO) -> tuple[bytes, int, int] | None:
-    """(first bytes, place of the data chunk, bytes behind the header of that chunk) of a WAV; None for other files."""
+@dataclass(frozen=True)
+class _WavData:
+    """Where the sound of a WAV lies: the ``head`` of the file, the place ``at`` of the data chunk in it, the ``length``
+    of the sound that the chunk promises, and the bytes that the file holds behind it."""
+
+    head: bytes
+    at: int
+    length: int
+    rest: int
+
+
+def _wav_data(handle: io.FileIO) -> _WavData | None:
+    """None for a file that is no WAV."""
     handle.seek(0)
     head = handle.read(4096)
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
@@ -165,30 +178,27 @@ def _wav_data(handle: io.FileIO) -> tuple[bytes, int, int] | None:
     while at + 8 <= len(head) and head[at : at + 4] != b"data":
         at += 8 + (length := struct.unpack_from("<I", head, at + 4)[0]) + length % 2
     rest = size - at - 8
-    return None if at + 8 > len(head) or rest < 2 else (head, at, rest)
-
-
-def _cut_wav(handle: io.FileIO) -> tuple[str, ...]:
-    """What to say of a WAV of which a part is missing; libsndfile says nothing of it."""
-    found = _wav_data(handle)
-    if found is None:
-        return ()
-    head, at, rest = found
-    length = struct.unpack_from("<I", head, at + 4)[0]
-    if length in UNFINISHED_SIZES or rest >= COMPLETE_SHARE * length:
-        return ()
-    return (f"ends early: {rest / length:.0%} of its sound is there",)
-
-
-def _unfinished_wav(handle: io.FileIO) -> _Window | None:
-    """A WAV whose sizes were never written, with sizes that fit; None for any other file."""
-    found = _wav_data(handle)
-    if found is None:
+    if at + 8 > len(head) or rest < 2:
         return None
-    head, at, rest = found
-    length = struct.unpack_from("<I", head, at + 4)[0]
+    return _WavData(head, at, struct.unpack_from("<I", head, at + 4)[0], rest)
+
+
+def _cut_wav(wav: _WavData) -> tuple[str, ...]:
+    """What to say of a WAV of which a part is missing; libsndfile says nothing of it."""
+    if wav.length in UNFINISHED_SIZES or wav.rest >= COMPLETE_SHARE * wav.length:
+        return ()
+    return (f"ends early: {wav.rest / wav.length:.0%} of its sound is there",)
+
+
+def _unfinished_wav(handle: io.FileIO, wav: _WavData) -> _Window | None:
+    """A WAV whose sizes were never written, with sizes that fit; None for a finished one."""
+    head, at, rest = wav.head, wav.at, wav.rest
     following = head[at + 8 : at + 12]
-    if length not in UNFINISHED_SIZES or length == rest or (length == 0 and following in _CHUNK_NAMES):
+    if (
+        wav.length not in UNFINISHED_SIZES
+        or wav.length == rest
+        or (wav.length == 0 and following in _CHUNK_NAMES)
+    ):
         return None
     whole = min(rest, 0xFFFFFFF0 - at)
     patched = bytearray(head[: at + 8])

@@ -149,14 +149,15 @@ def play(groove: Groove, bars: int, rng: np.random.Generator, last_fill: bool = 
 
 def lend_fills(grooves: Sequence[Groove]) -> list[Groove]:
     """The grooves; one whose take holds no fill gets those of the take nearest in tempo, of its style and feel."""
-    result = []
-    for groove in grooves:
+
+    def lent(groove: Groove) -> Groove:
         lenders = [g for g in grooves if g.fills and (g.style, g.swings) == (groove.style, groove.swings)]
-        if not groove.fills and lenders:
-            nearest = min(lenders, key=lambda g: abs(math.log(g.qpm / groove.qpm)))
-            groove = replace(groove, fills=nearest.fills)  # noqa: PLW2901
-        result.append(groove)
-    return result
+        if groove.fills or not lenders:
+            return groove
+        nearest = min(lenders, key=lambda g: abs(math.log(g.qpm / groove.qpm)))
+        return replace(groove, fills=nearest.fills)
+
+    return [lent(groove) for groove in grooves]
 
 
 def _joined(bar: Strokes, fill: Strokes, at: int) -> Strokes:

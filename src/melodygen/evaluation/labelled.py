@@ -103,7 +103,7 @@ def classify_labelled(
             found = recognizer.tagger_sound(item.path)
             tags = None if found is None else found[0].tag(found[1])
             after = {} if found is None or number % step else verdicts_after(found[1], found[0])
-            fused = recognizer.fused_styles(item.path)
+            fused = recognizer.fused_styles(item.path) if found is None else None
             heard.append(ClassifiedItem(item, classifier, windows, embedded, logits, tags, after, fused))
         except (MelodygenError, OSError, MemoryError) as error:
             failed.append(TrackError(str(item.path), " ".join(str(error).split()) or type(error).__name__))

@@ -60,10 +60,11 @@ class FormWriter(DerivedGenerator):
     ) -> list[Draft]:
         """One draft for each seed. Controls that a draft obtained are those of its theme."""
         assert request.form is not None
-        section_bars = request.bars // len(request.form)
-        form = Form.parse(request.form, section_bars, request.ending == "loop")
+        letters = parse_form(request.form)
+        form = Form(letters, request.bars // len(letters), request.ending == "loop")
         asked = replace(request, form=None)
-        themes = self.inner.generate(replace(asked, bars=section_bars, goes_on=len(form.letters) > 1), seeds)
+        theme_asked = replace(asked, bars=form.section_bars, goes_on=len(letters) > 1)
+        themes = self.inner.generate(theme_asked, seeds)
         drafts = []
         for number, (theme, seed) in enumerate(zip(themes, seeds, strict=True)):
 

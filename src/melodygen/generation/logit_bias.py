@@ -264,7 +264,8 @@ class LogitBias:
         elif grammar.role == "drums":
             if config.cymbals:
                 added[_DRUMS] += _of_cymbals(config.cymbals)
-            added[_AGAIN] -= config.vary
+            if config.vary:
+                added[_AGAIN] -= config.vary
 
     def _bias_to_return(self, grammar: Grammar, added: NDArray[np.float64]) -> bool:
         """Bias towards the repeated phrase; whether the bar has gone as there so far."""

@@ -308,20 +308,20 @@ def find_flaw(score: Score, request: Request) -> str:
     """Return why a piece cannot be offered whatever its style; an empty string if it can."""
     if not score.num_notes:
         return "no notes"
-    if "melody" in request.tracks:
-        melody = score.track_by_role("melody")
-        if melody is None or not len(melody):
-            return "the melody is empty"
+    melody = score.track_by_role("melody") if "melody" in request.tracks else None
+    if "melody" in request.tracks and (melody is None or not len(melody)):
+        return "the melody is empty"
+    if request.given is not None:
+        return ""  # a user's piece may repeat and rest as it likes
+    if melody is not None:
         repeated = _repeated_pitch_bars(score, melody.notes)
-        if repeated > MAX_REPEATED_PITCH_BARS and request.given is None:
+        if repeated > MAX_REPEATED_PITCH_BARS:
             return f"the melody repeats one pitch for {repeated} bars"
     bars = np.asarray(score.bar_ticks())
     onsets = np.concatenate([track.notes["onset_tick"] for track in score.tracks])
     num_filled = len(np.unique(np.searchsorted(bars, onsets, side="right")))
     num_bars = max(len(bars) - 1, request.bars)
-    if (
-        request.given is None and num_filled < MIN_FILLED_BARS * num_bars
-    ):  # a user's piece may rest as it likes
+    if num_filled < MIN_FILLED_BARS * num_bars:
         return f"only {num_filled} of {num_bars} bars hold notes"
     return ""
 

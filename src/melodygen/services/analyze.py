@@ -73,8 +73,7 @@ def analyze(path: str | os.PathLike[str]) -> TrackAnalysis:
         MidiReadError: a score cannot be read.
         CheckpointError: the beat tracker is not there.
     """
-    mono, score, notes = _sound_and_score(Path(path))
-    return replace(_analysis(mono, score, Path(path)), notes=notes)
+    return _analysis(*_sound_and_score(Path(path)), Path(path))
 
 
 def run(asked: AnalyzeRequest) -> TrackAnalysis:
@@ -82,7 +81,7 @@ def run(asked: AnalyzeRequest) -> TrackAnalysis:
     suffix that is none, and what ``analyze`` raises."""
     _check(asked)
     mono, score, notes = _sound_and_score(asked.path)
-    found = replace(_analysis(mono, score, asked.path), notes=notes)
+    found = _analysis(mono, score, notes, asked.path)
     for target in (asked.click, asked.midi, asked.plot):
         if target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -126,9 +125,10 @@ def _sound_and_score(path: Path) -> tuple[Features, Score | None, tuple[str, ...
     return to_mono_at(render_draft(score, SamplerRenderer()), SAMPLE_RATE), score, tuple(warnings)
 
 
-def _analysis(mono: Features, score: Score | None, path: Path) -> TrackAnalysis:
+def _analysis(mono: Features, score: Score | None, notes: tuple[str, ...], path: Path) -> TrackAnalysis:
     seconds = len(mono) / SAMPLE_RATE
     found = _heard(mono, str(path), seconds) if score is None else _written(score, str(path), seconds)
+    found = replace(found, notes=notes)
     if len(found.beats) < 2:
         return found
     edges = np.append(found.beats, max(seconds, float(found.beats[-1]) + 0.1))
@@ -145,10 +145,7 @@ def _analysis(mono: Features, score: Score | None, path: Path) -> TrackAnalysis:
         chords = chord_spans(edges, treble, bass, fifths, mode)
     bars = np.append(found.downbeats, edges[-1])
     sections = section_spans(bars, pitch_classes_of_sound(mono, SAMPLE_RATE, bars)[0], _timbre(mono, bars))
-    return TrackAnalysis(
-        found.path, seconds, found.beats, found.places, found.meter, found.qpm, found.key, fifths, tuple(chords),
-        tuple(sections),
-    )  # fmt: skip
+    return replace(found, chords=tuple(chords), sections=tuple(sections))
 
 
 def _heard(mono: Features, path: str, seconds: float) -> TrackAnalysis:
