@@ -240,10 +240,10 @@ def test_ardour_follows_our_clock(jack: dict[str, str], tmp_path: Path) -> None:
             speeds.append(float(np.polyfit(times, frames, 1)[0]))
             steps = np.diff([frame for frame, _, _, m in ear.close() if m == (TICK,)])
             assert len(steps) > 8 * 24
-            uneven.append(float(np.abs(steps - BEAT / 24).max()))
-            if abs(speeds[-1] - 1.0) < HELD and uneven[-1] <= 2:
+            uneven.append(float(np.quantile(np.abs(steps - BEAT / 24), 0.98)))
+            if abs(speeds[-1] - 1.0) < HELD:
                 break
-    # a machine that stalls does so once, a fault always
-    assert min(uneven) <= 2, f"each tick is on its frame: off by {uneven}"
+    # but for the ticks of a machine that stalls
+    assert max(uneven) <= 2, f"each tick is on its frame: off by {uneven}"
     if abs(speeds[-1] - 1.0) >= HELD:
         pytest.skip(f"Ardour runs at {speeds} times the tempo of even ticks")
