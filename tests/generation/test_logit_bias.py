@@ -9,7 +9,7 @@ import pytest
 from tiny_generator import bars_of, make
 
 from melodygen.contracts import Draft
-from melodygen.evaluation.band import key_heard, line_figures, tune_clash
+from melodygen.evaluation.band import KICK, bass_figures, key_heard, line_figures, tune_clash
 from melodygen.evaluation.statistics import chord_tone_share, ending
 from melodygen.generation import logit_bias
 from melodygen.generation.logit_bias import LogitBias, LogitBiasConfig
@@ -131,6 +131,15 @@ def test_a_pitch_is_repeated_less() -> None:
     assert repeats(written(replace(NONE, repeat=80.0), alone)) < 0.1
 
 
+def test_the_bass_repeats_its_pitch_less() -> None:
+    def repeats(drafts: list[Draft]) -> float:
+        return float(np.mean([bass_figures(score_to_piece(d.score))["bass repeats"] for d in drafts]))
+
+    alone = replace(SONG, tracks=("bass",))
+    assert repeats(written(replace(NONE, bass_repeat=-80.0), alone)) > 0.9
+    assert repeats(written(replace(NONE, bass_repeat=80.0), alone)) < 0.1
+
+
 def test_parts_do_not_clash_with_the_tune() -> None:
     def clash(drafts: list[Draft]) -> float:
         return float(np.nanmean([tune_clash(score_to_piece(d.score)) for d in drafts]))
@@ -152,7 +161,7 @@ def test_the_key_is_heard() -> None:
 
 def test_what_returns_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logit_bias, "RETURN_NATS", 80.0)
-    for draft in written(replace(NONE, back=1.0, repeat=40.0, clash=40.0, key=40.0)):
+    for draft in written(replace(NONE, back=1.0, repeat=40.0, bass_repeat=40.0, clash=40.0, key=40.0)):
         bars = bars_of(draft)
         assert [b.parts for b in bars[4:8]] == [b.parts for b in bars[:4]]
 
@@ -168,6 +177,21 @@ def test_drums_vary() -> None:
 
     assert repeats(written(replace(NONE, vary=-80.0), request)) > 0.6
     assert repeats(written(replace(NONE, vary=80.0), request)) < 0.2
+
+
+def test_kicks_fall_on_the_bass() -> None:
+    """In bars that have a bass; the last one is left to the close."""
+
+    def together(drafts: list[Draft]) -> float:
+        found = []
+        for bar in (b for d in drafts for b in bars_of(d)[:-1] if "bass" in b.parts):
+            bass = {n[0] for n in bar.parts["bass"]}
+            found += [n[0] in bass for n in bar.parts.get("drums", ()) if n[1] == KICK]
+        return float(np.mean(found))
+
+    request = replace(SONG, tracks=("bass", "drums"))
+    assert together(written(replace(NONE, lock=80.0), request)) > 0.95
+    assert together(written(replace(NONE, lock=-80.0), request)) < 0.05
 
 
 def test_chords_are_struck_and_cymbals_keep_time() -> None:

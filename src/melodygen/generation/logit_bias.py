@@ -40,6 +40,8 @@ _AGAIN = _V.slice("again")
 _PITCHES, _DRUMS, _LENGTHS = _V.slice("pitch"), _V.slice("drum"), _V.slice("duration")
 _DURATIONS = np.array(DURATIONS)
 _IS_CYMBAL = np.array([key in CYMBALS for key, _ in DRUMS for _ in DRUM_VELOCITIES])
+BASS_DRUM = 36
+_IS_KICK = np.array([key == BASS_DRUM for key, _ in DRUMS for _ in DRUM_VELOCITIES])
 _CLASSES = np.arange(_V.counts["pitch"]) % 12
 PHRASE_BARS = 4
 """Length of a phrase that may be repeated."""
@@ -70,9 +72,11 @@ class LogitBiasConfig:
         comping: nats away from chords that are held for most of a bar.
         cymbals: nats towards cymbals, for each stroke.
         vary: nats away from drums that play an earlier bar again.
+        lock: nats towards a kick where the bass begins a note, and away from one where it does not.
         clash: nats away from a pitch a semitone off what sounds in the tune (of the tune: in any other part), for each
             quarter that it would do so.
         repeat: nats away from the melody's highest pitch at the onset before.
+        bass_repeat: nats away from the bass's pitch at the onset before.
         key: nats towards the notes that tell the key from the one that is heard better or nearly as well so far.
     """
 
@@ -82,8 +86,10 @@ class LogitBiasConfig:
     comping: float = 0.0
     cymbals: float = 0.0
     vary: float = 0.0
+    lock: float = 0.0
     clash: float = 0.0
     repeat: float = 0.0
+    bass_repeat: float = 0.0
     key: float = 0.0
 
     @classmethod
@@ -127,8 +133,9 @@ class LogitBias:
         """Nats by pitch class (12,), and the same by pitch (128,)."""
         self._last_pitch, self._repeats = -1, 0
         """The melody's last pitch, and how many times in a row it came."""
-        self._top_before = self._top = -1
-        """The melody's highest pitch at the onset before this one, and at this one."""
+        self._tops = {"melody": (-1, -1), "bass": (-1, -1)}
+        """The highest pitch at the onset before this one, and at this one."""
+        self._away = {"melody": config.repeat, "bass": config.bass_repeat}
 
     def take(self, token: int, grammar: Grammar) -> None:
         """Accept a token that ``grammar`` has accepted already."""
@@ -158,11 +165,10 @@ class LogitBias:
                 self._sounding.take(token, grammar.role)
             if self._leaning is not None:
                 self._leaning.take(token, grammar.role)
-        if grammar.role == "melody":
-            self._follow_top(token)
-            if kind == "pitch":
-                self._repeats = self._repeats + 1 if value == self._last_pitch else 1
-                self._last_pitch = value
+        self._follow_top(token, grammar.role)
+        if grammar.role == "melody" and kind == "pitch":
+            self._repeats = self._repeats + 1 if value == self._last_pitch else 1
+            self._last_pitch = value
         if kind == "chord_root":
             self._root = value - 1
             if value == 0:
@@ -179,9 +185,8 @@ class LogitBias:
         if self._leaning is not None:
             for token in segment:
                 self._leaning.take(token, grammar.role)
-        if grammar.role == "melody":
-            for token in segment:
-                self._follow_top(token)
+        for token in segment:
+            self._follow_top(token, grammar.role)
         pitches = [_VALUES[t] for t in segment if _KINDS[t] == "pitch"]
         if grammar.role == "melody" and pitches:
             run = next((n for n, p in enumerate(reversed(pitches)) if p != pitches[-1]), len(pitches))
@@ -208,20 +213,23 @@ class LogitBias:
             self._bias_from_clashes(grammar, added)
         if self._leaning is not None:
             self._leaning.add(grammar, self._bars, added)
-        if grammar.role == "melody":
-            self._bias_from_repeats(added, bool(copies))
+        self._bias_from_repeats(grammar.role, added, bool(copies))
         return added
 
-    def _follow_top(self, token: int) -> None:
+    def _follow_top(self, token: int, role: str) -> None:
+        if role not in self._tops:
+            return
+        before, top = self._tops[role]
         if _KINDS[token] == "position":
-            self._top_before, self._top = self._top, -1
+            self._tops[role] = top, -1
         elif _KINDS[token] == "pitch":
-            self._top = max(self._top, _VALUES[token])
+            self._tops[role] = before, max(top, _VALUES[token])
 
-    def _bias_from_repeats(self, added: NDArray[np.float64], copies: bool) -> None:
-        if self._top_before >= 0 and not copies:
-            added[_FIRST_PITCH + self._top_before] -= self._config.repeat
-        if self._repeats > REPEATS_BEFORE_BIAS:
+    def _bias_from_repeats(self, role: str, added: NDArray[np.float64], copies: bool) -> None:
+        before, _ = self._tops.get(role, (-1, -1))
+        if before >= 0 and not copies:
+            added[_FIRST_PITCH + before] -= self._away[role]
+        if role == "melody" and self._repeats > REPEATS_BEFORE_BIAS:
             added[_FIRST_PITCH + self._last_pitch] -= min(
                 REPEAT_NATS * (self._repeats - REPEATS_BEFORE_BIAS), MAX_REPEAT_NATS
             )
@@ -266,6 +274,10 @@ class LogitBias:
                 added[_DRUMS] += _of_cymbals(config.cymbals)
             if config.vary:
                 added[_AGAIN] -= config.vary
+            bass = self._bars[-1].get("bass")
+            if config.lock and bass and grammar.position >= 0:
+                together = any(_KINDS[t] == "position" and _VALUES[t] == grammar.position for t in bass)
+                added[_DRUMS] += np.where(_IS_KICK, config.lock if together else -config.lock, 0.0)
 
     def _bias_to_return(self, grammar: Grammar, added: NDArray[np.float64]) -> bool:
         """Bias towards the repeated phrase; whether the bar has gone as there so far."""
