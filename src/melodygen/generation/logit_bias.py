@@ -72,7 +72,7 @@ class LogitBiasConfig:
         comping: nats away from chords that are held for most of a bar.
         cymbals: nats towards cymbals, for each stroke.
         vary: nats away from drums that play an earlier bar again.
-        lock: nats towards a kick where the bass begins a note, and away from one where it does not.
+        lock: nats towards a kick where the bass begins a note and away from one where it does not; below 0 the reverse.
         clash: nats away from a pitch a semitone off what sounds in the tune (of the tune: in any other part), for each
             quarter that it would do so.
         repeat: nats away from the melody's highest pitch at the onset before.

@@ -49,7 +49,9 @@ class LogitBiasRecipe:
 
     pieces: int = 16
     bars: int = 16
-    fixed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    fixed: Mapping[str, Mapping[str, float]] = field(
+        default_factory=dict, metadata={"low": -10.0, "high": 10.0}
+    )
 
 
 @dataclass(frozen=True)
