@@ -1,7 +1,7 @@
 """Files that appear whole or not at all.
 
-The writer gets a hidden temporary path in the target's own folder; only a finished file is moved to the
-target. An error, Ctrl-C or kill in mid-write leaves an old file as it was.
+The writer gets a hidden temporary path in the target's own folder, which is made where it is missing; only a finished
+file is moved to the target. An error, Ctrl-C or kill in mid-write leaves an old file as it was.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ def atomic_path(target: str | os.PathLike[str], overwrite: bool = False) -> Iter
     """
     target = Path(target)
     _refuse_existing(target, overwrite)
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{secrets.token_hex(6)}.part{target.suffix}")
     try:
         yield temporary

@@ -97,10 +97,10 @@ class Control:
         return f"{low} to {high}" + (f" {self.unit}" if self.unit else "")
 
     def check(self, value: Any) -> Any:
-        """The value in its own type, read from text where it is one. UsageError with what is allowed."""
+        """The value in its own type, read from text where it is one; an empty text is none. UsageError with what is allowed."""
+        if value is None and self.optional:
+            return None
         if value is None or value == "":
-            if self.optional:
-                return None
             raise UsageError(f"{self.label} needs a value: {self.allowed()}")
         if self.kind in _PARSERS:
             return self._check_music(value)

@@ -51,6 +51,10 @@ class OutputExistsError(MelodygenError):
     """A file is already there and ``--force`` was not given."""
 
 
+class DiskSpaceError(MelodygenError):
+    """There is too little space for what is to be written."""
+
+
 class StyleNotReachedError(MelodygenError):
     """``--strict`` was asked for and no candidate reached the threshold."""
 

@@ -248,12 +248,13 @@ def test_disk_that_fills_up_leaves_nothing_half_written(melodygen: Run, tmp_path
 
 
 def test_too_little_space_is_said_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from melodygen.errors import UsageError
+    from melodygen.errors import DiskSpaceError
     from melodygen.services import output
 
     monkeypatch.setattr(output.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 2**20})())
-    with pytest.raises(UsageError, match=r"1\.0 MiB free, about 5\.0 MiB needed"):
+    with pytest.raises(DiskSpaceError, match=r"1\.0 MiB free, about 5\.0 MiB needed") as said:
         output.prepare_folder(tmp_path, 5 * 2**20)
+    assert said.value.exit_code == 1, "what was asked is right: it failed"
     output.prepare_folder(tmp_path, 2**19)
 
 

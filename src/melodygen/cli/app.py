@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,9 +46,17 @@ _REASONS = {
 }
 
 
+_WrongWords: Any = typer.BadParameter.__base__
+"""What Typer raises for words that are no options, values or commands; it has no public name."""
+
+
 class _Group(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _one_line(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _one_line(ctx):
             import platformdirs
 
             from melodygen.cli.config import NAME, defaults_of
@@ -54,19 +64,47 @@ class _Group(TyperGroup):
             folders = (platformdirs.user_config_path("melodygen"), Path())
             ctx.default_map = defaults_of(self, [folder / NAME for folder in folders])
             return super().invoke(ctx)
-        except MelodygenError as error:
-            message, code = str(error), error.exit_code
-        except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            reason = _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
-            message, code = f"{error.filename}: {reason}" if error.filename else reason, 1
-        except KeyboardInterrupt:
-            message, code = "stopped; nothing unfinished was left behind", 130
-        except MemoryError:
-            message, code = "out of memory; ask for fewer bars or candidates", 1
-        print("melodygen: " + " ".join(message.split()), file=sys.stderr)
-        raise typer.Exit(code)
+
+
+@contextmanager
+def _one_line(ctx: Any) -> Iterator[None]:
+    """Every error inside the block becomes a line on stderr and an exit code."""
+    try:
+        yield
+        return
+    except MelodygenError as error:
+        message, code = str(error), error.exit_code
+    except _WrongWords as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        message, code = _said(error, ctx), 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        reason = _REASONS.get(error.errno or 0) or (error.strerror or str(error)).lower()
+        message, code = f"{error.filename}: {reason}" if error.filename else reason, 1
+    except KeyboardInterrupt:
+        message, code = "stopped; nothing unfinished was left behind", 130
+    except MemoryError:
+        message, code = "out of memory; ask for fewer bars or candidates", 1
+    print("melodygen: " + " ".join(message.split()), file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def _said(error: Any, ctx: Any) -> str:
+    """What Typer has to say of wrong words, as our own errors say it, with the way to the help."""
+    told: str = error.format_message().rstrip(".")
+    if hasattr(error.__cause__, "errors"):  # pydantic's, of a value
+        found = error.__cause__.errors()[0]
+        limit = found["msg"].split(",")[0].removeprefix("Input ")
+        name = error.param.get_error_hint().replace("'", "")
+        told = f"{name} {found['input']!r} is not possible: it {limit}"
+    names, at = [ctx.invoked_subcommand] if ctx.invoked_subcommand and error.ctx in (None, ctx) else [], error.ctx
+    while at is not None and at.parent is not None:
+        names.insert(0, at.info_name)
+        at = at.parent
+    told = told[:1].lower() + told[1:] + ("" if told.endswith("?") else ";")
+    return f"{told} see '{' '.join(['melodygen', *names, '--help'])}'"
 
 
 app = typer.Typer(

@@ -1,4 +1,4 @@
-"""What every command has: names that the shell completes, and ``-v``."""
+"""What every command has: names that the shell completes, ``-v``, and no value that is empty."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typer.models import OptionInfo
 
 from melodygen.cli.completion import completer
 from melodygen.cli.verbose import told
+from melodygen.errors import UsageError
 
 _VERBOSE = typer.Option("--verbose", "-v", help="Say on stderr what is done, and when.")
 
@@ -34,6 +35,9 @@ def _prepared(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def prepared(**values: Any) -> Any:
+        for parameter in parameters:
+            if values.get(parameter.name) == "":  # as of a variable of a script that is not set
+                raise UsageError(f"{_flag(parameter)} is empty; give it a value, or leave it out")
         with told(values.pop("verbose", False)):
             return command(**values)
 
@@ -47,11 +51,19 @@ def _completed(parameter: inspect.Parameter) -> inspect.Parameter:
     kind, option = get_args(parameter.annotation)[:2]
     if not isinstance(option, OptionInfo) or "str" not in str(kind):
         return parameter
-    flags = [f for f in option.param_decls or () if f.startswith("--")]
-    found = completer(flags[0] if flags else "--" + parameter.name.replace("_", "-"))
+    found = completer(_flag(parameter))
     if found is not None:
         option.autocompletion = found
     return parameter
+
+
+def _flag(parameter: inspect.Parameter) -> str:
+    """The option of a parameter, or the name of an argument."""
+    option = get_args(parameter.annotation)[1]
+    if not isinstance(option, OptionInfo):
+        return parameter.name
+    flags = [f for f in option.param_decls or () if f.startswith("--")]
+    return flags[0] if flags else "--" + parameter.name.replace("_", "-")
 
 
 __all__ = ["with_common_options"]

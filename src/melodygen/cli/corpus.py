@@ -35,9 +35,9 @@ def corpus(
     from melodygen.data.census import Census, read_census, write_report
     from melodygen.data.scan import find_files
     from melodygen.errors import CorpusError
-    from melodygen.services.output import refuse_existing
+    from melodygen.services.output import check_writable
 
-    refuse_existing([p for p in (report, plot) if p is not None], force)
+    check_writable([p for p in (report, plot) if p is not None], force)
     files = find_files(folder, style)
     census, done = Census(), 0
     with stage_progress(visible=not quiet) as progress:

@@ -112,10 +112,10 @@ def generator(
     """
     from melodygen.cli.progress import stage_progress
     from melodygen.services.evaluate_generator import GeneratorEvaluation, evaluate_generator, write_report
-    from melodygen.services.output import refuse_existing
+    from melodygen.services.output import check_writable
 
     files = [] if out is None else [out / "report.json", out / "report.html"]
-    refuse_existing(files, force)
+    check_writable(files, force)
     names = tuple(s.strip() for s in styles.split(",") if s.strip()) if styles else ()
     asked = GeneratorEvaluation(model, names, pieces, bars, music, reference, seed, listen)
     with stage_progress(visible=not quiet) as progress:

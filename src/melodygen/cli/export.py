@@ -24,13 +24,13 @@ def export(
     (batch, bands, frames) and gives logits (batch, labels). The checkpoint's config.json says what they mean.
     """
     from melodygen.errors import UsageError
-    from melodygen.services.output import refuse_existing
+    from melodygen.services.output import check_writable
     from melodygen.training.generator.onnx import export_onnx
 
     if not onnx:
         raise UsageError("--no-onnx leaves nothing to write: ONNX is the only format so far")
     target = out or Path(f"{Path(model).resolve().name}.onnx")
-    refuse_existing([target], force)
+    check_writable([target], force)
     report = export_onnx(model, target, overwrite=force)
     if json_:
         print(json.dumps(report))

@@ -196,11 +196,11 @@ def export(
     """Write what is known about every track to a table."""
     from melodygen.errors import UsageError
     from melodygen.services.library import Library
-    from melodygen.services.output import refuse_existing
+    from melodygen.services.output import check_writable
 
     if out.suffix.lower() not in (".csv", ".json"):
         raise UsageError(f"{out}: give a name that ends in .csv or .json")
-    refuse_existing([out], force)
+    check_writable([out], force)
     with Library(where) as library:
         records = [track.to_dict() for track in library.tracks()]
     _write_table(out, records, force)

@@ -119,9 +119,9 @@ def identify(
     from melodygen.plots.library import plot_match
     from melodygen.services.library import Library
     from melodygen.services.matching import question_chroma
-    from melodygen.services.output import refuse_existing
+    from melodygen.services.output import check_writable
 
-    refuse_existing([plot] if plot is not None else [], force, "--plot")
+    check_writable([plot] if plot is not None else [], force, "--plot")
     with Library(where) as library:
         found = library.identify(file, top=top)
         if plot is not None and found:

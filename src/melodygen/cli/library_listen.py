@@ -97,9 +97,9 @@ def playlist(
     from melodygen.plots.library import plot_path
     from melodygen.services.library import Library
     from melodygen.services.listening import m3u
-    from melodygen.services.output import refuse_existing
+    from melodygen.services.output import check_writable
 
-    refuse_existing([path for path in (out, plot) if path is not None], force)
+    check_writable([path for path in (out, plot) if path is not None], force)
     with Library(where) as library:
         tracks = library.playlist(start, end, length=length, name=name)
         if plot is not None:
@@ -159,11 +159,11 @@ def map_(
     from melodygen.evaluation.collection_map import write_map
     from melodygen.services.collection import collection_map
     from melodygen.services.library import Library
-    from melodygen.services.output import refuse_existing
+    from melodygen.services.output import check_writable
 
     if out.suffix.lower() not in (".html", ".png"):
         raise UsageError(f"--out {out}: give a name that ends in .html or .png")
-    refuse_existing([out], force)
+    check_writable([out], force)
     with Library(where) as library:
         layout = collection_map(library.store, count, seed)
     write_map(out, layout, "Library", force)

@@ -26,7 +26,7 @@ from melodygen.music.units import bar_quarters
 from melodygen.parsing import check_range
 from melodygen.registry import nearest
 from melodygen.services.models import ModelNames, load_writer, shipped_styles
-from melodygen.services.output import prepare_folder, refuse_existing
+from melodygen.services.output import prepare_folder, check_writable
 from melodygen.services.performance import LiveMusic, LivePerformance, check_live_music, opening_of
 from melodygen.services.ports import VIRTUAL_NAME, open_outputs, playing_priority, watch_ports
 
@@ -236,7 +236,7 @@ def _settings(options: LiveOptions) -> _Settings:
         raise UsageError("--count-in is for our own clock; with --sync the DAW counts")
     channels = {**CHANNELS, **_channels(options.channels)}
     if options.record is not None:
-        refuse_existing([options.record], options.force)
+        check_writable([options.record], options.force)
         prepare_folder(options.record.parent, RECORD_BYTES)
     shipped = shipped_styles() if options.stored_opening and options.models == ModelNames() else ()
     opening = opening_of(music) if shipped else None

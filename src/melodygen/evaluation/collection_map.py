@@ -118,7 +118,6 @@ def lay_out_vectors(
 
 def write_map(target: Path, layout: Layout, title: str, overwrite: bool = False) -> None:
     """``target`` ends in .html or .png."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     if target.suffix.lower() == ".png":
         _write_png(target, layout, title, overwrite)
         return

@@ -118,7 +118,6 @@ def plot_confusion(target: Path, result: Report, title: str) -> None:
             if counts[y, x]:
                 colour = "white" if share[y, x] > 0.55 else "black"
                 axes.text(x, y, str(counts[y, x]), ha="center", va="center", fontsize=8, color=colour)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target, overwrite=True) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
 

@@ -134,6 +134,5 @@ def load_controls(path: Path) -> dict[tuple[int, int], str]:
 def save_controls(path: Path, learned: Mapping[tuple[int, int], str]) -> None:
     """Write controls to a file that ``load_controls`` reads."""
     written = {f"{'*' if channel < 0 else channel + 1}:{cc}": name for (channel, cc), name in learned.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")

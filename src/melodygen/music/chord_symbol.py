@@ -158,7 +158,8 @@ def read_chord_symbol(text: str) -> ChordSymbol | None:
         return None
     match = _ROOT.match(plain)
     if not match:
-        raise ScoreError(f"chord {text!r} has no root A-G; {_WAY_OUT}")
+        german = "the German H is B; " if plain[:1] in ("H", "h") else ""
+        raise ScoreError(f"chord {text!r} has no root A-G; {german}{_WAY_OUT}")
     root = position_of(match[1], match[2].count("#") - match[2].count("b"))
     body, bass = plain[match.end() :], ""
     with_bass = _BASS.match(body)

@@ -160,7 +160,8 @@ def parse_spelled_key(text: str) -> tuple[int, str, int]:
     word = match.group(3) if match else "?"
     mode = "major" if word == "M" else _MODES.get(word.lower() if word == "-" else word.lower().lstrip("-"))
     if not match or mode is None:
-        raise ScoreError(f"key {text!r} is not known; write C, Am, 'F# minor', Bb or Eb:min")
+        german = "the German H is B: " if plain.strip()[:1] in ("H", "h") else ""
+        raise ScoreError(f"key {text!r} is not known; {german}write C, Am, 'F# minor', Bb or Eb:min")
     sign = match.group(2) or ""
     position = position_of(match.group(1).upper(), 1 if "#" in sign or "sharp" in sign else -1 if sign else 0)
     fifths = position if mode == "major" else position - 3

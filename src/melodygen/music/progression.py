@@ -67,7 +67,7 @@ def read_progression(text: str, key: str | None = None) -> Progression:
 
     Raises ScoreError with what may be written.
     """
-    match = re.fullmatch(r"\s*(.+?)(?:\s+in\s+([A-Ga-g].*?))?\s*", text)
+    match = re.fullmatch(r"\s*(.+?)(?:\s+in\b\s*(.*?))?\s*", text)
     said = (match[2] if match else None) or key
     if match is None or not said:
         raise ScoreError(f"progression {text!r} names no key; write it like 'ii-V-I in Bb', or give --key")

@@ -100,7 +100,6 @@ def plot_result(
     name = Path(result.path).name.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
     verdict = ", ".join(f"{n} {p:.0%}" for n, p in result.styles[:3]) or f"not music: {result.not_music}"
     figure.suptitle(f"{name}: {verdict}", x=0.01, ha="left", fontsize=11)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target, overwrite) as temporary:
         figure.savefig(temporary, dpi=100, format="png")
 

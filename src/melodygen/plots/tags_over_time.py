@@ -56,7 +56,6 @@ def plot_tags(target: Path, finding: TrackResult, tagger: Tagger, overwrite: boo
     name = Path(finding.path).name.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
     told = ", ".join(f"{n} {p:.0%}" for n, p in finding.styles[:3]) or f"not music: {finding.not_music}"
     figure.suptitle(f"{name}: {told}", x=0.01, ha="left", fontsize=11)
-    target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target, overwrite) as temporary:
         figure.savefig(temporary, dpi=100, format="png")
 

@@ -32,7 +32,7 @@ from melodygen.errors import UsageError
 from melodygen.io.midi import write_midi
 from melodygen.music.key import key_of
 from melodygen.music.score import Score
-from melodygen.services.output import AUDIO_FORMATS, refuse_existing
+from melodygen.services.output import AUDIO_FORMATS, check_writable
 
 CLICK_RATE = 44_100
 CLICK_HZ, DOWNBEAT_HZ = 1_000.0, 1_600.0
@@ -82,9 +82,6 @@ def run(asked: AnalyzeRequest) -> TrackAnalysis:
     _check(asked)
     mono, score, notes = _sound_and_score(asked.path)
     found = _analysis(mono, score, notes, asked.path)
-    for target in (asked.click, asked.midi, asked.plot):
-        if target is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
     if asked.click is not None:
         write_audio(asked.click, with_clicks(mono, found), overwrite=asked.force)
     if asked.midi is not None:
@@ -106,7 +103,7 @@ def _check(asked: AnalyzeRequest) -> None:
     targets = [t for t in (asked.click, asked.midi, asked.plot) if t is not None]
     if any(t.exists() and asked.path.exists() and t.samefile(asked.path) for t in targets):
         raise UsageError(f"{asked.path} is the file that is analysed; give another name")
-    refuse_existing(targets, asked.force)
+    check_writable(targets, asked.force)
 
 
 def _sound_and_score(path: Path) -> tuple[Features, Score | None, tuple[str, ...]]:

@@ -32,7 +32,7 @@ from melodygen.music.score import Score
 from melodygen.parsing import check_range
 from melodygen.request import CONTROLS, LoopOptions, Request, check_loop, check_request
 from melodygen.services.models import LoadedModels, ModelNames, load_models, random_seed
-from melodygen.services.output import plan_output, prepare_folder, refuse_existing
+from melodygen.services.output import plan_output, prepare_folder, check_writable
 from melodygen.services.report import KeptReport, PieceReport, report_of
 from melodygen.services.requests import known_style, words_of
 from melodygen.services.saving import OutputOptions, check_output, check_renderer, kept_paths, save
@@ -108,7 +108,7 @@ def change(
     if asked.output.plot:
         paths = {**paths, "png": next(iter(paths.values())).with_suffix(".png")}
     kept = kept_paths(paths, asked.output.keep)
-    refuse_existing(
+    check_writable(
         [p for of_piece in (paths, *kept) for p in of_piece.values()], asked.output.force, "--out or --seed"
     )
     prepare_folder(plan.folder, 2**22)

@@ -16,7 +16,7 @@ from melodygen.classification.result import Segment, TrackError, TrackResult
 from melodygen.classification.stream import StreamFormat, classify_stream
 from melodygen.errors import MelodygenError, UsageError
 from melodygen.io.folder import music_files, stamp_of
-from melodygen.services.output import refuse_existing
+from melodygen.services.output import check_writable
 
 Outcome = TrackResult | TrackError
 NUM_TAGS = 8
@@ -80,13 +80,13 @@ def prepare(asked: ClassifyRequest) -> PreparedClassification:
     check_targets(asked)
     files = expand(asked.paths, asked.recursive)
     pictures = {} if asked.plot is None else picture_paths(asked.plot, files)
-    refuse_existing(list(pictures.values()), asked.force)
+    check_writable(list(pictures.values()), asked.force)
     return PreparedClassification(asked, tuple(files), pictures)
 
 
 def check_targets(asked: ClassifyRequest) -> None:
     """Raise where the table or the folder of pictures cannot be written."""
-    refuse_existing([asked.csv] if asked.csv is not None else [], asked.force)
+    check_writable([asked.csv] if asked.csv is not None else [], asked.force)
     if asked.plot is not None and asked.plot.exists() and not asked.plot.is_dir():
         raise UsageError(f"--plot {asked.plot}: is a file; give a folder for the pictures")
 
@@ -210,7 +210,6 @@ def write_csv(target: Path, found: Sequence[Outcome], top: int, force: bool) -> 
         "tags",
     ]
     fields += ["classifier", "notes", "error"]
-    target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target, force) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, fields, extrasaction="ignore")
         writer.writeheader()

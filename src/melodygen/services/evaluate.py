@@ -16,7 +16,7 @@ from melodygen.evaluation.labelled import ClassifiedItem, Item, classify_labelle
 from melodygen.evaluation.metrics import plot_confusion
 from melodygen.generation.loop import ProgressCallback
 from melodygen.nets.checkpoint import DEFAULT_CLASSIFIER
-from melodygen.services.output import refuse_existing
+from melodygen.services.output import check_writable
 
 MIN_MAP_TRACKS = 4
 CHANGED_TRACKS = 200
@@ -82,7 +82,7 @@ class MapResult:
 
 def evaluate(asked: EvaluateRequest, progress: ProgressCallback) -> EvaluateResult:
     """Accuracy, F1, confusion and calibration, with intervals. Raises CorpusError where no track can be read."""
-    refuse_existing([asked.plot] if asked.plot is not None else [], asked.force)
+    check_writable([asked.plot] if asked.plot is not None else [], asked.force)
     items = read_labelled(asked.folder)
     num_changed = CHANGED_TRACKS if asked.changes else 0
     classified, failed = _classified(items, asked.classifier, progress, num_changed)
@@ -105,7 +105,7 @@ def map_collection(asked: MapRequest, progress: ProgressCallback) -> MapResult:
     """Lay a collection out in two dimensions and write it. Raises CorpusError for fewer than four tracks."""
     if asked.out.suffix.lower() not in (".html", ".png"):
         raise UsageError(f"--out {asked.out}: give a name that ends in .html or .png")
-    refuse_existing([asked.out], asked.force)
+    check_writable([asked.out], asked.force)
     items = collection_items(asked.folder)
     classified, failed = _classified(items, asked.classifier or DEFAULT_CLASSIFIER, progress)
     if len(classified) < MIN_MAP_TRACKS:

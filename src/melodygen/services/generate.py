@@ -27,7 +27,7 @@ from melodygen.services.models import (
     load_renderer,
     random_seed,
 )
-from melodygen.services.output import plan_output, prepare_folder, refuse_existing
+from melodygen.services.output import plan_output, prepare_folder, check_writable
 from melodygen.services.report import KeptReport, PieceReport, report_of
 from melodygen.services.requests import build_request, check_combination, command_of, known_style
 from melodygen.services.saving import (
@@ -95,7 +95,7 @@ class GenerateResult:
 def prepare(asked: GenerateRequest, generator: Generator | None = None) -> PreparedGeneration:
     """Check everything that can be known before models are loaded: values, files in the way, space on the disk.
 
-    Raises UsageError, OutputExistsError, MidiReadError or OSError.
+    Raises UsageError, OutputExistsError, DiskSpaceError, MidiReadError or OSError.
     """
     style, loop, output = str(asked.controls["style"]), asked.loop, asked.output
     generator = known_style(style, asked.models.model, generator)
@@ -183,10 +183,10 @@ def _save_kept(
 def _refuse_existing(paths: Sequence[Mapping[str, Path]], output: OutputOptions) -> None:
     files = [path for of_piece in paths for path in of_piece.values()]
     files += [p for of_piece in paths for kept in kept_paths(of_piece, output.keep) for p in kept.values()]
-    refuse_existing(files, output.force, "--out or --seed")
+    check_writable(files, output.force, "--out or --seed")
     if output.stems or output.split:
         folders = [track_folder(of_piece) for of_piece in paths]
-        refuse_existing([f for f in folders if not (output.force and f.is_dir())], False, "--out or --seed")
+        check_writable([f for f in folders if not (output.force and f.is_dir())], False, "--out or --seed")
 
 
 def generate(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from melodygen.errors import OutputExistsError, UsageError
+from melodygen.errors import DiskSpaceError, OutputExistsError, UsageError
 
 AUDIO_FORMATS = ("wav", "flac", "ogg", "mp3")
 FORMATS = ("mid", *AUDIO_FORMATS, "musicxml", "dawproject")
@@ -63,9 +64,18 @@ def _parse_formats(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kinds))
 
 
-def refuse_existing(paths: list[Path], force: bool, hint: str = "name") -> None:
-    """Raise OutputExistsError before any work if a file is in the way; ``hint`` names the options that help."""
+def check_writable(paths: list[Path], force: bool, hint: str = "name") -> None:
+    """Raise before any work what would keep a file from being written; a folder that is missing is made with the file.
+
+    ``hint`` names the options that help. Raises OutputExistsError for a file in the way, OSError for a folder in which
+    nothing can be written.
+    """
     for path in paths:
+        there = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "is a file, not a folder", str(there))
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "cannot write in this folder", str(there))
         if path.is_dir():
             raise OutputExistsError(f"{path} is a folder; give another name with --out")
         if not force and os.path.lexists(path):
@@ -75,7 +85,7 @@ def refuse_existing(paths: list[Path], force: bool, hint: str = "name") -> None:
 
 
 def prepare_folder(folder: Path, needed_bytes: int) -> None:
-    """Make the folder if it is missing; raise OSError or UsageError if nothing can be written there."""
+    """Make the folder if it is missing; raise OSError or DiskSpaceError if nothing can be written there."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -84,7 +94,7 @@ def prepare_folder(folder: Path, needed_bytes: int) -> None:
         raise OSError(error.errno, f"cannot write in this folder ({error.strerror})", str(folder)) from error
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
-        raise UsageError(
+        raise DiskSpaceError(
             f"{folder}: {free / 2**20:.1f} MiB free, about {needed_bytes / 2**20:.1f} MiB needed; "
             "free some space or choose another folder with --out"
         )

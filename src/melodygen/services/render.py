@@ -17,7 +17,7 @@ from melodygen.io.provenance import MADE_BY
 from melodygen.io.read import is_notation, read_score
 from melodygen.music.score import Score
 from melodygen.services.models import load_renderer
-from melodygen.services.output import AUDIO_FORMATS, prepare_folder, refuse_existing
+from melodygen.services.output import AUDIO_FORMATS, prepare_folder, check_writable
 from melodygen.services.saving import (
     OutputOptions,
     Sound,
@@ -75,10 +75,10 @@ def render_file(asked: RenderRequest, progress: ProgressCallback) -> RenderResul
     target = Path(f"{midi.stem}.wav") if out is None else (out / f"{midi.stem}.wav" if out.is_dir() else out)
     if target.suffix.lower().lstrip(".") not in AUDIO_FORMATS:
         raise UsageError(f"--out {target}: the format must be one of {', '.join(AUDIO_FORMATS)}")
-    refuse_existing([target], asked.force, hint="--out")
+    check_writable([target], asked.force, hint="--out")
     check_output(OutputOptions(bit_depth=asked.bit_depth), 1)
     if asked.stems:
-        refuse_existing([track_folder({"": target})] if not asked.force else [], False, "--out")
+        check_writable([track_folder({"": target})] if not asked.force else [], False, "--out")
     if asked.balance not in (None, *BALANCES):
         raise UsageError(f"--balance {asked.balance}: is not known; known: {', '.join(BALANCES)}")
     warnings: list[str] = []

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from melodygen.errors import OutputExistsError, UsageError
+from melodygen.errors import DiskSpaceError, OutputExistsError, UsageError
 from melodygen.parsing import check_range
 from melodygen.training.distributed import DistributedContext, choose_device, join_processes
 from melodygen.training.generator.checkpoint import finish
@@ -278,7 +278,7 @@ def _check_space(out: Path) -> None:
     there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
     if free < FREE_BYTES:
-        raise UsageError(
+        raise DiskSpaceError(
             f"{out}: {free / 2**20:.0f} MiB free, a run needs about {FREE_BYTES / 2**20:.0f} MiB; free some "
             "space or choose another --out"
         )

@@ -10,7 +10,7 @@ from melodygen.io.midi import write_midi
 from melodygen.io.midi_document import write_midi_document
 from melodygen.music.key import key_name
 from melodygen.parsing import check_range, parse_key
-from melodygen.services.output import prepare_folder, refuse_existing
+from melodygen.services.output import prepare_folder, check_writable
 from melodygen.services.user_file import UserFile, key_of_file, read_user_file
 
 MAX_SEMITONES = 24
@@ -48,7 +48,7 @@ def transpose_file(
     target = Path(f"{name}.mid") if out is None else (out / f"{name}.mid" if out.is_dir() else out)
     if target.suffix.lower() not in (".mid", ".midi"):
         raise UsageError(f"--out {target}: the suffix must be .mid")
-    refuse_existing([target], force, "--out")
+    check_writable([target], force, "--out")
     prepare_folder(target.parent, 2**20)
     try:
         if read.document is None:
