@@ -13,7 +13,6 @@ with the item, label, group and collection of each window.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from pathlib import Path
@@ -31,6 +30,7 @@ from melodygen.data.scan import find_files, prepare_score
 from melodygen.data.views import AS_IS, PLAIN, UNKNOWN_INSTRUMENTS, ViewMaker, ViewStyle
 from melodygen.errors import MelodygenError
 from melodygen.evaluation.metrics import calibration_error, mean_by_group, plot_confusion, report, softmax
+from melodygen.io.csv_table import read_table
 from melodygen.io.midi import read_midi
 from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.training.classifier.view_rendering import (
@@ -68,8 +68,7 @@ def prepare_foreign(path: Path, folder: Path) -> None:
     """As `classify` would hear them: the shipped soundfont, the file's own tracks."""
     renderer, config = SamplerRenderer(), FrontEndConfig()
     items = []
-    with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_table(folder / "labels.csv", ("path", "label", "source"))
     failed = 0
     for row in rows:
         try:
@@ -96,12 +95,11 @@ def prepare_recordings(path: Path, folder: Path) -> None:
 
     config = FrontEndConfig()
     items = []
-    with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            if row["label"] not in LABELS:
-                continue
-            samples, rate = soundfile.read(folder / row["path"], dtype="float32", always_2d=True)
-            items.append((features(Audio(samples.T, rate), config), row["label"], row["path"], row["source"]))
+    for row in read_table(folder / "labels.csv", ("path", "label", "source")):
+        if row["label"] not in LABELS:
+            continue
+        samples, rate = soundfile.read(folder / row["path"], dtype="float32", always_2d=True)
+        items.append((features(Audio(samples.T, rate), config), row["label"], row["path"], row["source"]))
     save_set(path, items)
 
 

@@ -10,7 +10,6 @@ first (30 s from the middle, the shipped soundfont, draft). Labels the classifie
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import warnings
 from collections import Counter
@@ -27,6 +26,7 @@ from melodygen.classification.cnn import CnnClassifier
 from melodygen.classification.symbolic import read_symbolic, render_draft, stretch
 from melodygen.data.scan import find_files
 from melodygen.errors import MelodygenError
+from melodygen.evaluation.labelled import read_labelled
 from melodygen.evaluation.metrics import report
 from melodygen.evaluation.tables import markdown_table, replace_section
 from melodygen.rendering.sampler import SamplerRenderer
@@ -108,11 +108,10 @@ def tracks(folder: Path, labels: tuple[str, ...], limit: int) -> list[tuple[str,
     counts: Counter[str] = Counter()
     found = []
     if (folder / "labels.csv").is_file():
-        with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                if row["label"] in labels and counts[row["label"]] < limit:
-                    counts[row["label"]] += 1
-                    found.append((row["label"], read_mono(folder / row["path"], RATE)))
+        for item in read_labelled(folder):
+            if item.label in labels and counts[item.label] < limit:
+                counts[item.label] += 1
+                found.append((item.label, read_mono(item.path, RATE)))
         return found
     sampler = SamplerRenderer()
     for file in find_files(folder):

@@ -10,7 +10,6 @@ what a step brings to a learner this small. ``--picture`` draws the chain for on
 from __future__ import annotations
 
 import argparse
-import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from melodygen.audio.features import (
     transform,
 )
 from melodygen.evaluation.folds import grouped_folds, grouped_interval
+from melodygen.evaluation.labelled import read_labelled
 from melodygen.evaluation.tables import markdown_table, replace_section
 from melodygen.nets.cnn import StyleCnn
 
@@ -148,15 +148,12 @@ def main() -> None:
     torch.set_num_threads(1)
     if arguments.picture:
         picture(arguments.picture, arguments.sound)
-    with (arguments.clips / "labels.csv").open(newline="", encoding="utf-8") as stream:
-        clips = [r for r in csv.DictReader(stream) if r["label"] in CORE]
-    targets = np.array([CORE.index(r["label"]) for r in clips], dtype=np.int64)
-    artists = [r["artist"] for r in clips]
+    clips = [clip for clip in read_labelled(arguments.clips) if clip.label in CORE]
+    targets = np.array([CORE.index(clip.label) for clip in clips], dtype=np.int64)
+    artists = [clip.group for clip in clips]
     table = []
     for name, config in VARIANTS.items():
-        rows = [
-            mono_features(read_mono(arguments.clips / r["path"], config.sample_rate), config) for r in clips
-        ]
+        rows = [mono_features(read_mono(clip.path, config.sample_rate), config) for clip in clips]
         fold = grouped_folds(artists, targets, 5, 0)
         cnn, kernel = (
             small_cnn(rows, targets, fold, config.num_bands, 1) == targets,

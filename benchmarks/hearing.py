@@ -13,10 +13,8 @@ cut through an artist, with parameters chosen on inner folds: they say what a he
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from melodygen.classification.tagger import Tags, WindowOutputs, load_tagger
 from melodygen.classification.taxonomy import PART_OF
 from melodygen.data.scan import dominant_qpm
 from melodygen.errors import MelodygenError
+from melodygen.evaluation.labelled import read_labelled
 from melodygen.evaluation.stability import CHANGES, verdicts_after
 from melodygen.io.folder import music_files
 from melodygen.music.score import Score
@@ -43,20 +42,6 @@ Floats = NDArray[np.float64]
 THREE = ("blues", "electronic", "jazz")
 DEALS = 3
 COUNTS = (1, 2, 3, 4, 6, 8, 10, 12, 16, 24)
-
-
-@dataclass(frozen=True)
-class Clip:
-    path: Path
-    label: str
-    artist: str
-
-
-def read_clips(folder: Path) -> list[Clip]:
-    with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
-        return [
-            Clip(folder / r["path"], r["label"], r.get("artist") or r["path"]) for r in csv.DictReader(stream)
-        ]
 
 
 def verdict(tags: Tags, among: tuple[str, ...] = ()) -> str:
@@ -122,7 +107,7 @@ def in_folds(
 
 def styles(folder: Path) -> dict[str, Any]:
     tagger, cnn = load_tagger(), CnnClassifier.from_folder(resolve("style-cnn", "style-cnn"))
-    clips = read_clips(folder)
+    clips = read_labelled(folder)
     groups: dict[str, list[Floats]] = {"msd": [], "mtt": [], "tags": [], "cnn": [], "mfcc": [], "rhythm": []}
     found: list[Tags] = []
     for clip in clips:
@@ -137,7 +122,7 @@ def styles(folder: Path) -> dict[str, Any]:
         }  # fmt: skip
         for name, row in rows.items():
             groups[name].append(row)
-    labels, artists = np.array([c.label for c in clips]), np.array([c.artist for c in clips])
+    labels, artists = np.array([c.label for c in clips]), np.array([c.group for c in clips])
     matrices = {name: np.stack(rows) for name, rows in groups.items()}
     sets = {"five": np.ones(len(labels), bool), "three": np.isin(labels, THREE)}
     report: dict[str, Any] = {}
@@ -170,7 +155,7 @@ def styles(folder: Path) -> dict[str, Any]:
 
 def changes(folder: Path, every: int) -> dict[str, Any]:
     tagger = load_tagger()
-    sounds = [read_mono(clip.path, SAMPLE_RATE) for clip in read_clips(folder)[::every]]
+    sounds = [read_mono(clip.path, SAMPLE_RATE) for clip in read_labelled(folder)[::every]]
     plain = [tagger.tag(y).styles.top(1)[0] for y in sounds]
     sure = np.array([p >= 0.45 for _, p in plain])
     report: dict[str, Any] = {"clips": len(sounds), "sure": int(sure.sum())}

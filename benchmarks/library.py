@@ -17,7 +17,6 @@ are simulated.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import shutil
 import subprocess
@@ -32,6 +31,7 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
+from melodygen.io.csv_table import read_table
 from melodygen.library.chroma import chroma_of_sound, packed, patches_of, unpacked
 from melodygen.library.lines import Phrase, lines_of
 from melodygen.library.phrase import find_phrase
@@ -100,8 +100,7 @@ def changes(y: np.ndarray, rng: np.random.Generator, folder: Path) -> Iterator[t
 
 def copies(arguments: argparse.Namespace) -> None:
     root = arguments.music
-    with (root / "labels.csv").open() as stream:
-        paths = [row["path"] for row in csv.DictReader(stream)]
+    paths = [row["path"] for row in read_table(root / "labels.csv", ("path",))]
     rng = np.random.default_rng(5)
     order = rng.permutation(len(paths))
     references = [paths[i] for i in order[: arguments.references]]
@@ -436,8 +435,7 @@ def similar(arguments: argparse.Namespace) -> None:
     from melodygen.library.embedding import SIZES, WEIGHTS, fused
     from melodygen.services.describing import Describer
 
-    with (arguments.music / "labels.csv").open() as stream:
-        table = list(csv.DictReader(stream))
+    table = read_table(arguments.music / "labels.csv", ("path", "label", "artist"))
     describer, parts, kept = Describer.load(), [], []
     for row in table:
         try:

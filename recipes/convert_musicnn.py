@@ -9,7 +9,6 @@ offset and CRC of each tensor in ``.data-00000-of-00001``. Both formats are simp
 
 from __future__ import annotations
 
-import argparse
 import ast
 import hashlib
 import json
@@ -22,10 +21,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from published import run, save_published
 
-from melodygen.atomic import atomic_path
 from melodygen.classification.tagger import tagger_nets
-from melodygen.nets.checkpoint import save_checkpoint
 
 NAME = "musicnn"
 TABLE_MAGIC = 0xDB4775248B80FB57
@@ -228,21 +226,8 @@ def convert(wheel: Path, out: Path) -> None:
     held = out / NAME / "config.json"
     if held.is_file() and "music_head" in (before := json.loads(held.read_text(encoding="utf-8"))):
         config["music_head"] = before["music_head"]  # of recipes/fit_music_head.py
-    save_checkpoint(out / NAME, nets, config, card_of(licence, parameters))
-    with atomic_path(out / NAME / "LICENSE", overwrite=True) as temporary:
-        temporary.write_text(licence.strip() + "\n", encoding="utf-8")
-    print(f"{out / NAME}: two nets of {parameters} parameters")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("wheel", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("models"))
-    given = parser.parse_args()
-    convert(given.wheel, given.out)
+    save_published(out / NAME, nets, config, card_of(licence, parameters), licence)
 
 
 if __name__ == "__main__":
-    main()
+    run(convert, __doc__)

@@ -4,38 +4,28 @@ import { getJson, postFile, postJson, request, result } from "./api.js";
 import { button, byId, element, groupColour, prepared } from "./dom.js";
 import { makeKeyboard, noteName } from "./keyboard.js";
 import { Recorder } from "./microphone.js";
+import { Room } from "./room.js";
 
 const NEAR_PIXELS = 14;
 
-export class Library {
-  #player; #say; #points = []; #chosen = null; #likes = new Map(); #notes = []; #recorder = new Recorder(); #sound = new Audio();
-  #isOpen = false;
+export class Library extends Room {
+  #points = []; #chosen = null; #likes = new Map(); #notes = []; #recorder = new Recorder(); #sound = new Audio();
 
-  constructor(player, say) {
-    this.#player = player;
-    this.#say = say;
-  }
-
-  // What is asked of the server only when the room is first opened.
-  async open() {
-    if (this.#isOpen) return;
-    this.#isOpen = true;
+  async enter() {
     this.#setUp();
-    await this.#attempt(async () => {
-      const stats = await getJson("/v1/library");
-      byId("library-stats").textContent = stats.tracks ? `${stats.tracks} tracks, ${stats.hours} hours` : stats.note ?? "The library is empty";
-      if (!stats.tracks) return;
-      await this.#list("");
-      const { likes } = await getJson("/v1/history?top=1");
-      for (const track of likes) this.#likes.set(track.track, track.name);
-      this.#showLikes();
-      await this.#loadMap();
-    });
+    const stats = await getJson("/v1/library");
+    byId("library-stats").textContent = stats.tracks ? `${stats.tracks} tracks, ${stats.hours} hours` : stats.note ?? "The library is empty";
+    if (!stats.tracks) return;
+    await this.#list("");
+    const { likes } = await getJson("/v1/history?top=1");
+    for (const track of likes) this.#likes.set(track.track, track.name);
+    this.#showLikes();
+    await this.#loadMap();
   }
 
   async choose(track) {
     await this.open();
-    await this.#attempt(async () => {
+    await this.attempt(async () => {
       const found = await getJson(`/v1/library/tracks/${track}`);
       this.#chosen = found;
       this.#showChosen(found);
@@ -45,15 +35,11 @@ export class Library {
     });
   }
 
-  async #attempt(act) {
-    try { await act(); } catch (error) { this.#say(error.message, true); }
-  }
-
   #setUp() {
     const canvas = byId("map");
     byId("library-search").onsubmit = (event) => {
       event.preventDefault();
-      this.#attempt(() => this.#list(event.target.elements.text.value));
+      this.attempt(() => this.#list(event.target.elements.text.value));
     };
     canvas.onclick = (event) => { const point = this.#pointAt(event); if (point) this.choose(point.track); };
     canvas.onpointermove = (event) => { canvas.title = this.#pointAt(event)?.name ?? ""; };
@@ -141,14 +127,14 @@ export class Library {
   }
 
   async #play(track) {
-    await this.#attempt(async () => {
+    await this.attempt(async () => {
       this.#sound.pause();
       if (track.score) {
-        this.#player.load(track.score);
-        this.#player.seek(0);
-        await this.#player.play();
+        this.player.load(track.score);
+        this.player.seek(0);
+        await this.player.play();
       } else {
-        this.#player.pause();
+        this.player.pause();
         const blob = await (await request(`/v1/library/tracks/${track.track}/audio`)).blob();
         URL.revokeObjectURL(this.#sound.src);
         this.#sound.src = URL.createObjectURL(blob);
@@ -159,7 +145,7 @@ export class Library {
   }
 
   async #like(track) {
-    await this.#attempt(async () => {
+    await this.attempt(async () => {
       const isLiked = this.#likes.has(track.track);
       await postJson("/v1/history", { [isLiked ? "unlike" : "likes"]: [track.track] });
       if (isLiked) this.#likes.delete(track.track); else this.#likes.set(track.track, track.name);
@@ -174,7 +160,7 @@ export class Library {
   }
 
   async #recommend() {
-    await this.#attempt(async () => {
+    await this.attempt(async () => {
       const { tracks } = await postJson("/v1/recommend", { top: 10, diversity: Number(byId("diversity").value) });
       this.#show("To hear next", tracks, (track) => track.why);
     });
@@ -182,7 +168,7 @@ export class Library {
 
   #addNote(pitch) {
     this.#notes.push(pitch);
-    this.#player.sound(pitch).catch(() => {});
+    this.player.sound(pitch).catch(() => {});
     this.#showNotes();
   }
 
@@ -197,28 +183,28 @@ export class Library {
   }
 
   async #find() {
-    await this.#attempt(async () => this.#showFound("Tunes with these notes", await postJson("/v1/find", { notes: this.#notes })));
+    await this.attempt(async () => this.#showFound("Tunes with these notes", await postJson("/v1/find", { notes: this.#notes })));
   }
 
   async #hum() {
     const pressed = byId("hum");
-    await this.#attempt(async () => {
+    await this.attempt(async () => {
       if (!this.#recorder.isRecording) {
         await this.#recorder.start(() => this.#hum());
         pressed.textContent = "■ Stop and find";
         pressed.setAttribute("aria-pressed", "true");
-        this.#say("Hum, sing or whistle: one voice, notes a little apart");
+        this.say("Hum, sing or whistle: one voice, notes a little apart");
         return;
       }
       pressed.textContent = "● Hum";
       pressed.setAttribute("aria-pressed", "false");
       const sound = await this.#recorder.stop();
-      this.#say("Listening to what you hummed …");
+      this.say("Listening to what you hummed …");
       const found = await result(await postFile("/v1/find", sound, "hum.wav"));
       this.#notes = found.notes;
       this.#showNotes();
       this.#showFound(`Heard ${found.notes.length} notes`, found);
-      this.#say("Done");
+      this.say("Done");
     });
   }
 
@@ -226,11 +212,11 @@ export class Library {
     const [file] = input.files;
     input.value = "";
     if (!file) return;
-    await this.#attempt(async () => {
-      this.#say(`Listening to ${file.name} …`);
+    await this.attempt(async () => {
+      this.say(`Listening to ${file.name} …`);
       const { matches } = await result(await postFile("/v1/identify", file));
       this.#show(matches.length ? `${file.name} shares music with` : `No track shares music with ${file.name}`, matches, (match) => match.words);
-      this.#say("Done");
+      this.say("Done");
     });
   }
 

@@ -2,39 +2,30 @@
 
 import { download, events, getJson, postJson } from "./api.js";
 import { button, byId, element } from "./dom.js";
+import { Room } from "./room.js";
 
 const SLIDERS = ["density", "temperature", "swing", "humanize"];
 const SHOWN_MOVES = ["start", "next", "vary", "loop", "freeze", "undo", "style", "mute_melody", "mute_chords", "mute_bass", "mute_drums", "faster", "slower", "save", "panic"];
 const FALL = 0.75; // of a meter, each status
 
-export class Live {
-  #player; #say; #moves = []; #isOpen = false; #levels = {};
+export class Live extends Room {
+  #moves = []; #levels = {};
 
-  constructor(player, say) {
-    this.#player = player;
-    this.#say = say;
-  }
-
-  // What is asked of the server only when the room is first opened.
-  async open() {
-    if (this.#isOpen) return;
-    this.#isOpen = true;
-    await this.#attempt(async () => {
-      const [{ status, moves, parameters }, ports, styles] = await Promise.all([getJson("/v1/live"), getJson("/v1/ports"), getJson("/v1/styles")]);
-      const form = byId("live-form").elements;
-      for (const style of styles) form.style.add(new Option(style.name, style.name));
-      form.port.add(new Option("this page", "page"));
-      if (!ports.note) form.port.add(new Option("a new MIDI port, melodygen", "virtual"));
-      for (const name of ports.outputs) form.port.add(new Option(name, name));
-      byId("port-note").textContent = ports.note ?? "";
-      this.#moves = moves.filter((move) => SHOWN_MOVES.includes(move.name));
-      for (const name of SLIDERS) this.#addSlider(name, parameters[name]);
-      byId("live-moves").append(...this.#moves.map((move) => this.#moveButton(move)));
-      byId("live-form").onsubmit = (event) => { event.preventDefault(); this.#start(event.target.elements); };
-      byId("live-stop").onclick = () => this.stop();
-      this.#show(status);
-      this.#follow();
-    });
+  async enter() {
+    const [{ status, moves, parameters }, ports, styles] = await Promise.all([getJson("/v1/live"), getJson("/v1/ports"), getJson("/v1/styles")]);
+    const form = byId("live-form").elements;
+    for (const style of styles) form.style.add(new Option(style.name, style.name));
+    form.port.add(new Option("this page", "page"));
+    if (!ports.note) form.port.add(new Option("a new MIDI port, melodygen", "virtual"));
+    for (const name of ports.outputs) form.port.add(new Option(name, name));
+    byId("port-note").textContent = ports.note ?? "";
+    this.#moves = moves.filter((move) => SHOWN_MOVES.includes(move.name));
+    for (const name of SLIDERS) this.#addSlider(name, parameters[name]);
+    byId("live-moves").append(...this.#moves.map((move) => this.#moveButton(move)));
+    byId("live-form").onsubmit = (event) => { event.preventDefault(); this.#start(event.target.elements); };
+    byId("live-stop").onclick = () => this.stop();
+    this.#show(status);
+    this.#follow();
   }
 
   // Keys act as in the terminal; whether one did.
@@ -46,11 +37,7 @@ export class Live {
   }
 
   async stop() {
-    await this.#attempt(async () => this.#show(await postJson("/v1/live/stop", {})));
-  }
-
-  async #attempt(act) {
-    try { await act(); } catch (error) { this.#say(error.message, true); }
+    await this.attempt(async () => this.#show(await postJson("/v1/live/stop", {})));
   }
 
   #moveButton(move) {
@@ -69,14 +56,14 @@ export class Live {
     const shown = element("output", { textContent: schema.default ?? "the style's" });
     slider.oninput = () => { shown.textContent = slider.value; slider.dataset.touched = "yes"; };
     slider.onchange = () => {
-      if (!byId("live-stop").disabled) this.#attempt(() => postJson("/v1/live/parameters", { [name]: Number(slider.value) }));
+      if (!byId("live-stop").disabled) this.attempt(() => postJson("/v1/live/parameters", { [name]: Number(slider.value) }));
     };
     byId("live-sliders").append(element("label", { title: schema.description }, element("span", { textContent: name }), shown, slider));
   }
 
   async #start(fields) {
-    await this.#attempt(async () => {
-      if (fields.port.value === "page") await this.#player.beginStream(); // in the gesture, or the browser stays silent
+    await this.attempt(async () => {
+      if (fields.port.value === "page") await this.player.beginStream(); // in the gesture, or the browser stays silent
       const parameters = {};
       for (const slider of byId("live-sliders").querySelectorAll("[data-touched]")) parameters[slider.name] = Number(slider.value);
       const asked = { style: fields.style.value, port: fields.port.value, parameters };
@@ -87,7 +74,7 @@ export class Live {
   }
 
   async #move(move) {
-    await this.#attempt(() => postJson("/v1/live/moves", { move }));
+    await this.attempt(() => postJson("/v1/live/moves", { move }));
   }
 
   async #follow() {
@@ -95,11 +82,11 @@ export class Live {
       try {
         for await (const { kind, data } of events("/v1/live/events")) {
           if (kind === "status") this.#show(data);
-          else if (kind === "notice") this.#say(data.text);
-          else if (kind === "notes") this.#player.stream(data.notes);
+          else if (kind === "notice") this.say(data.text);
+          else if (kind === "notes") this.player.stream(data.notes);
         }
       } catch (error) {
-        this.#say(error.message, true); // the server or the network went away: try again
+        this.say(error.message, true); // the server or the network went away: try again
       }
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
@@ -116,12 +103,12 @@ export class Live {
       status.port !== "page" && status.late_ms != null && `notes at most ${status.late_ms} ms late (99 of 100)`];
     byId("live-status").textContent = parts.filter(Boolean).join(" · ");
     byId("live-state").textContent = status.state === "off" ? "" : status.state;
-    if (status.error) this.#say(status.error, true);
-    if (!isOn) this.#player.endStream();
+    if (status.error) this.say(status.error, true);
+    if (!isOn) this.player.endStream();
     byId("stop-port").hidden = !(isOn && status.kind === "piece");
     this.#meters(status.levels ?? {});
     byId("live-files").replaceChildren(...status.files.map((name) => element("li", {},
-      button(name, `Download ${name}`, () => this.#attempt(() => download(`/v1/live/files/${name}`, name))))));
+      button(name, `Download ${name}`, () => this.attempt(() => download(`/v1/live/files/${name}`, name))))));
   }
 
   #meters(levels) {
