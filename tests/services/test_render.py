@@ -66,3 +66,10 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--balance loud"):
         render_file(RenderRequest(empty, tmp_path / "e.wav", balance="loud"), quiet)
     assert not (tmp_path / "e.wav").exists()
+
+
+def test_how_far_it_is_is_told(tmp_path: Path) -> None:
+    told: list[float] = []
+    midi = two_parts(tmp_path / "u.mid")
+    render_file(RenderRequest(midi, tmp_path / "u.wav"), lambda stage, done: told.append(done))
+    assert told == sorted(told) and len(set(told)) >= 4 and 0.1 < told[1] < 0.9 <= told[-1] <= 1.0

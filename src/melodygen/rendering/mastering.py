@@ -81,20 +81,22 @@ def add_reverb(dry: Samples, send: Samples, sample_rate: int) -> None:
 
     The spectrum of a piece serves both sides, that of the response all pieces of a length.
     """
-    response = impulse_response(sample_rate)
-    spectra: dict[int, list[NDArray[np.complex64]]] = {}
+    num_response = impulse_response(sample_rate).shape[1]
     step = 1 << 19
     gain = np.float32(10 ** (REVERB_DB / 20))
     for start in range(0, len(send), step):
         piece = send[start : start + step]
-        length = len(piece) + response.shape[1] - 1
+        length = len(piece) + num_response - 1
         size = next_fast_len(length, real=True)
-        if size not in spectra:
-            spectra[size] = [rfft(side, size) for side in response]
         spectrum = rfft(piece, size)
-        for side in range(2):
-            wet = irfft(spectrum * spectra[size][side], size)[: min(length, dry.shape[1] - start)]
-            dry[side, start : start + len(wet)] += gain * wet.astype(np.float32)
+        for side, response in enumerate(_response_spectra(sample_rate, size)):
+            wet = irfft(spectrum * response, size)[: min(length, dry.shape[1] - start)]
+            dry[side, start : start + len(wet)] += gain * wet
+
+
+@lru_cache(maxsize=4)
+def _response_spectra(sample_rate: int, size: int) -> tuple[NDArray[np.complex64], ...]:
+    return tuple(rfft(side, size) for side in impulse_response(sample_rate))
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,14 +182,13 @@ def master_stems(
     Reverb and fade are linear, and every stem gets the gain over time that loudness and limiter give the mix: the
     stems sum to the finished recording. ``mix_of`` gives the mix, or the stem of one of ``count`` tracks.
     """
-    mixed = _with_space(mix_of(None), sample_rate)
-    curve = loudness_gain(mixed, sample_rate)
+    curve, mixed = _at_loudness(_with_space(mix_of(None), sample_rate), sample_rate, TARGET_LUFS)
 
     def stems() -> Iterator[Audio]:
         for index in range(count):
             yield _frozen(curve.applied(_with_space(mix_of(index), sample_rate)), sample_rate)
 
-    return _frozen(curve.applied(mixed), sample_rate), stems()
+    return _frozen(mixed, sample_rate), stems()
 
 
 def _with_space(mixed: Mix, sample_rate: int, quality: str = "full") -> Samples:
@@ -213,23 +214,25 @@ def _levelled(samples: Samples) -> Samples:
 
 
 def to_loudness(samples: Samples, sample_rate: int, target_lufs: float = TARGET_LUFS) -> Samples:
-    """Return ``samples`` at ``target_lufs`` under the ceiling; see ``loudness_gain``."""
-    return loudness_gain(samples, sample_rate, target_lufs).applied(samples)
+    """Return ``samples`` at ``target_lufs`` under the ceiling. What the limiter takes is made up for, by 3 dB at most.
+    Silence keeps its level."""
+    return _at_loudness(samples, sample_rate, target_lufs)[1]
 
 
-def loudness_gain(samples: Samples, sample_rate: int, target_lufs: float = TARGET_LUFS) -> GainCurve:
-    """The gain that brings ``samples`` to ``target_lufs`` under the ceiling. What the limiter takes is made up for, by
-    3 dB at most. Silence keeps its level."""
+def _at_loudness(samples: Samples, sample_rate: int, target_lufs: float) -> tuple[GainCurve, Samples]:
+    """The gain of ``to_loudness`` over time, and what it makes of ``samples``."""
     loudness = integrated_loudness(samples, sample_rate)
     if not np.isfinite(loudness):
-        return GainCurve(np.ones(2 + samples.shape[1] // LIMITER_BLOCK))
+        curve = GainCurve(np.ones(2 + samples.shape[1] // LIMITER_BLOCK))
+        return curve, curve.applied(samples)
     ceiling = 10 ** (CEILING_DBFS / 20)
     gain_db = target_lufs - loudness
     most = gain_db + 3.0
     for _ in range(3):
         curve = limiter(samples, ceiling, sample_rate, 10 ** (gain_db / 20))
-        missing = target_lufs - integrated_loudness(curve.applied(samples), sample_rate)
+        limited = curve.applied(samples)
+        missing = target_lufs - integrated_loudness(limited, sample_rate)
         if abs(missing) < 0.2 or gain_db >= most:
             break
         gain_db = min(gain_db + missing, most)
-    return curve
+    return curve, limited

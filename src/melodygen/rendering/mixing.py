@@ -8,7 +8,7 @@ plays that key is then a slice of the sound, scaled, with its release applied. A
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,10 @@ BEND_BLOCK = 256
 BEND_RELEASE_SECONDS = 5.0
 """How far behind a note's end a bend is followed."""
 QUALITIES = ("full", "draft")
+
+
+def no_one(done: float) -> None:
+    """Is told how much is done, and does nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,11 +339,12 @@ class Desk:
     sample_rate: int
     stereo: bool
 
-    def mix(self, only: int | None = None) -> Mix:
+    def mix(self, only: int | None = None, tell: Callable[[float], None] = no_one) -> Mix:
         """The mix, or the stem of the track with the index ``only``. The overall level is not set yet:
-        ``mastering.master`` does that."""
+        ``mastering.master`` does that. ``tell`` is told the share of the notes that are mixed."""
         dry = np.zeros((2 if self.stereo else 1, self.length), dtype=np.float32)
         send = np.zeros(self.length, dtype=np.float32) if self.stereo else None
+        mixed, total = 0, sum(len(channel.part.notes) for channel in self.channels)
         for channel in self.channels if only is None else (self.channels[only],):
             if channel.moves is not None:
                 _add_moving(
@@ -348,10 +353,19 @@ class Desk:
             else:
                 sides = _sides(channel.pan, self.stereo)
                 _add(channel.part, channel.gain, sides, channel.wet, dry, send, self.sample_rate)
+            mixed += len(channel.part.notes)
+            tell(mixed / max(total, 1))
         return Mix(dry, send)
 
 
-def desk(score: Score, bank: VoiceBank, sample_rate: int, tail_seconds: float, stereo: bool) -> Desk:
+def desk(
+    score: Score,
+    bank: VoiceBank,
+    sample_rate: int,
+    tail_seconds: float,
+    stereo: bool,
+    tell: Callable[[float], None] = no_one,
+) -> Desk:
     """Make the sound of all notes and balance the tracks.
 
     Args:
@@ -360,12 +374,16 @@ def desk(score: Score, bank: VoiceBank, sample_rate: int, tail_seconds: float, s
         sample_rate: in Hz.
         tail_seconds: time after the last note.
         stereo: two channels and a reverb send, else one channel and none.
+        tell: is told the share of the notes that have their sound.
 
     Raises:
         RenderError: the score is too long.
     """
     check_length(score)
-    parts = [_part(bank, score, track, sample_rate) for track in score.tracks]
+    parts = []
+    for track in score.tracks:
+        parts.append(_part(bank, score, track, sample_rate))
+        tell(sum(len(part.notes) for part in parts) / max(score.num_notes, 1))
     length = round((sounding_seconds(score) + tail_seconds) * sample_rate)
     hit = round(HIT_SECONDS * sample_rate)
     levels = [_level(p, hit if t.is_drum else 1) for t, p in zip(score.tracks, parts, strict=True)]
@@ -447,12 +465,15 @@ def _add(
     curves: dict[int, Samples] = {}
     choke = round(CHOKE_SECONDS * sample_rate)
     columns = (part.notes.onset, part.notes.held, part.gains, part.stop)
+    # arrays of every note's size would be asked of the system anew each time, which takes a third of the time
+    longest = max((voice.samples.shape[1] for voice in part.voices), default=0)
+    loud, one_side = np.empty((2, longest), np.float32), np.empty(longest, np.float32)
     for voice, onset, held, gain, stop in zip(part.voices, *(c.tolist() for c in columns), strict=True):
-        sound = voice.samples[:, : max(length - onset, 0)]
-        total = min(sound.shape[1], held + voice.release)
+        total = min(voice.samples.shape[1], max(length - onset, 0), held + voice.release)
         if stop >= 0:
             total = min(total, stop - onset + choke)
-        sound = sound[:, :total] * np.float32(gain * track_gain)
+        sound, scaled = loud[: len(voice.samples), :total], one_side[:total]
+        np.multiply(voice.samples[:, :total], np.float32(gain * track_gain), out=sound)
         if total > held:
             if voice.release not in curves:
                 curves[voice.release] = _release_curve(voice.release, voice.release)
@@ -462,7 +483,12 @@ def _add(
             sound[:, -fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
         end = onset + total
         for channel, side in enumerate(sides):
-            dry[channel, onset:end] += sound[min(channel, len(sound) - 1)] * np.float32(side)
+            dry[channel, onset:end] += np.multiply(
+                sound[min(channel, len(sound) - 1)], np.float32(side), out=scaled
+            )
         if send is not None:
-            middle = sound[0] if len(sound) == 1 else 0.5 * (sound[0] + sound[1])
-            send[onset:end] += middle * np.float32(wet)
+            middle = sound[0]
+            if len(sound) == 2:
+                middle = np.add(sound[0], sound[1], out=sound[0])
+                middle *= np.float32(0.5)
+            send[onset:end] += np.multiply(middle, np.float32(wet), out=scaled)

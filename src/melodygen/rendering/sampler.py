@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from melodygen.errors import RenderError
 from melodygen.music.score import Score, Track
 from melodygen.rendering import mastering
 from melodygen.rendering.additive import AdditiveBank
-from melodygen.rendering.mixing import BEND_BLOCK, Desk, Samples, Voice, check_quality, desk
+from melodygen.rendering.mixing import BEND_BLOCK, Desk, Samples, Voice, check_quality, desk, no_one
 from melodygen.rendering.programs import nearest_kit, nearest_program
 from melodygen.rendering.soundfont import Gen, SoundFont, Zone
 from melodygen.rendering.soundfont_path import find_soundfont
@@ -37,6 +37,9 @@ MAX_RELEASE_SECONDS = 5.0
 FILTER_BLOCK = BEND_BLOCK
 OPEN_FILTER_CENTS = 13_500
 """Filter cutoff at which the filter is bypassed (specification: 13500 cents, 20 kHz)."""
+
+VOICES_SHARE, MIX_SHARE = 0.5, 0.45
+"""Of the time of a long piece: its sounds, and their sum. The rest is loudness and limiter."""
 
 Layer = tuple[int, int, int, tuple[int, ...]]
 """Bank, program, key, zones. Bank -1 is the additive drum kit, for fonts without drums."""
@@ -91,6 +94,11 @@ def _lowpass(
     return b / (1 + alpha), np.array([1.0, -2 * cosine / (1 + alpha), (1 - alpha) / (1 + alpha)])
 
 
+def _distance(limits: tuple[int, int], value: int) -> int:
+    """How far a value lies outside its limits."""
+    return max(limits[0] - value, value - limits[1], 0)
+
+
 def _interpolate(samples: Samples, positions: NDArray[np.float64], smooth: bool) -> Samples:
     """Return the values at fractional ``positions``: 4-point Hermite when ``smooth``, else linear."""
     index = positions.astype(np.int64)
@@ -133,6 +141,7 @@ class SoundFontBank:
             )
         self._drums = AdditiveBank(sample_rate)
         self._zones: dict[tuple[int, int], tuple[Zone, ...]] = {}
+        self._keys: dict[tuple[int, int, int], tuple[int, list[tuple[int, Zone]]]] = {}
         self._layers: dict[tuple[int, int, int, int], Layer] = {}
         self._decoded: dict[int, tuple[Samples, bool]] = {}
         self._voices: dict[tuple[Layer, float], tuple[Voice, int]] = {}
@@ -153,19 +162,22 @@ class SoundFontBank:
         if program is None:
             return (-1, 0, pitch, ())
         bank = DRUM_BANK if track.is_drum else self._bank_of[program]
-        zones = self._preset(bank, program)
-
-        def distance(limits: tuple[int, int], value: int) -> int:
-            return max(limits[0] - value, value - limits[1], 0)
-
-        far = min(distance(z.key_range, pitch) for z in zones)
-        near = [(i, z) for i, z in enumerate(zones) if distance(z.key_range, pitch) == far]
-        soft = min(distance(z.velocity_range, velocity) for _, z in near)
-        chosen = tuple(i for i, z in near if distance(z.velocity_range, velocity) == soft)
+        far, near = self._at_key(bank, program, pitch)
+        soft = [_distance(z.velocity_range, velocity) for _, z in near]
+        chosen = tuple(i for (i, _), d in zip(near, soft, strict=True) if d == min(soft))
         if far and track.is_drum:  # a key without a drum: its neighbour, at its own pitch
-            low, high = zones[chosen[0]].key_range
+            low, high = self._preset(bank, program)[chosen[0]].key_range
             pitch = min(max(pitch, low), high)
         return (bank, program, pitch, chosen)
+
+    def _at_key(self, bank: int, program: int, pitch: int) -> tuple[int, list[tuple[int, Zone]]]:
+        """The zones nearest to a key, by their number in the preset, and how far they are."""
+        wanted = (bank, program, pitch)
+        if wanted not in self._keys:
+            zones = self._preset(bank, program)
+            far = [_distance(z.key_range, pitch) for z in zones]
+            self._keys[wanted] = min(far), [(i, z) for i, z in enumerate(zones) if far[i] == min(far)]
+        return self._keys[wanted]
 
     def _preset(self, bank: int, program: int) -> tuple[Zone, ...]:
         if (bank, program) not in self._zones:
@@ -404,17 +416,28 @@ class SamplerRenderer:
         self._banks: dict[tuple[int, str], SoundFontBank] = {}
         self._lock = threading.Lock()
 
-    def render(self, score: Score, sample_rate: int = 44_100, quality: str = "full") -> Audio:
-        """Return the recording of a score; see ``melodygen.contracts.Renderer``."""
+    def render(
+        self,
+        score: Score,
+        sample_rate: int = 44_100,
+        quality: str = "full",
+        tell: Callable[[float], None] = no_one,
+    ) -> Audio:
+        """Return the recording of a score; see ``melodygen.contracts.Renderer``. ``tell`` is told the share that is
+        done, in steps of a track: a file of 180,000 notes takes minutes."""
         check_quality(quality)
-        return mastering.master(self._desk(score, sample_rate, quality).mix(), sample_rate, quality)
+        made = self._desk(score, sample_rate, quality, lambda done: tell(VOICES_SHARE * done))
+        mixed = made.mix(tell=lambda done: tell(VOICES_SHARE + MIX_SHARE * done))
+        return mastering.master(mixed, sample_rate, quality)
 
     def render_stems(self, score: Score, sample_rate: int = 44_100) -> tuple[Audio, Iterator[Audio]]:
         """The recording and the stem of each track; see ``melodygen.contracts.StemRenderer``."""
         made = self._desk(score, sample_rate, "full")
         return mastering.master_stems(made.mix, len(made.channels), sample_rate)
 
-    def _desk(self, score: Score, sample_rate: int, quality: str) -> Desk:
+    def _desk(
+        self, score: Score, sample_rate: int, quality: str, tell: Callable[[float], None] = no_one
+    ) -> Desk:
         full = quality == "full"
         with self._lock:
             if (sample_rate, quality) not in self._banks:
@@ -422,4 +445,4 @@ class SamplerRenderer:
                     self._font, sample_rate, stereo=full, smooth=full
                 )
             bank = self._banks[sample_rate, quality]
-            return desk(score, bank, sample_rate, mastering.tail_seconds(quality), stereo=full)
+            return desk(score, bank, sample_rate, mastering.tail_seconds(quality), full, tell)
