@@ -97,7 +97,8 @@ class Control:
         return f"{low} to {high}" + (f" {self.unit}" if self.unit else "")
 
     def check(self, value: Any) -> Any:
-        """The value in its own type, read from text where it is one; an empty text is none. UsageError with what is allowed."""
+        """The value in its own type, read from text where it is one; an empty text is none. UsageError with what is
+        allowed."""
         if value is None and self.optional:
             return None
         if value is None or value == "":

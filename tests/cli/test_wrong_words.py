@@ -14,7 +14,10 @@ from melodygen.cli.app import app
         ("generate --styel jazz", "--styel"),
         ("generate --style", "'--style' requires an argument; see 'melodygen generate --help'"),
         ("generate --style jazz --bars x", "--bars 'x' is not possible: it should be a valid integer; see"),
-        ("library similar a.mid --top 0", "--top '0' is not possible: it should be greater than or equal to 1;"),
+        (
+            "library similar a.mid --top 0",
+            "--top '0' is not possible: it should be greater than or equal to 1;",
+        ),
         ("library similar", "missing argument 'file'; see 'melodygen library similar --help'"),
         ("generate --style jazz more", "(more); see 'melodygen generate --help'"),
         ("nosuch", "no such command 'nosuch'; see 'melodygen --help'"),

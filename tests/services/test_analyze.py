@@ -87,6 +87,21 @@ def test_sections_come_back_under_their_letter() -> None:
     assert [s.start_seconds for s in found] == [0, 8, 16, 24]
 
 
+def test_times_are_those_of_the_file_though_it_begins_with_a_rest(tmp_path: Path) -> None:
+    rest = 2 * 4 * 480
+    tune = Track(notes=note_array([(rest + 480 * i, 480, 60 + i, 80) for i in range(8)]))
+    write_midi(tmp_path / "late.mid", Score(tracks=(tune,)))
+    found = analyze(tmp_path / "late.mid")
+    assert found.downbeats.tolist() == [0.0, 2.0, 4.0, 6.0]
+    assert found.chords[0].label == "N" and found.chords[0].end_seconds == 4.0
+
+
+def test_drums_alone_have_no_chords(tmp_path: Path) -> None:
+    drums = Track(notes=note_array([(480 * i, 120, 36 + 2 * (i % 2), 80) for i in range(16)]), is_drum=True)
+    write_midi(tmp_path / "drums.mid", Score(tracks=(drums,)))
+    assert {chord.label for chord in analyze(tmp_path / "drums.mid").chords} == {"N"}
+
+
 @pytest.mark.parametrize("symbols", [True, False])
 def test_a_score_gives_what_is_written(tmp_path: Path, symbols: bool) -> None:
     path = tmp_path / "waltz.mid"

@@ -85,7 +85,7 @@ def _labels(treble: Floats, bass: Floats, fifths: int | None, mode: str) -> list
     fit += np.array([QUALITIES[quality] for _, quality in names])
     path = likeliest_path(fit, STAY)
     level = treble.sum(axis=1)
-    silent = level < SILENT * level.max()
+    silent = level <= SILENT * level.max()  # where nothing sounds at all, every beat
     return [
         NO_CHORD if quiet else chord_label(names[chord][0], names[chord][1], fifths, mode)
         for chord, quiet in zip(path.tolist(), silent.tolist(), strict=True)

@@ -40,15 +40,16 @@ def is_symbolic(path: Path) -> bool:
     return path.suffix.lower() in MIDI_SUFFIXES and head[:4] not in (b"RIFF", b"fLaC", b"OggS")
 
 
-def read_symbolic(path: Path, warnings: list[str] | None = None) -> Score:
-    """The score of a file as classifiers know scores; what had to be mended is added to ``warnings``.
+def read_symbolic(path: Path, warnings: list[str] | None = None, keep_start: bool = False) -> Score:
+    """The score of a file as classifiers know scores; what had to be mended is added to ``warnings``. Bars of silence
+    at the front are cut off unless ``keep_start``: where times are told, they are those of the file.
 
     Raises MidiReadError with the reason, or that there is no note in it.
     """
     score = read_score(path, warnings)
     if not score.num_notes:
         raise MidiReadError(f"{path.name}: no note in the file")
-    score = prepare_score(score)
+    score = prepare_score(score, keep_start=keep_start)
     if score.duration_seconds > MAX_SECONDS:
         raise MidiReadError(
             f"{path.name}: lasts {score.duration_seconds / 3600:.0f} hours, "

@@ -99,7 +99,10 @@ def _said(error: Any, ctx: Any) -> str:
         limit = found["msg"].split(",")[0].removeprefix("Input ")
         name = error.param.get_error_hint().replace("'", "")
         told = f"{name} {found['input']!r} is not possible: it {limit}"
-    names, at = [ctx.invoked_subcommand] if ctx.invoked_subcommand and error.ctx in (None, ctx) else [], error.ctx
+    names, at = (
+        [ctx.invoked_subcommand] if ctx.invoked_subcommand and error.ctx in (None, ctx) else [],
+        error.ctx,
+    )
     while at is not None and at.parent is not None:
         names.insert(0, at.info_name)
         at = at.parent

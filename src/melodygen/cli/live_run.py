@@ -26,7 +26,7 @@ from melodygen.music.units import bar_quarters
 from melodygen.parsing import check_range
 from melodygen.registry import nearest
 from melodygen.services.models import ModelNames, load_writer, shipped_styles
-from melodygen.services.output import prepare_folder, check_writable
+from melodygen.services.output import check_writable, prepare_folder
 from melodygen.services.performance import LiveMusic, LivePerformance, check_live_music, opening_of
 from melodygen.services.ports import VIRTUAL_NAME, open_outputs, playing_priority, watch_ports
 

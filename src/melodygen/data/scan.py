@@ -135,8 +135,9 @@ def _split_by_title(title: str) -> str:
     return "valid" if hashlib.sha256(plain.encode()).digest()[0] < 26 else "train"
 
 
-def prepare_score(score: Score, kind: str = "piece") -> Score:
-    """Roles, silence at the front cut to whole bars, meters that music does not have read as their neighbour.
+def prepare_score(score: Score, kind: str = "piece", keep_start: bool = False) -> Score:
+    """Roles, whole bars of silence at the front cut off unless ``keep_start``, meters that music does not have read as
+    their neighbour.
 
     Controllers are left out: the classifier learns from notes alone, so it must be asked about notes alone.
     """
@@ -144,7 +145,7 @@ def prepare_score(score: Score, kind: str = "piece") -> Score:
     score = replace(score, tracks=tuple(replace(t, controls=EMPTY_CONTROLS) for t in score.tracks))
     if kind == "drums":
         score = replace(score, tracks=tuple(snap_take(t, score.ticks_per_quarter) for t in score.tracks))
-    if not score.tracks:
+    if keep_start or not score.tracks:
         return score
     first = min(int(t.notes["onset_tick"][0]) for t in score.tracks)
     skip = [t for t in score.bar_ticks(first) if t <= first][-1]

@@ -118,7 +118,7 @@ def _sound_and_score(path: Path) -> tuple[Features, Score | None, tuple[str, ...
     from melodygen.rendering.sampler import SamplerRenderer
 
     warnings: list[str] = []
-    score = read_symbolic(path, warnings)
+    score = read_symbolic(path, warnings, keep_start=True)
     return to_mono_at(render_draft(score, SamplerRenderer()), SAMPLE_RATE), score, tuple(warnings)
 
 

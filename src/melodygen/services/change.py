@@ -32,7 +32,7 @@ from melodygen.music.score import Score
 from melodygen.parsing import check_range
 from melodygen.request import CONTROLS, LoopOptions, Request, check_loop, check_request
 from melodygen.services.models import LoadedModels, ModelNames, load_models, random_seed
-from melodygen.services.output import plan_output, prepare_folder, check_writable
+from melodygen.services.output import check_writable, plan_output, prepare_folder
 from melodygen.services.report import KeptReport, PieceReport, report_of
 from melodygen.services.requests import known_style, words_of
 from melodygen.services.saving import OutputOptions, check_output, check_renderer, kept_paths, save

@@ -27,7 +27,7 @@ from melodygen.services.models import (
     load_renderer,
     random_seed,
 )
-from melodygen.services.output import plan_output, prepare_folder, check_writable
+from melodygen.services.output import check_writable, plan_output, prepare_folder
 from melodygen.services.report import KeptReport, PieceReport, report_of
 from melodygen.services.requests import build_request, check_combination, command_of, known_style
 from melodygen.services.saving import (

@@ -10,7 +10,7 @@ from melodygen.io.midi import write_midi
 from melodygen.io.midi_document import write_midi_document
 from melodygen.music.key import key_name
 from melodygen.parsing import check_range, parse_key
-from melodygen.services.output import prepare_folder, check_writable
+from melodygen.services.output import check_writable, prepare_folder
 from melodygen.services.user_file import UserFile, key_of_file, read_user_file
 
 MAX_SEMITONES = 24
