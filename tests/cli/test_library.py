@@ -152,6 +152,18 @@ def test_bad_input_is_one_line(melodygen: Run, tmp_path: Path, command: list[str
     assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
+def test_an_output_makes_its_folder(tmp_path: Path, music: Path) -> None:
+    where = ["--library", str(tmp_path / "library")]
+    table, short = tmp_path / "new" / "t.csv", tmp_path / "s.wav"
+    soundfile.write(short, np.full(800, 0.1), 16_000)
+    done = CliRunner().invoke(app, ["library", "add", str(music / "tune1.mid"), str(short), *where])
+    assert "s.wav: 50 ms are too short to be heard" in done.stderr
+    done = CliRunner().invoke(app, ["library", "export", str(table), *where])
+    assert done.exit_code == 0 and table.read_text().count("\n") == 2, done.output
+    done = CliRunner().invoke(app, ["library", "export", str(table / "t.csv"), *where])
+    assert done.exit_code == 1 and "is a file, not a folder" in done.stderr
+
+
 def test_an_empty_library_says_how_to_fill_it(melodygen: Run, tmp_path: Path) -> None:
     from melodygen.library.folder import FolderStore
 

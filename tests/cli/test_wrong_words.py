@@ -38,3 +38,8 @@ def test_wrong_words_are_told_in_one_line(words: str, said: str) -> None:
 def test_help_stays_as_it_is(words: str) -> None:
     done = CliRunner().invoke(app, words.split())
     assert done.exit_code == (0 if "-h" in words else 2) and "Usage:" in done.output
+
+
+def test_a_default_that_is_empty_is_no_empty_value() -> None:
+    done = CliRunner().invoke(app, ["train", "generator", "nosuch", "--out", "x", "--style", "x"])
+    assert "nosuch" in done.stderr and "is empty" not in done.stderr

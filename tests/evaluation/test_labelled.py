@@ -120,6 +120,13 @@ def test_reading_labels(tmp_path: Path, collection: Path) -> None:
         read_labelled(tmp_path)
 
 
+def test_one_label_alone_is_refused_before_anything_is_heard(tmp_path: Path) -> None:
+    (tmp_path / "jazz").mkdir()
+    (tmp_path / "jazz" / "a.wav").write_bytes(b"no sound at all")
+    done = CliRunner().invoke(app, ["evaluate", "classifier", str(tmp_path)])
+    assert done.exit_code == 1 and "all tracks are labelled 'jazz'" in done.stderr
+
+
 def test_judge_and_baselines(checkpoint: Path, collection: Path) -> None:
     heard, failed = classify_labelled(read_labelled(collection), load_recognizer(str(checkpoint)))
     assert len(heard) == 24 and not failed

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from melodygen.audio.features import Features, mono_features, to_mono_at
 from melodygen.classification.recording import (
     MIN_MUSIC,
     Excerpts,
+    check_length,
     excerpts_of,
     read_excerpts,
     result_of,
@@ -46,7 +46,6 @@ from melodygen.styles.scores import StyleScores
 
 CHAPTER_SECONDS = 600.0
 RHYTHM_SECONDS = 60.0
-MIN_SECONDS = 0.1
 JOINED_SECONDS = 60.0
 """A rest this short joins the chapter before it."""
 
@@ -284,7 +283,7 @@ class _Scores:
                 excerpt = mono[at : at + size]
             start += len(mono)
         if not parts:
-            _refuse_short(track, 0.0)
+            check_length(track.path, 0.0)
         music = [part.music_logits for part in parts if part.music_logits is not None]
         return cls(
             np.concatenate([part.style_logits for part in parts]),
@@ -308,8 +307,7 @@ def _classify(track: _Track, scorer: Scorer, options: RecognitionOptions) -> Tra
         seconds = track.signal.num_frames / track.recording.sample_rate
         notes = (*notes, *track.recording.remarks(seconds))
     assert seconds is not None
-    if seconds < MIN_SECONDS:
-        _refuse_short(track, seconds)
+    check_length(track.path, seconds)
     sounds = bool(scores.is_loud.any()) and track.signal.rms > SILENCE_RMS
     music = scores.music() if sounds else None
     not_music = ""
@@ -345,13 +343,6 @@ def _segments(scores: _Scores, scorer: Scorer) -> tuple[Segment, ...]:
         return Segment(start, end, scorer.styles(scores.style_logits[i]), scores.music(i))
 
     return tuple(segment(i, start, end) for i, (start, end) in enumerate(scores.spans))
-
-
-def _refuse_short(track: _Track, seconds: float) -> NoReturn:
-    raise AudioError(
-        f"{Path(track.path).name}: {seconds * 1000:.0f} ms are too short to be heard; "
-        f"at least {MIN_SECONDS} s are needed"
-    )
 
 
 __all__ = ["CHAPTER_SECONDS", "RecognitionOptions", "TrackClassifier"]

@@ -110,6 +110,15 @@ def read_excerpts(
     return Excerpts(heard.windows, heard.stretch, seconds), tuple(found), said
 
 
+def check_length(path: str | Path, seconds: float) -> None:
+    """Raises AudioError for less than a tenth of a second."""
+    if seconds < MIN_SECONDS:
+        raise AudioError(
+            f"{Path(path).name}: {seconds * 1000:.0f} ms are too short to be heard; "
+            f"at least {MIN_SECONDS} s are needed"
+        )
+
+
 def result_of(
     path: str,
     tagger: Tagger,
@@ -119,11 +128,7 @@ def result_of(
     segments: tuple[Segment, ...] = (),
 ) -> TrackResult:
     """What is found out of what was heard. Raises AudioError for less than a tenth of a second."""
-    if heard.seconds < MIN_SECONDS:
-        raise AudioError(
-            f"{Path(path).name}: {heard.seconds * 1000:.0f} ms are too short to be heard; "
-            f"at least {MIN_SECONDS} s are needed"
-        )
+    check_length(path, heard.seconds)
     if not heard.windows:
         return TrackResult(
             path,

@@ -36,7 +36,8 @@ def _prepared(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def prepared(**values: Any) -> Any:
         for parameter in parameters:
-            if values.get(parameter.name) == "":  # as of a variable of a script that is not set
+            # as of a script's variable that is not set
+            if values.get(parameter.name) == "" != parameter.default:
                 raise UsageError(f"{_flag(parameter)} is empty; give it a value, or leave it out")
         with told(values.pop("verbose", False)):
             return command(**values)

@@ -3,7 +3,7 @@ heard as music, and how much of it stays the same after changes that should not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -95,6 +95,13 @@ def _to_dict(row: Row) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def check_labels(labels: Iterable[str]) -> None:
+    """Raises CorpusError for one style alone: nothing could be told from it."""
+    names = set(labels)
+    if len(names) == 1 and not names & {*NO_MUSIC_LABELS, MUSIC_LABEL}:
+        raise CorpusError(f"all tracks are labelled {names.pop()!r}; at least two labels are needed")
+
+
 def evaluate_labelled(
     heard: Sequence[ClassifiedItem],
     baselines: bool,
@@ -108,8 +115,7 @@ def evaluate_labelled(
     shares = _music_shares(everything) | _kept_shares(everything)
     heard = [h for h in everything if h.item.label not in (*NO_MUSIC_LABELS, MUSIC_LABEL)]
     names = sorted({h.item.label for h in heard})
-    if len(names) < 2 and len(heard) == len(everything):
-        raise CorpusError(f"all tracks are labelled {names[0]!r}; at least two labels are needed")
+    check_labels(h.item.label for h in everything)
     reports = _verdict_rows(heard, names) | _classifier_rows(heard, names)
     known = {label for h in heard for label in h.classifier.labels}
     known |= {label for h in heard if h.said is not None for label in h.said.labels}

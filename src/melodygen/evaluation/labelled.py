@@ -18,7 +18,7 @@ from melodygen.classification.recognizer import TrackClassifier
 from melodygen.classification.result import TrackError
 from melodygen.classification.tagger import Tags
 from melodygen.contracts import WindowClassifier
-from melodygen.errors import CorpusError, MelodygenError
+from melodygen.errors import CorpusError, MelodygenError, reason_of
 from melodygen.evaluation.stability import verdicts_after
 from melodygen.io.csv_table import read_table
 from melodygen.io.folder import music_files
@@ -106,7 +106,7 @@ def classify_labelled(
             fused = recognizer.fused_styles(item.path) if found is None else None
             heard.append(ClassifiedItem(item, classifier, windows, embedded, logits, tags, after, fused))
         except (MelodygenError, OSError, MemoryError) as error:
-            failed.append(TrackError(str(item.path), " ".join(str(error).split()) or type(error).__name__))
+            failed.append(TrackError(str(item.path), reason_of(error, item.path.name)))
         if progress is not None:
             progress(number)
     return heard, failed

@@ -19,6 +19,7 @@ from melodygen.audio.decode import read_mono
 from melodygen.audio.features import Features, mel_power, mono_features, to_mono_at
 from melodygen.classification.batch import load_recognizer
 from melodygen.classification.recognizer import TrackClassifier
+from melodygen.classification.recording import check_length
 from melodygen.classification.scoring import Scorer, is_silent, window_classifier
 from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft, score_rhythm, stretch
 from melodygen.classification.tagger import Tagger, load_tagger
@@ -71,7 +72,9 @@ class Describer:
             raise AudioError(f"{path} is a folder")
         if is_symbolic(path):
             return self._score(read_symbolic(path))
-        return self._recording(read_mono(path, RATE, MAX_SECONDS), read_tags(path))
+        mono = read_mono(path, RATE, MAX_SECONDS)
+        check_length(path, len(mono) / RATE)
+        return self._recording(mono, read_tags(path))
 
     def _score(self, score: Score) -> Description:
         if self._renderer is None:

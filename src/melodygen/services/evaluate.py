@@ -11,7 +11,7 @@ from melodygen.classification.batch import load_recognizer
 from melodygen.classification.result import TrackError
 from melodygen.errors import CorpusError, UsageError
 from melodygen.evaluation.collection_map import Layout, collection_items, lay_out, write_map
-from melodygen.evaluation.comparison import Evaluation, evaluate_labelled
+from melodygen.evaluation.comparison import Evaluation, check_labels, evaluate_labelled
 from melodygen.evaluation.labelled import ClassifiedItem, Item, classify_labelled, read_labelled
 from melodygen.evaluation.metrics import plot_confusion
 from melodygen.generation.loop import ProgressCallback
@@ -84,6 +84,7 @@ def evaluate(asked: EvaluateRequest, progress: ProgressCallback) -> EvaluateResu
     """Accuracy, F1, confusion and calibration, with intervals. Raises CorpusError where no track can be read."""
     check_writable([asked.plot] if asked.plot is not None else [], asked.force)
     items = read_labelled(asked.folder)
+    check_labels(item.label for item in items)  # before all of them are heard
     num_changed = CHANGED_TRACKS if asked.changes else 0
     classified, failed = _classified(items, asked.classifier, progress, num_changed)
     if not classified:
