@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pieces import tune
+from safetensors.torch import load_file
 
 from melodygen.classification.cnn import CnnClassifier
 from melodygen.errors import CorpusError, RecipeError, UsageError
@@ -82,6 +84,18 @@ def test_a_generator_is_built_with_all_its_keys(name: str, corpus: Path, tmp_pat
     begun = run_recipe(later, ClassifierInputs(corpus), tmp_path / "c", said.append, workers=1)
     assert digest(begun.path / "model.safetensors") == digest(result.path / "model.safetensors")
     assert read_config(again.path)["logit_bias"] == config["logit_bias"]
+
+    other = replace(small, training=replace(small.training, seed=small.training.seed + 1))
+    second = run_recipe(other, ClassifierInputs(corpus), tmp_path / "d", said.append, workers=1)
+    both = replace(later, average_with=(str(second.path),))
+    mean = run_recipe(both, ClassifierInputs(corpus), tmp_path / "e", said.append, workers=1)
+    one, two, mixed = (
+        load_file(folder / "model.safetensors") for folder in (result.path, second.path, mean.path)
+    )
+    assert all(
+        torch.allclose(mixed[k].float(), (one[k].float() + two[k].float()) / 2, atol=1e-3) for k in one
+    )
+    assert any((one[k] != two[k]).any() for k in one)
 
 
 def test_a_classifier_is_built_with_all_its_keys(corpus: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -94,7 +94,7 @@ def finish_generator(
     config["logit_bias"] = {name: _given(recipe, name, found["bias"]) for name, found in biases.items()}
     config["provenance"] = {
         "melodygen": version("melodygen"), "recipe_name": recipe.name, "recipe": asdict(recipe.training),
-        "start": recipe.start,
+        "start": recipe.start, "average_with": list(recipe.average_with),
         **trained,
         "logit_bias_shares": {n: {k: f[k] for k in ("generated", "human")} for n, f in biases.items()},
     }  # fmt: skip
@@ -156,9 +156,21 @@ def _trained(
             )
             save_state(state, training)
     net.load_state_dict(training.average)
-    if not np.isfinite(loss):  # nothing was left to train
+    if recipe.average_with:
+        _average_weights(net, averaged, recipe.average_with)
+    if recipe.average_with or not np.isfinite(loss):  # other weights, or nothing was left to train
         loss = validation_loss(net, examples, bf16=recipe.training.bf16)[0]
     return net, training, loss
+
+
+def _average_weights(net: nn.Module, other: nn.Module, folders: Sequence[str]) -> None:
+    """Average the weights of ``net`` with those of checkpoints, read by way of ``other``, in equal parts."""
+    summed = {name: value.clone() for name, value in net.state_dict().items()}
+    for folder in folders:
+        load_weights(resolve(folder, folder), other)
+        for name, value in other.state_dict().items():
+            summed[name] += value
+    net.load_state_dict({name: value / (1 + len(folders)) for name, value in summed.items()})
 
 
 def _validation_examples(recipe: GeneratorModelRecipe, shards: Shards) -> list[Example]:

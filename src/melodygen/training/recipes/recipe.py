@@ -61,6 +61,8 @@ class GeneratorModelRecipe:
     Attributes:
         start: checkpoint (a name or a folder) whose weights the net begins with, of this or the earlier vocabulary;
             empty: from nothing.
+        average_with: folders of checkpoints whose weights are averaged with the trained ones in equal parts, as ends of
+            runs that went on from one another (Wortsman et al., Model soups, 2022).
         validate_every: steps between validations.
         validation_examples: examples of each style that the loss is measured on.
         density_examples: examples of each style whose densities give the quantiles that ``--density`` is mapped to.
@@ -74,6 +76,7 @@ class GeneratorModelRecipe:
     net: SequenceNetRecipe
     training: GeneratorRecipe
     start: str = ""
+    average_with: tuple[str, ...] = ()
     validate_every: int = field(default=150, metadata={"low": 1})
     validation_examples: int = 12
     density_examples: int = 200
@@ -85,8 +88,9 @@ class GeneratorModelRecipe:
         heads, hidden = (2, None) if self.net.type == "transformer" else (None, 16)
         return replace(
             self, net=replace(self.net, width=16, layers=1, heads=heads, hidden=hidden),
-            training=replace(self.training, steps=3, rows=2, length=256, warmup=1), start="", validate_every=3,
-            validation_examples=1, density_examples=10, logit_bias=replace(self.logit_bias, pieces=1, bars=2),
+            training=replace(self.training, steps=3, rows=2, length=256, warmup=1), start="", average_with=(),
+            validate_every=3, validation_examples=1, density_examples=10,
+            logit_bias=replace(self.logit_bias, pieces=1, bars=2),
         )  # fmt: skip
 
 
