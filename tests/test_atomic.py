@@ -31,6 +31,17 @@ def test_error_leaves_the_old_file_and_no_other(tmp_path: Path, error: type[Base
     assert target.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_failure_names_the_target_in_a_folder_that_is_made(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.wav"
+    with pytest.raises(IsADirectoryError) as said, atomic_path(target) as temporary:
+        temporary.mkdir()
+        try:
+            temporary.open("w")
+        finally:
+            temporary.rmdir()
+    assert said.value.filename == str(target) and not list(target.parent.iterdir())
+
+
 def test_existing_file_is_refused_before_any_work(tmp_path: Path) -> None:
     target = tmp_path / "a.mid"
     target.symlink_to(tmp_path / "nowhere")

@@ -32,6 +32,10 @@ def atomic_path(target: str | os.PathLike[str], overwrite: bool = False) -> Iter
             temporary.replace(target)
         else:
             _move_new(temporary, target)
+    except OSError as error:
+        if error.filename == str(temporary):  # which nobody knows by this name
+            error.filename = str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -144,7 +144,8 @@ class Control:
         """What may be given, as the end of a message."""
         if self.kind in ("float", "int"):
             return f"give {self.range_text}"
-        return f"give {_EXAMPLES.get(self.kind) or 'one of ' + ', '.join(self.choices)}"
+        listed = f"one of {', '.join(self.choices)}" if self.choices else f"a {self.kind}"
+        return f"give {_EXAMPLES.get(self.kind, listed)}"
 
     def _check_number(self, value: object) -> float | int:
         if isinstance(value, bool) or not isinstance(value, (SupportsIndex, SupportsFloat)):

@@ -100,6 +100,17 @@ def test_an_upload_is_classified_and_a_broken_one_says_why_without_a_path(client
     assert client.post("/v1/classify").status_code == 400
 
 
+def test_every_refusal_is_an_error_in_words(client: TestClient) -> None:
+    for answer, code, said in (
+        (client.get("/v1/nosuch"), 404, "Not Found"),
+        (client.put("/v1/jobs"), 405, "Not Allowed"),
+        (client.post("/v1/generate", json={}), 422, "style is missing: name one of "),
+        (client.post("/v1/generate", json={"style": ""}), 422, "style needs a value: give a style"),
+        (client.post("/v1/generate", json={"style": "jazz", "chords": ""}), 422, "chords needs a value"),
+    ):
+        assert answer.status_code == code and said in answer.json()["error"], answer.text
+
+
 def test_a_midi_file_is_rendered(client: TestClient) -> None:
     job = generated(client)
     midi = client.get(f"/v1/jobs/{job['id']}/files/candidate-1.mid").content

@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from melodygen import __version__
 from melodygen.errors import MelodygenError
@@ -95,9 +96,9 @@ def _add_errors(app: FastAPI, studio: Studio) -> None:
         said = [f"{'.'.join(map(str, e['loc'][1:])) or 'the body'}: {e['msg']}" for e in error.errors()[:3]]
         return JSONResponse({"error": "; ".join(said)}, 422)
 
-    @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": str(error.detail)}, error.status_code)
+    @app.exception_handler(StarletteHTTPException)  # also of unknown paths and methods
+    async def http(_: Request, error: StarletteHTTPException) -> JSONResponse:
+        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
 
 def _add_information(app: FastAPI, studio: Studio) -> None:

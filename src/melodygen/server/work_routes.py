@@ -101,7 +101,7 @@ def submit_generate(studio: Studio, asked: dict[str, Any]) -> Job:
         else:
             control.check(value)
     if "style" not in asked:
-        raise UsageError("style is missing: name one of /v1/styles")
+        raise UsageError(f"style is missing: name one of {', '.join(list_styles())}")
     known = list_styles()
     if asked["style"] not in known:
         raise UsageError(f"style {asked['style']!r} is not known; known: {', '.join(known)}")
