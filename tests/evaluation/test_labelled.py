@@ -8,6 +8,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from melodygen.audio.features import FrontEndConfig, conditioned, features, hz_t
 from melodygen.audio.files import write_audio
 from melodygen.audio.synthetic import NOISES, make_noise, make_speech
 from melodygen.classification.batch import load_recognizer
-from melodygen.classification.recognizer import RecognitionOptions
+from melodygen.classification.recognizer import RecognitionOptions, TrackClassifier
 from melodygen.classification.symbolic import read_symbolic, render_draft
 from melodygen.cli.app import app
 from melodygen.errors import CheckpointError, CorpusError, MelodygenError
@@ -178,11 +179,13 @@ def test_scores_are_judged_as_classify_judges_them_and_by_the_cnn_alone_beside(t
     for label, meter in (("folk", (6, 8)), ("hymn", (3, 4)), ("rock", (4, 4))):
         (tmp_path / label).mkdir()
         write_midi(tmp_path / label / "a.mid", tune(16, meter, ("melody", "chords", "bass", "drums")))
-    recognizer = load_recognizer()
+    shipped, renderer = load_recognizer(), Mock(wraps=SamplerRenderer())
+    recognizer = TrackClassifier(shipped.for_recordings, shipped.for_renders, renderer)
     audio = render_draft(read_symbolic(tmp_path / "rock" / "a.mid"), SamplerRenderer())
     write_audio(tmp_path / "rock" / "b.flac", audio, {"software": "melodygen 1.0"})
     heard, failed = classify_labelled(read_labelled(tmp_path), recognizer, num_changed=4)
     assert len(heard) == 4 and not failed
+    assert renderer.render.call_count == 3, "each score once"
     for one in heard:
         found = recognizer.classify(one.item.path, RecognitionOptions(rhythm=False))
         assert one.said is not None and one.said.classifier_id == found.classifier

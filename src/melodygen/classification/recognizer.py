@@ -78,6 +78,24 @@ class _Track:
     recording: Recording | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Listened:
+    """A file as the classifiers hear it, read and rendered once.
+
+    Attributes:
+        classifier: works by windows; where recordings are left to a tagger, the one for renders.
+        windows: (W, F, T), those of ``classifier``.
+        recording: of a recording that is left to a tagger, the tagger and the mono sound at its rate.
+        fused: of a score or a render, what ``classify`` says where a tagger counts beside ``classifier``; None for
+            others, and where it is no music.
+    """
+
+    classifier: WindowClassifier
+    windows: Features
+    recording: tuple[Tagger, Features] | None = None
+    fused: StyleScores | None = None
+
+
 class TrackClassifier:
     """``recordings`` classifies recordings, ``renders`` what our renderers made. A renderer is made when needed.
 
@@ -109,45 +127,32 @@ class TrackClassifier:
         track = _Track(name, "recording", [mono], _signal_of(audio), duration_seconds=audio.duration_seconds)
         return _classify(track, scorer, options)
 
-    def windows(self, path: Path) -> tuple[WindowClassifier, Features]:
-        """The classifier that fits a file, and the windows (W, F, T) of it, of ten minutes at most; where recordings
-        are left to a tagger, the one for renders. Raises AudioError for silence, ClassifierError for a classifier that
-        does not work by windows."""
+    def listen(self, path: Path) -> Listened:
+        """A file as the classifiers hear it, of a recording ten minutes at most. Raises AudioError for silence,
+        AudioError or MidiReadError for what cannot be read, ClassifierError for a classifier that does not work by
+        windows."""
         _refuse_folder(path)
-        is_score = is_symbolic(path)
-        by_renders = is_score or isinstance(self.for_recordings, Tagger)
+        score = read_symbolic(path) if is_symbolic(path) else None
+        rendered = None if score is None else self._rendered(stretch(score))
+        tagger = self.for_recordings if isinstance(self.for_recordings, Tagger) else None
+        by_renders = score is not None or tagger is not None
         classifier = window_classifier(self.for_renders if by_renders else self.for_recordings)
-        mono = self._mono(path, is_score, classifier.front_end.sample_rate)
+        rate = classifier.front_end.sample_rate
+        mono = read_mono(path, rate, CHAPTER_SECONDS) if rendered is None else to_mono_at(rendered, rate)
         if is_silent(mono):
             raise AudioError(f"{path.name}: silence")
-        return classifier, mono_features(mono, classifier.front_end)
-
-    def tagger_sound(self, path: Path) -> tuple[Tagger, Features] | None:
-        """The tagger, and a recording as mono sound at its rate, ten minutes at most; None for scores and renders, and
-        where there is no tagger. Raises AudioError for what cannot be read."""
-        if not isinstance(self.for_recordings, Tagger) or self._is_rendered(path):
-            return None
-        tagger = self.for_recordings
-        return tagger, read_mono(path, tagger.sample_rate, CHAPTER_SECONDS)
-
-    def fused_styles(self, path: Path) -> StyleScores | None:
-        """What ``classify`` says of a score or a render where a tagger counts beside the classifier of renders; None
-        for others. Raises AudioError or MidiReadError for what cannot be read."""
-        if self._tagger_beside() is None or not self._is_rendered(path):
-            return None
-        result = self.classify(path, RecognitionOptions(rhythm=False))
-        if result.not_music:
-            return None
-        said, labels = dict(result.styles), self.for_renders.labels
-        return StyleScores(labels, np.array([said[label] for label in labels]), result.classifier)
-
-    @staticmethod
-    def _is_rendered(path: Path) -> bool:
-        """Whether a file is a score or one of our renders: the classifier of renders hears those."""
-        if is_symbolic(path):
-            return True
-        with open_recording(path) as recording:
-            return _is_render(recording)
+        windows = mono_features(mono, classifier.front_end)
+        if tagger is not None and rendered is None and not _is_rendered(path):
+            mono = read_mono(path, tagger.sample_rate, CHAPTER_SECONDS)
+            return Listened(classifier, windows, recording=(tagger, mono))
+        if self._tagger_beside() is None:
+            return Listened(classifier, windows)
+        options = RecognitionOptions(rhythm=False)
+        if score is None or rendered is None:
+            result = self._classify_file(path, options)
+        else:
+            result = self._classify_rendered(path, score, rendered, options)
+        return Listened(classifier, windows, fused=_scores_of(result, self.for_renders.labels))
 
     def signal_of(self, result: TrackResult) -> tuple[WindowClassifier, Features]:
         """The classifier of a track, and the track again as mono sound at its rate, ten minutes at most. Raises
@@ -174,12 +179,17 @@ class TrackClassifier:
         warnings: list[str] = []
         score = read_symbolic(path, warnings)
         excerpt = score if options.whole else stretch(score)
-        audio = self._rendered(excerpt)
+        notes = (*(() if excerpt is score else ("a minute from the middle was heard",)), *warnings)
+        return self._classify_rendered(path, score, self._rendered(excerpt), options, notes)
+
+    def _classify_rendered(
+        self, path: Path, score: Score, audio: Audio, options: RecognitionOptions, notes: tuple[str, ...] = ()
+    ) -> TrackResult:
+        """The verdict on a score by its render, of all of it or of a minute."""
         tagger, tagged = self._tagger_beside(), None
         if tagger is not None:
             tagged = _tagged(tagger, excerpts_of(to_mono_at(audio, tagger.sample_rate), tagger))
         scorer = Scorer(self.for_renders, tagged)
-        notes = (*(() if excerpt is score else ("a minute from the middle was heard",)), *warnings)
         track = _Track(
             str(path), "score", [to_mono_at(audio, scorer.sample_rate)], _signal_of(audio),
             score_rhythm(score), score.duration_seconds, notes,
@@ -220,6 +230,20 @@ class TrackClassifier:
 def _tagged(tagger: Tagger, heard: Excerpts) -> StyleScores | None:
     """The tagger's styles of what it heard; None where nothing sounds."""
     return tagger.tag_windows(heard.windows).styles if heard.windows else None
+
+
+def _scores_of(result: TrackResult, labels: tuple[str, ...]) -> StyleScores | None:
+    """Its styles in the order of ``labels``; None where it is no music."""
+    if not result.styles:
+        return None
+    said = dict(result.styles)
+    return StyleScores(labels, np.array([said[label] for label in labels]), result.classifier)
+
+
+def _is_rendered(path: Path) -> bool:
+    """Whether an audio file is one of our renders: the classifier of renders hears those."""
+    with open_recording(path) as recording:
+        return _is_render(recording)
 
 
 def _is_render(recording: Recording) -> bool:
@@ -345,4 +369,4 @@ def _segments(scores: _Scores, scorer: Scorer) -> tuple[Segment, ...]:
     return tuple(segment(i, start, end) for i, (start, end) in enumerate(scores.spans))
 
 
-__all__ = ["CHAPTER_SECONDS", "RecognitionOptions", "TrackClassifier"]
+__all__ = ["CHAPTER_SECONDS", "Listened", "RecognitionOptions", "TrackClassifier"]

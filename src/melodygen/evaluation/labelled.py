@@ -98,13 +98,18 @@ def classify_labelled(
     step = -(-len(items) // num_changed) if num_changed else len(items) + 1
     for number, item in enumerate(items, 1):
         try:
-            classifier, windows = recognizer.windows(item.path)
-            embedded, logits = classifier.outputs(windows)
-            found = recognizer.tagger_sound(item.path)
-            tags = None if found is None else found[0].tag(found[1])
-            after = {} if found is None or number % step else verdicts_after(found[1], found[0])
-            fused = recognizer.fused_styles(item.path) if found is None else None
-            heard.append(ClassifiedItem(item, classifier, windows, embedded, logits, tags, after, fused))
+            found = recognizer.listen(item.path)
+            embedded, logits = found.classifier.outputs(found.windows)
+            tags, after = None, {}
+            if found.recording is not None:
+                tagger, mono = found.recording
+                tags = tagger.tag(mono)
+                after = {} if number % step else verdicts_after(mono, tagger)
+            heard.append(
+                ClassifiedItem(
+                    item, found.classifier, found.windows, embedded, logits, tags, after, found.fused
+                )
+            )
         except (MelodygenError, OSError, MemoryError) as error:
             failed.append(TrackError(str(item.path), reason_of(error, item.path.name)))
         if progress is not None:
