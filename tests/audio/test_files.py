@@ -95,7 +95,7 @@ def test_what_cannot_be_written_says_why(tmp_path: Path) -> None:
     for name, tags, reason in (
         ("a.xyz", {}, "'.xyz' is no audio format"),
         ("a", {}, "is no audio format"),
-        ("no/folder/a.wav", {}, "cannot be written"),
+        ("/dev/null/a.wav", {}, "cannot be written"),
         ("a.wav", {"mood": "blue"}, "'mood' is unknown"),
         ("a.wav", {"title": "y" * 9000}, "9000 bytes"),
     ):
