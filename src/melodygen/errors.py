@@ -55,7 +55,11 @@ class DiskSpaceError(MelodygenError):
     """There is too little space for what is to be written."""
 
 
-class StyleNotReachedError(MelodygenError):
+class NoPieceError(MelodygenError):
+    """No candidate of a piece can be written; another seed may give one."""
+
+
+class StyleNotReachedError(NoPieceError):
     """``--strict`` was asked for and no candidate reached the threshold."""
 
 

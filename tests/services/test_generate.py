@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from fakeband import Beeper, Judge, Writer
 
-from melodygen.errors import OutputExistsError, StyleNotReachedError, UsageError
+from melodygen.errors import NoPieceError, OutputExistsError, StyleNotReachedError, UsageError
+from melodygen.generation.loop import Composition, compose
 from melodygen.io.midi import read_midi, write_midi
 from melodygen.request import LoopOptions
 from melodygen.services.generate import GenerateRequest, GenerateResult, prepare, run
@@ -76,6 +77,26 @@ def test_strict_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(StyleNotReachedError, match="nothing was written"):
         written(replace(asked(tmp_path), strict=True), judge="harsh")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_piece_that_fails_keeps_no_other_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = prepare(replace(asked(tmp_path), count=3))
+    first, bad, last = prepared.seeds
+
+    def composed(*arguments: Any, seed: int, **more: Any) -> Composition:
+        if seed == bad:
+            raise NoPieceError("none of 2 candidates can be played")
+        return compose(*arguments, seed=seed, **more)
+
+    monkeypatch.setattr("melodygen.services.generate.compose", composed)
+    found = []
+    models = LoadedModels(Writer(), Beeper(), Judge(""))
+    with pytest.raises(NoPieceError, match=f"1 of 3 pieces are missing: seed {bad}: none of 2"):
+        for result in run(prepared, lambda stage, done: None, models):
+            found.append(result.report.seed)
+    assert found == [first, last] and len(list(tmp_path.glob("*.mid"))) == 2
 
 
 def test_a_request_follows_the_piece_it_works_on(tmp_path: Path) -> None:

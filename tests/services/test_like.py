@@ -9,7 +9,7 @@ import pytest
 from tests.library.test_matching import moved
 from tests.library.test_phrase import TUNES
 
-from melodygen.errors import LibraryError, UsageError
+from melodygen.errors import NoPieceError, UsageError
 from melodygen.library.folder import FolderStore
 from melodygen.library.lines import lines_of
 from melodygen.library.track import Description, Facts, Tags
@@ -61,7 +61,7 @@ def test_what_shares_too_many_bars_is_turned_down(tmp_path: Path) -> None:
     veto = CopyLimit(2.0, tmp_path).veto()
     assert "bars with Tune 5, 4 semitones down" in veto(copy)
     assert veto(TUNES[20]) == "" and CopyLimit(100.0, tmp_path).veto()(copy) == ""
-    with pytest.raises(LibraryError, match="nothing was written"):
+    with pytest.raises(NoPieceError, match="nothing was written"):
         CopyLimit(2.0, tmp_path).check(copy)
     with pytest.raises(UsageError, match="0 or more"):
         CopyLimit(-1.0, tmp_path).veto()

@@ -148,10 +148,12 @@ def generate(
     for warning in prepared.warnings:
         print(f"melodygen: {warning}", file=sys.stderr, flush=True)
     reports = []
-    with stage_progress(visible=not quiet) as progress:
-        for result in run(prepared, progress):
-            reports.append(result.report.to_dict())
-            if not (quiet or json_):
-                print(result.report.describe(), flush=True)
-    if json_:
-        print(json.dumps(reports[0] if count == 1 else {"pieces": reports}))
+    try:
+        with stage_progress(visible=not quiet) as progress:
+            for result in run(prepared, progress):
+                reports.append(result.report.to_dict())
+                if not (quiet or json_):
+                    print(result.report.describe(), flush=True)
+    finally:
+        if json_ and reports:
+            print(json.dumps(reports[0] if count == 1 else {"pieces": reports}))

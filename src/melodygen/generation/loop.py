@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from melodygen.audio.buffer import Audio
 from melodygen.contracts import Draft, DraftByDraft, Generator, Renderer, StyleClassifier
-from melodygen.errors import ClassifierError, MelodygenError, UsageError
+from melodygen.errors import ClassifierError, NoPieceError, UsageError
 from melodygen.generation.arrangement import in_form
 from melodygen.generation.ensemble import check_known
 from melodygen.generation.obtained import closeness, of_playing
@@ -215,7 +215,7 @@ def compose(
     Raises:
         UsageError: the request or the loop is impossible.
         ClassifierError: the classifier does not know the style.
-        MelodygenError: nothing playable was written.
+        NoPieceError: nothing playable was written.
     """
     check_request(request)
     check_loop(LoopOptions(None, candidates, min_style, max_rounds))
@@ -253,7 +253,7 @@ def compose(
                 break
     if best is None or not best.record.playable or best.style_scores is None:
         flaws = sorted({draft.record.flaw for draft in written}) or ["stopped before the first was written"]
-        raise MelodygenError(
+        raise NoPieceError(
             f"none of {len(written)} candidates can be played: {'; '.join(flaws)}; try another --seed or --model"
         )
     return Composition(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from melodygen.errors import LibraryError, UsageError
+from melodygen.errors import LibraryError, NoPieceError, UsageError
 from melodygen.music.score import Score
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ class CopyLimit:
         return shared
 
     def check(self, score: Score) -> None:
-        """Raises LibraryError for a score that shares too much: every candidate did."""
+        """Raises NoPieceError for a score that shares too much: every candidate did."""
         said = self.veto()(score)
         if said:
-            raise LibraryError(
+            raise NoPieceError(
                 f"the best candidate {said}, more than the {self.max_bars:g} bars allowed, and so did all others; "
                 "nothing was written: try another --seed, more --candidates, or a higher --max-copy-bars"
             )

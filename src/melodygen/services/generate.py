@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from melodygen.contracts import Generator, Renderer, StyleClassifier
-from melodygen.errors import StyleNotReachedError
+from melodygen.errors import NoPieceError, StyleNotReachedError
 from melodygen.generation.loop import Composition, ProgressCallback, compose, piece_seeds
 from melodygen.generation.naming import chord_notes
 from melodygen.music.score import Score
@@ -129,7 +129,8 @@ def run(
 ) -> Iterator[GenerateResult]:
     """Write, choose and save one piece after the other. Models are loaded unless they are given.
 
-    Raises StyleNotReachedError where ``strict`` was asked for and no candidate is good enough.
+    Raises NoPieceError where no candidate of a piece can be written (StyleNotReachedError where that is because of
+    ``strict``); of several pieces the others are written first.
     """
     started = time.monotonic()
     asked, loop = prepared.asked, prepared.asked.loop
@@ -138,20 +139,20 @@ def run(
     check_renderer(models.renderer, asked.output)
     veto = None if asked.copies is None else asked.copies.veto()
     progress("loading", 1.0)
+    missing = []
     for seed, paths in zip(prepared.seeds, prepared.paths, strict=True):
-        piece = compose(
-            prepared.request, models.generator, models.renderer, models.classifier,
-            seed=seed, candidates=loop.candidates, min_style=loop.min_style, max_rounds=loop.max_rounds,
-            progress=progress, should_stop=should_stop, veto=veto,
-        ).picked(loop.pick)  # fmt: skip
-        if asked.copies is not None:
-            asked.copies.check(piece.score)
-        if asked.strict and not piece.accepted:
-            raise StyleNotReachedError(
-                f"none of {len(piece.candidates)} candidates reached {loop.min_style:g} for "
-                f"{prepared.request.style!r} (best {piece.style_probability:.2f}, seed {seed}); nothing was "
-                "written: lower --min-style, raise --max-rounds, or leave out --strict"
-            )
+        try:
+            piece = compose(
+                prepared.request, models.generator, models.renderer, models.classifier,
+                seed=seed, candidates=loop.candidates, min_style=loop.min_style, max_rounds=loop.max_rounds,
+                progress=progress, should_stop=should_stop, veto=veto,
+            ).picked(loop.pick)  # fmt: skip
+            _check_piece(piece, asked)
+        except NoPieceError as error:
+            if asked.count == 1:
+                raise
+            missing.append(f"seed {seed}: {error}")
+            continue
         progress("saving", 0.0)
         command = command_of(asked.controls, loop, asked.models, seed)
         if asked.copies is not None:
@@ -163,6 +164,20 @@ def run(
         report = replace(report, picked=loop.pick, kept=kept, track_files=tuple(map(str, of_tracks)))
         started = time.monotonic()
         yield GenerateResult(piece, report)
+    if missing:
+        raise NoPieceError(f"{len(missing)} of {asked.count} pieces are missing: {'; '.join(missing)}")
+
+
+def _check_piece(piece: Composition, asked: GenerateRequest) -> None:
+    loop = asked.loop
+    if asked.copies is not None:
+        asked.copies.check(piece.score)
+    if asked.strict and not piece.accepted:
+        raise StyleNotReachedError(
+            f"none of {len(piece.candidates)} candidates reached {loop.min_style:g} for "
+            f"{piece.request.style!r} (best {piece.style_probability:.2f}, seed {piece.seed}); nothing was "
+            "written: lower --min-style, raise --max-rounds, or leave out --strict"
+        )
 
 
 def _save_kept(
