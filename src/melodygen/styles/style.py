@@ -17,7 +17,9 @@ from typing import Any
 COMPING_PATTERNS = ("straight", "swing", "shuffle", "rag")
 BASS_PATTERNS = ("walk", "two", "bossa", "shuffle", "eighths", "octaves", "push", "hold")
 DRUM_PATTERNS = ("swing", "shuffle", "rock", "pop", "dance", "bossa", "march", "hand", "sparse")
-LOGIT_BIASES = ("chord", "back", "home", "comping", "cymbals", "vary", "clash", "repeat", "key")
+LOGIT_BIASES = (
+    "chord", "back", "home", "comping", "cymbals", "vary", "lock", "clash", "repeat", "bass_repeat", "key",
+)  # fmt: skip
 VOICE_STEMS = ("melody", "harmony", "bass", "extra")
 
 
@@ -171,7 +173,7 @@ class Style:
     orchestration: StyleOrchestration = StyleOrchestration()
     sampling: StyleSampling = StyleSampling()
     logit_bias: Mapping[str, float] = field(
-        default_factory=dict, metadata={"low": 0.0, "high": 20.0, "keys": LOGIT_BIASES}
+        default_factory=dict, metadata={"low": -20.0, "high": 20.0, "keys": LOGIT_BIASES}
     )
 
     @property
