@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from melodygen.evaluation.tables import markdown_table, replace_section, write_json
+from melodygen.request import LoopOptions
 
 ROOT = Path(__file__).parent.parent
 SEED = 1
@@ -154,7 +155,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--style", default="jazz")
     parser.add_argument("--bars", type=int, default=16)
-    parser.add_argument("--candidates", type=int, default=8)
+    parser.add_argument("--candidates", type=int, default=LoopOptions().candidates)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "evaluation.md")
     options = parser.parse_args()
