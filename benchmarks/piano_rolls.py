@@ -1,13 +1,12 @@
 """Likelihood of public piano rolls: the generator's architecture on the sets of Boulanger-Lewandowski et al. (2012).
 
     python benchmarks/piano_rolls.py JSB_Chorales.mat [--coding notes] [--steps 1000] [--out result.json]
-    python benchmarks/piano_rolls.py Nottingham.mat --coding changes --cycle 48
+    python benchmarks/piano_rolls.py Nottingham.mat --coding changes
 
 A roll becomes tokens that determine it. The summed loss of its tokens, the end included, divided by its frames is
 therefore an upper bound of its negative log-likelihood in nats a frame, which is what others have published.
 ``notes`` spells a frame as its keys from the lowest up and a token that closes the frame; ``changes`` spells only the
-keys that begin or end. The token that closes a frame says which one it is, counted in a cycle of ``--cycle`` frames, as
-the generator's own tokens say where in the bar they are.
+keys that begin or end.
 Training pieces are transposed by -6 to +6 semitones where they stay on the keyboard. The net with the best validation
 loss is kept, and the test pieces are looked at once, after the training.
 """
@@ -31,8 +30,7 @@ from melodygen.nets.transformer import Transformer
 from melodygen.training.generator.trainer import GeneratorRecipe, make_optimizers, schedule
 
 KEYS = 88
-START, STOP, CLOSE = KEYS, KEYS + 1, KEYS + 2
-"""The last one is that of the first frame of a cycle; those of the others follow it."""
+CLOSE, START, STOP, SIZE = KEYS, KEYS + 1, KEYS + 2, KEYS + 3
 Roll = NDArray[np.bool_]
 """(frames, KEYS), True where a key sounds."""
 
@@ -45,19 +43,19 @@ def read_rolls(path: Path) -> dict[str, list[Roll]]:
     }
 
 
-def encode(roll: Roll, coding: str, cycle: int = 1) -> NDArray[np.int64]:
+def encode(roll: Roll, coding: str) -> NDArray[np.int64]:
     """Return the tokens of a roll, from START to STOP."""
     before = np.zeros((1, KEYS), dtype=bool)
     said = roll if coding == "notes" else roll ^ np.concatenate((before, roll[:-1]))
     ids = [START]
-    for index, frame in enumerate(said):
-        ids += [*np.flatnonzero(frame).tolist(), CLOSE + index % cycle]
+    for frame in said:
+        ids += [*np.flatnonzero(frame).tolist(), CLOSE]
     return np.array([*ids, STOP])
 
 
 def decode(ids: NDArray[np.int64], coding: str) -> Roll:
     """Return the roll of tokens; the inverse of :func:`encode`."""
-    ends = np.flatnonzero(ids >= CLOSE)
+    ends = np.flatnonzero(ids == CLOSE)
     roll = np.zeros((len(ends), KEYS), dtype=bool)
     for frame, (first, last) in enumerate(zip([1, *(ends[:-1] + 1)], ends, strict=True)):
         roll[frame, ids[first:last]] = True
@@ -89,12 +87,12 @@ def batch(pieces: list[NDArray[np.int64]], rows: int, length: int, rng: np.rando
 
 
 @torch.no_grad()
-def nats_a_frame(net: Transformer, rolls: list[Roll], coding: str, cycle: int, context: int = 1024) -> float:
+def nats_a_frame(net: Transformer, rolls: list[Roll], coding: str, context: int = 1024) -> float:
     """Return the loss of all tokens over all frames; each token sees at least half of the context before it."""
     net.eval()
     total, step = 0.0, context // 2
     for roll in rolls:
-        ids = torch.from_numpy(encode(roll, coding, cycle))
+        ids = torch.from_numpy(encode(roll, coding))
         for first in range(0, max(1, len(ids) - 1 - step), step):
             part = ids[first : first + context + 1]
             loss = functional.cross_entropy(net(part[None, :-1])[0].float(), part[1:], reduction="none")
@@ -106,14 +104,13 @@ def train(options: argparse.Namespace, rolls: dict[str, list[Roll]]) -> tuple[Tr
     """Return the net with the best validation loss, and what was seen on the way."""
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
-    size = CLOSE + options.cycle
-    net = Transformer(size, options.width, options.layers, options.heads, 1024, options.dropout)
-    average = Transformer(size, options.width, options.layers, options.heads, 1024)
+    net = Transformer(SIZE, options.width, options.layers, options.heads, 1024, options.dropout)
+    average = Transformer(SIZE, options.width, options.layers, options.heads, 1024)
     weights = {k: v.detach().clone() for k, v in net.state_dict().items()}
     recipe = GeneratorRecipe(steps=options.steps, learning_rate=options.rate, embedding_learning_rate=options.rate,
                              weight_decay=options.weight_decay)  # fmt: skip
     optimizers = make_optimizers(net, recipe)
-    pieces = [encode(r, options.coding, options.cycle) for r in rolls["train"]]
+    pieces = [encode(r, options.coding) for r in rolls["train"]]
     best, best_weights, curve, begun = float("inf"), weights, [], time.process_time()
     for step in range(options.steps):
         for optimizer in optimizers:
@@ -134,7 +131,7 @@ def train(options: argparse.Namespace, rolls: dict[str, list[Roll]]) -> tuple[Tr
             weights[name].lerp_(value, 1 - keep)
         if (step + 1) % options.every == 0 or step + 1 == options.steps:
             average.load_state_dict(weights)
-            valid = nats_a_frame(average, rolls["valid"], options.coding, options.cycle)
+            valid = nats_a_frame(average, rolls["valid"], options.coding)
             seconds = time.process_time() - begun
             curve.append({"step": step + 1, "loss": float(loss.detach()), "valid": valid, "seconds": seconds})
             print(json.dumps(curve[-1]), flush=True)
@@ -150,7 +147,6 @@ def main() -> None:
     )
     parser.add_argument("rolls", type=Path)
     parser.add_argument("--coding", default="notes", choices=("notes", "changes"))
-    parser.add_argument("--cycle", type=int, default=1)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--heads", type=int, default=4)
@@ -168,11 +164,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rolls = read_rolls(options.rolls)
     for roll in rolls["test"][:20]:
-        assert np.array_equal(decode(encode(roll, options.coding, options.cycle), options.coding), roll)
+        assert np.array_equal(decode(encode(roll, options.coding), options.coding), roll)
     net, seen = train(options, rolls)
     numbers = sum(p.numel() for p in net.parameters())
     result = {"set": options.rolls.stem, "parameters": numbers, **seen,
-              "test": nats_a_frame(net, rolls["test"], options.coding, options.cycle),
+              "test": nats_a_frame(net, rolls["test"], options.coding),
               "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}}  # fmt: skip
     print(json.dumps({k: v for k, v in result.items() if k != "curve"}))
     if options.out is not None:
