@@ -33,13 +33,13 @@ def test_it_finds_what_the_exact_search_finds(tmp_path: Path) -> None:
     near, exact = graph.space(rows), SoundSpace(rows)
     assert isinstance(near, ApproximateSpace) and VectorGraph(tmp_path, "other").space(rows) is None
     found = right = first = 0
-    for question in exact.all_vectors()[::100]:
+    for question in exact.all_vectors()[::10]:
         (ids, likeness), (wanted, exactly) = near.nearest(question, 10), exact.nearest(question, 10)
         right += len(set(ids.tolist()) & set(wanted.tolist()))
         found += 10
         first += likeness[0] == pytest.approx(exactly[0], abs=1e-3)
     # the graph is built by several threads, so now and then one nearest is missed
-    assert right >= 0.97 * found and first >= 0.9 * found / 10
+    assert right >= 0.97 * found and first >= 0.97 * found / 10
     many, _ = near.nearest(exact.all_vectors()[0], 2_000)
     assert set(many.tolist()) == set(exact.nearest(exact.all_vectors()[0], 2_000)[0].tolist())
 

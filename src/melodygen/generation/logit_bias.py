@@ -277,7 +277,7 @@ class LogitBias:
             bass = self._bars[-1].get("bass")
             if config.lock and bass and grammar.position >= 0:
                 together = any(_KINDS[t] == "position" and _VALUES[t] == grammar.position for t in bass)
-                added[_DRUMS] += np.where(_IS_KICK, config.lock if together else -config.lock, 0.0)
+                added[_DRUMS] += _of_kicks(config.lock if together else -config.lock)
 
     def _bias_to_return(self, grammar: Grammar, added: NDArray[np.float64]) -> bool:
         """Bias towards the repeated phrase; whether the bar has gone as there so far."""
@@ -344,3 +344,9 @@ def _of_held(meter: tuple[int, int], nats: float) -> NDArray[np.float64]:
 def _of_cymbals(nats: float) -> NDArray[np.float64]:
     """Return ``nats`` at the strokes of cymbals and 0 elsewhere (drum tokens,)."""
     return np.where(_IS_CYMBAL, nats, 0.0)
+
+
+@lru_cache(maxsize=64)
+def _of_kicks(nats: float) -> NDArray[np.float64]:
+    """Return ``nats`` at the strokes of the bass drum and 0 elsewhere (drum tokens,)."""
+    return np.where(_IS_KICK, nats, 0.0)

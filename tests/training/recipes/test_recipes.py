@@ -13,7 +13,7 @@ from pieces import tune
 from safetensors.torch import load_file
 
 from melodygen.classification.cnn import CnnClassifier
-from melodygen.errors import CorpusError, RecipeError, UsageError
+from melodygen.errors import CheckpointError, CorpusError, RecipeError, UsageError
 from melodygen.evaluation.logit_bias import bias_from_shares
 from melodygen.generation.logit_bias import LogitBiasConfig
 from melodygen.generation.neural import NeuralGenerator
@@ -88,6 +88,15 @@ def test_a_generator_is_built_with_all_its_keys(name: str, corpus: Path, tmp_pat
     other = replace(small, training=replace(small.training, seed=small.training.seed + 1))
     second = run_recipe(other, ClassifierInputs(corpus), tmp_path / "d", said.append, workers=1)
     both = replace(later, average_with=(str(second.path),))
+    with pytest.raises(CheckpointError, match="nowhere"):  # before anything is trained
+        run_recipe(
+            replace(small, average_with=("nowhere",)),
+            ClassifierInputs(corpus),
+            tmp_path / "f",
+            print,
+            workers=1,
+        )
+    assert not list((tmp_path / "f").rglob("*.pt"))
     mean = run_recipe(both, ClassifierInputs(corpus), tmp_path / "e", said.append, workers=1)
     one, two, mixed = (
         load_file(folder / "model.safetensors") for folder in (result.path, second.path, mean.path)

@@ -133,6 +133,9 @@ def _trained(
 ) -> tuple[nn.Module, GeneratorTraining, float]:
     """The net with averaged weights, the run, and the last validation loss in nats a token."""
     make, arguments = NETS[recipe.net.type], recipe.net.arguments()
+    others = [
+        resolve(name, name) for name in recipe.average_with
+    ]  # what is missing is told before hours of training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(WEIGHTS_SEED)
         net = make(VOCABULARY.size, **arguments, dropout=recipe.net.dropout)
@@ -156,18 +159,18 @@ def _trained(
             )
             save_state(state, training)
     net.load_state_dict(training.average)
-    if recipe.average_with:
-        _average_weights(net, averaged, recipe.average_with)
-    if recipe.average_with or not np.isfinite(loss):  # other weights, or nothing was left to train
+    if others:
+        _average_weights(net, averaged, others)
+    if others or not np.isfinite(loss):  # other weights, or nothing was left to train
         loss = validation_loss(net, examples, bf16=recipe.training.bf16)[0]
     return net, training, loss
 
 
-def _average_weights(net: nn.Module, other: nn.Module, folders: Sequence[str]) -> None:
+def _average_weights(net: nn.Module, other: nn.Module, folders: Sequence[Path]) -> None:
     """Average the weights of ``net`` with those of checkpoints, read by way of ``other``, in equal parts."""
     summed = {name: value.clone() for name, value in net.state_dict().items()}
     for folder in folders:
-        load_weights(resolve(folder, folder), other)
+        load_weights(folder, other)
         for name, value in other.state_dict().items():
             summed[name] += value
     net.load_state_dict({name: value / (1 + len(folders)) for name, value in summed.items()})
