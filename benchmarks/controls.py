@@ -26,7 +26,7 @@ from scipy.stats import spearmanr
 
 from melodygen.contracts import Generator
 from melodygen.evaluation.tables import write_json
-from melodygen.generation.arrangement import Form, arrange, cut
+from melodygen.generation.arrangement import arrange, cut
 from melodygen.generation.changes import SpanWriter, find_tracks
 from melodygen.generation.obtained import largest_leap, of_playing
 from melodygen.generation.performance import perform
@@ -34,6 +34,7 @@ from melodygen.io.midi import read_midi, write_midi
 from melodygen.library.lines import Steps, lines_of, phrase_of_score
 from melodygen.library.phrase import MAX_NOTES, find_phrase
 from melodygen.library.rows import Rows
+from melodygen.music.form import Form
 from melodygen.music.score import Score
 from melodygen.request import Request
 from melodygen.services.models import LoadedModels, ModelNames, load_generator, load_models

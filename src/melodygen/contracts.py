@@ -77,6 +77,13 @@ class DraftByDraft(Generator, Protocol):
 
 
 @runtime_checkable
+class WritesForm(Generator, Protocol):
+    """A Generator that brings pieces into ``request.form`` itself; from others a theme is asked for, and arranged."""
+
+    writes_form: bool
+
+
+@runtime_checkable
 class Renderer(Protocol):
     """Turns music into sound."""
 

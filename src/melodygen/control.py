@@ -12,6 +12,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 from melodygen import parsing
 from melodygen.errors import UsageError
+from melodygen.music.form import NO_FORM
 from melodygen.registry import nearest
 from melodygen.styles.mixture import style_shares, style_text
 
@@ -40,7 +41,7 @@ _EXAMPLES = {
     "instruments": "instruments like melody=trumpet,bass=33",
     "ranges": "ranges like melody=C4:C6",
     "densities": "densities like chords=low,melody=0.8",
-    "form": "letters of sections like AABA",
+    "form": "letters of sections like AABA, or none",
     "progression": "a progression like 'ii-V-I in Bb', '12-bar blues in F', or auto",
 }
 
@@ -124,6 +125,8 @@ class Control:
         if isinstance(value, float):
             short = f"{value:g}"
             return short if float(short) == value else repr(value)  # read again, it must be the same number
+        if self.kind == "form":
+            return str(value) or NO_FORM
         if isinstance(value, str) or self.kind not in _PARSERS:
             return str(value)
         if self.kind == "roles":

@@ -18,7 +18,6 @@ from melodygen.styles.mixture import style_shares
 MAX_NUMERATOR = 15
 DENOMINATORS = (1, 2, 4, 8, 16)
 MAX_BAR_QUARTERS = 8.0
-MAX_SECTIONS = 26
 MIN_RANGE = 7
 """Semitones: in a narrower range there is not a tone of every chord."""
 LEVELS = {"low": 0.2, "medium": 0.5, "high": 0.8}
@@ -177,13 +176,13 @@ def parse_densities(text: str) -> tuple[tuple[str, float], ...]:
 
 
 def parse_form(text: str) -> str:
-    """Letters of the sections of a form in capitals. Raises UsageError for what is none."""
-    letters = text.strip().upper()
-    if not re.fullmatch(rf"A[A-Z]{{0,{MAX_SECTIONS - 1}}}", letters):
-        raise UsageError(
-            f"form {text!r} is not possible; give 1 to {MAX_SECTIONS} letters that begin with A, like AABA"
-        )
-    return letters
+    """``AABA`` -> its letters, ``none`` -> an empty text. Raises UsageError for what is no form."""
+    from melodygen.music import form
+
+    try:
+        return form.parse_form(text)
+    except ScoreError as error:
+        raise UsageError(str(error)) from error
 
 
 def check_progression(text: str) -> str:

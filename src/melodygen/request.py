@@ -202,7 +202,11 @@ class Request:
     )
     form: str | None = field(
         default=None,
-        metadata=described("form", "Sections of equal length that come back or contrast, as in AABA"),
+        metadata=described(
+            "form",
+            "Sections of equal length that return or contrast, as in AABA; a lower-case letter is new music on the "
+            "section's chords; none: no form. Default: the style's, from 32 bars on",
+        ),
     )
     ending: str = field(
         default="cadence",
@@ -211,6 +215,7 @@ class Request:
         ),
     )
     goes_on: bool = False
+    contrasts: bool = False
     key_fifths: int | None = None
 
     @classmethod
@@ -344,7 +349,7 @@ def check_request(request: Request) -> None:
         _check_fill(request, *request.fill)
     if request.progression == "auto" and (request.given is not None or request.prompt is not None):
         raise UsageError("--progression auto is for new pieces; leave it out with --under and --prompt")
-    if request.form is not None:
+    if request.form:
         _check_form(request, request.form)
     _check_leaning(request)
 

@@ -13,10 +13,11 @@ from fakeband import Judge
 
 from melodygen.errors import UsageError
 from melodygen.evaluation.band import blues_form
-from melodygen.generation.arrangement import cut
+from melodygen.generation.arrangement import cut, in_form
 from melodygen.generation.loop import compose
 from melodygen.generation.neural import NeuralGenerator
 from melodygen.generation.performance import perform
+from melodygen.generation.stream import split_segments
 from melodygen.music.progression import progression_mode, read_progression
 from melodygen.music.score import EXPRESSION, Score
 from melodygen.rendering.additive import AdditiveRenderer
@@ -24,6 +25,7 @@ from melodygen.request import Request
 from melodygen.services.requests import build_request
 from melodygen.styles.loader import built_in_styles
 from melodygen.tokens.grid import score_to_piece
+from melodygen.tokens.returns import CHORDLINE
 
 SEEDS = [1, 2, 3, 4]
 
@@ -99,6 +101,53 @@ def test_a_piece_in_a_form_returns_to_its_theme(generator: NeuralGenerator, endi
             theme == second == last
         )  # but for its last bar, which is varied, and at the end of all the ending
     assert any(theme != bridge for theme, _, bridge, _ in pitches)
+
+
+def test_solos_take_the_chords_of_their_section(generator: NeuralGenerator) -> None:
+    def segments(bar: list[int]) -> tuple[list[list[int]], list[list[int]]]:
+        found = split_segments(bar[1:])[1]
+        return [s for s in found if s[0] == CHORDLINE], [s for s in found if s[0] != CHORDLINE]
+
+    asked = Request.of("polka", bars=24, meter="2/4", form="AaBA")
+    chords = []
+    for _, stream in generator.write(asked, SEEDS):
+        (theme, tune), (solo, new), (again, last) = (
+            zip(*map(segments, stream.bars[first : first + 5]), strict=True) for first in (0, 6, 18)
+        )
+        assert theme == solo == again and tune == last != new
+        chords += [segment for bar in theme for segment in bar]
+    assert chords, "some bars have chord symbols"
+
+
+def test_a_candidate_in_a_form_is_the_same_alone(generator: NeuralGenerator) -> None:
+    """Streams of a batch come to their returns at different steps, and wait for each other there."""
+    asked = Request.of("polka", bars=16, meter="2/4", form="ABAB")
+    together = generator.generate(asked, SEEDS)
+    assert [generator.generate(asked, [seed])[0].score for seed in SEEDS] == [d.score for d in together]
+
+
+def test_a_long_piece_has_the_form_of_its_style() -> None:
+    assert build_request({"style": "jazz", "bars": 32}).form == "AABA"
+    assert build_request({"style": "jazz", "bars": 16}).form is None
+    assert not build_request({"style": "jazz", "bars": 32, "form": "none"}).form
+    assert build_request({"style": "jazz", "bars": 32, "chords": "C | G7"}).form is None
+    assert build_request({"style": "jazz", "bars": 32, "intro": 4}).form is None
+
+
+def test_a_generator_that_writes_no_forms_gets_its_themes_arranged(generator: NeuralGenerator) -> None:
+    class Plain:
+        """Writes what it is asked, without forms."""
+
+        model_id, styles = "plain", generator.styles
+
+        def generate(self, request: Request, seeds: Any, progress: Any = None) -> Any:
+            assert not request.form
+            return generator.generate(request, seeds, progress)
+
+    asked = Request.of("polka", bars=9, meter="2/4", form="ABA")
+    score = in_form(Plain(), asked).generate(asked, [1])[0].score
+    assert [s.name for s in score.sections] == ["Section A", "Section B", "Section A"]
+    assert in_form(generator, asked) is generator
 
 
 def test_a_form_gives_the_number_of_bars() -> None:

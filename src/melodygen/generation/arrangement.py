@@ -15,11 +15,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from melodygen.contracts import Draft, Generator
+from melodygen.contracts import Draft, Generator, WritesForm
 from melodygen.errors import UsageError
 from melodygen.generation.changes import VARIED_ROLES, DerivedGenerator, Extender, SpanWriter, untouched
 from melodygen.generation.ensemble import derived
 from melodygen.generation.quality import ending_mark
+from melodygen.music.form import Form
 from melodygen.music.score import Chord, Score, Section, Tempo, TimeSignature, control_array, note_array
 from melodygen.parsing import parse_form
 from melodygen.request import Request
@@ -27,41 +28,33 @@ from melodygen.request import Request
 Event = TypeVar("Event", Chord, Tempo, TimeSignature)
 BRIDGE_DRAFTS = 4
 """Drafts of a new section, of which the least like the earlier ones is taken."""
-VARIED_SHARE = 4
-"""One bar in so many of a section that returns is written anew, at its end."""
 VARIED_DRAFTS = 4
 """Drafts of a varied end and of the ending, of which one that keeps most of the tune is taken."""
-MAX_ENDING_BARS = 2
-"""Bars of the ending; fewer where they would be more than a quarter of the last section, but one at least."""
 LOOP_BARS = 4
 """So many bars of the beginning stand behind the end of a loop when that is written."""
 
 
-@dataclass(frozen=True)
-class Form:
-    """Letters of the sections, bars of each, and whether the end leads back to the beginning."""
-
-    letters: str
-    section_bars: int
-    is_loop: bool = False
-
-    @classmethod
-    def parse(cls, text: str, section_bars: int, is_loop: bool = False) -> Form:
-        """Raises UsageError for a form that is none."""
-        return cls(parse_form(text), section_bars, is_loop)
+def theme_form(text: str, section_bars: int, is_loop: bool = False) -> Form:
+    """Return the form that a theme is brought into. Raises UsageError for one that it cannot be brought into."""
+    letters = parse_form(text)
+    if not letters.isupper():
+        raise UsageError(f"form {text!r} is not possible for a theme: give capitals, like AABA")
+    return Form(letters, section_bars, is_loop)
 
 
 @dataclass(frozen=True, eq=False)
 class FormWriter(DerivedGenerator):
-    """Writes pieces in ``request.form``: a theme for each seed, and from each theme the whole piece."""
+    """Writes pieces in ``request.form`` with a generator that writes none: a theme for each seed, and from each theme the
+    whole piece.
+    """
 
     def generate(
         self, request: Request, seeds: Sequence[int], progress: Callable[[float], None] | None = None
     ) -> list[Draft]:
         """One draft for each seed. Controls that a draft obtained are those of its theme."""
         assert request.form is not None
-        letters = parse_form(request.form)
-        form = Form(letters, request.bars // len(letters), request.ending == "loop")
+        letters = request.form
+        form = theme_form(letters, request.bars // len(letters), request.ending == "loop")
         asked = replace(request, form=None)
         theme_asked = replace(asked, bars=form.section_bars, goes_on=len(letters) > 1)
         themes = self.inner.generate(theme_asked, seeds)
@@ -86,7 +79,9 @@ class FormWriter(DerivedGenerator):
 
 def in_form(generator: Generator, request: Request) -> Generator:
     """The generator that writes the request: in its form, where it has one."""
-    return derived(generator, FormWriter) if request.form is not None else generator
+    if not request.form:
+        return generator
+    return derived(generator, lambda model: model if isinstance(model, WritesForm) else FormWriter(model))
 
 
 def arrange(
@@ -132,14 +127,14 @@ def _contrast(
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(BRIDGE_DRAFTS)]
     asked = replace(request, given=whole, given_roles=(), fill=None)
     start = whole.bar_ticks()[-1]
-    drafts = Extender(generator, form.section_bars, goes_on=True).generate(asked, seeds)
+    drafts = Extender(generator, form.section_bars, goes_on=True, contrasts=True).generate(asked, seeds)
     found = [cut(d.score, start, d.score.bar_ticks()[-1]) for d in drafts]
     found = [s for s in found if s.num_notes] or found
     return min(found, key=lambda s: max(likeness(s, other) for other in sections.values()))
 
 
 def _with_varied_ends(whole: Score, form: Form, generator: Generator, request: Request, seed: int) -> Score:
-    count = _end_bars(form)
+    count = form.varied_bars
     targets = tuple(i for i, t in enumerate(whole.tracks) if t.role in VARIED_ROLES and len(t))
     if not targets:
         return whole
@@ -149,10 +144,6 @@ def _with_varied_ends(whole: Score, form: Form, generator: Generator, request: R
             writer = SpanWriter(generator, targets, ((end - count, count),))
             whole = _nearest_draft(whole, writer, request, np.random.SeedSequence([seed, number]))
     return whole
-
-
-def _end_bars(form: Form) -> int:
-    return max(1, form.section_bars // VARIED_SHARE)
 
 
 def _nearest_draft(
@@ -176,7 +167,7 @@ def _with_end(
 ) -> Score:
     """The last bars as an ending, or as a way back to the beginning."""
     bars = len(form.letters) * form.section_bars
-    count = min(MAX_ENDING_BARS, _end_bars(form))
+    count = form.ending_bars
     end = len(form.letters) * length
     targets = tuple(i for i, t in enumerate(whole.tracks) if len(t))
     shown = whole
@@ -271,4 +262,4 @@ def _moved(event: Event, ticks: int) -> Event:
     return replace(event, tick=event.tick + ticks)
 
 
-__all__ = ["Form", "FormWriter", "appended", "arrange", "cut", "in_form", "likeness"]
+__all__ = ["FormWriter", "appended", "arrange", "cut", "in_form", "likeness", "theme_form"]

@@ -129,10 +129,14 @@ class Extender(DerivedGenerator):
     """Goes on from ``request.given``: a draft is that piece and ``request.bars`` new bars behind its last bar line.
 
     New notes of a role go into its track with most notes; a role that the piece lacks gets a track of its own.
+
+    ``goes_on``    the new bars are not the end.
+    ``contrasts``  tune and accompaniment repeat no bar of the piece.
     """
 
     bars: int
     goes_on: bool = False
+    contrasts: bool = False
 
     def generate(
         self, request: Request, seeds: Sequence[int], progress: Callable[[float], None] | None = None
@@ -142,7 +146,7 @@ class Extender(DerivedGenerator):
         assert piece is not None
         asked = replace(
             request, prompt=piece, given=None, given_roles=(), fill=None, bars=self.bars, goes_on=self.goes_on,
-            meter=None,
+            contrasts=self.contrasts, meter=None,
         )  # fmt: skip
         drafts = self.inner.generate(asked, seeds, progress)
         return [replace(draft, score=joined(piece, draft.score)) for draft in drafts]

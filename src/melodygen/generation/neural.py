@@ -48,7 +48,7 @@ CARRIED = ("name", "description", "qpm", "meter", "tracks", "programs", "mode", 
 
 
 class NeuralGenerator:
-    """A ``contracts.Generator`` over a sequence net.
+    """A ``contracts.Generator`` over a sequence net; it writes forms itself.
 
     Args:
         net: a trained ``Transformer`` or ``Lstm``.
@@ -58,6 +58,8 @@ class NeuralGenerator:
         logit_bias: fields of ``LogitBiasConfig`` by style.
         sampling: ``temperature`` and ``top_p`` by style.
     """
+
+    writes_form = True
 
     def __init__(
         self, net: Any, styles: Mapping[str, Style], model_id: str, density_quantiles: Mapping[str, Sequence[float]],
@@ -105,7 +107,9 @@ class NeuralGenerator:
         known = list_styles()  # a style's own file says what the checkpoint does not
         by_name = {name: style_named(name, known) for name in styles}
         styles = {
-            name: replace(style, progressions=by_name[name].progressions, dataset=by_name[name].dataset)
+            name: replace(
+                style, progressions=by_name[name].progressions, form=by_name[name].form, dataset=by_name[name].dataset
+            )
             for name, style in styles.items()
         }
         sampling = {name: style.sampling.given() for name, style in by_name.items() if style.sampling.given()}

@@ -18,11 +18,12 @@ from melodygen.generation.note_ends import finish
 from melodygen.generation.obtained import of_writing
 from melodygen.generation.stream import PieceStream, SeenBar, shortened, split_segments
 from melodygen.generation.transposition import in_key
+from melodygen.music.form import Form, FormBar
 from melodygen.music.harmony import parse_chord
 from melodygen.music.instruments import is_single_line, note_range
 from melodygen.music.key import key_name
 from melodygen.music.progression import read_progression, usual_progression
-from melodygen.music.score import Score, Tempo
+from melodygen.music.score import Score, Section, Tempo
 from melodygen.request import Request
 from melodygen.styles.style import Style
 from melodygen.tokens.codec import (
@@ -404,7 +405,8 @@ class TokenPlan:
         rng = np.random.default_rng([seed, BIAS_STREAM])
         key = header.key or self._final_key
         leaning = self._leaning()
-        return LogitBias(self._logit_bias, key, self._ends_piece, rng, leaning if leaning.is_active else None)
+        config = replace(self._logit_bias, back=0.0) if self._form_bars() else self._logit_bias
+        return LogitBias(config, key, self._ends_piece, rng, leaning if leaning.is_active else None)
 
     def stream(self, seed: int) -> PieceStream:
         """Return the stream of the draft with this seed."""
@@ -424,7 +426,26 @@ class TokenPlan:
             self._capacity,
             self._stream_bias(header, seed),
             self._context_bars,
+            self._form_bars(),
         )
+
+    @property
+    def _form(self) -> Form | None:
+        letters = self.request.form
+        return Form(letters, self.num_bars // len(letters)) if letters else None
+
+    def _form_bars(self) -> list[FormBar]:
+        """What each bar to write owes to a form; empty where there is none."""
+        if self.request.contrasts:
+            return [FormBar(fresh_from=0)] * self.num_bars
+        return [] if self._form is None else self._form.bars()
+
+    def _sections(self, score: Score) -> tuple[Section, ...]:
+        """The sections of the form, at their ticks."""
+        if self._form is None:
+            return ()
+        starts = score.bar_ticks()[:: self._form.section_bars]
+        return tuple(Section(tick, name) for tick, name in zip(starts, self._form.section_names(), strict=False))
 
     @property
     def _written_qpm(self) -> float:
@@ -459,7 +480,7 @@ class TokenPlan:
         piece = harmonise(Piece(bars, self.qpm, key or estimate_piece_key(bars)))
         if self._own is None or self._lines is None:
             new_piece = piece_to_score(piece, self.programs, title=self.style.name)
-            return replace(new_piece, tempos=(Tempo(0, self._written_qpm),))
+            return replace(new_piece, tempos=(Tempo(0, self._written_qpm),), sections=self._sections(new_piece))
         lines = (
             BarLines.of(mend_meters(self._own), bars) if len(bars) >= len(self._lines.starts) else self._lines
         )

@@ -37,10 +37,12 @@ class Stream(Protocol):
     Attributes:
         rng: random generator of this stream alone.
         done: whether the stream has ended.
+        waits: the net has not seen the latest tokens, and goes on after it was fed ``prefix()``.
     """
 
     rng: np.random.Generator
     done: bool
+    waits: bool
 
     def prefix(self) -> list[int]:
         """Return the tokens so far, ending with the latest and short enough for the net's context."""
@@ -292,16 +294,17 @@ def _write_group(
 ) -> None:
     """Write one batch to its end.
 
-    A stream that is done leaves the batch and is handed to ``on_end``. When the net's context is full, every stream
-    continues from its own shortened prefix.
+    A stream that is done leaves the batch and is handed to ``on_end``; one that waits leaves it until all wait or are
+    done. Then, and when the net's context is full, every stream continues from its own shortened prefix.
     """
     while streams:
         stepper = Stepper(net, capacity)
         logits = stepper.start([s.prefix() for s in streams])
+        rows = streams
         while not stop.is_set():
             table = logits.numpy().astype(np.float64)
             tokens = []
-            for row, stream in enumerate(streams):
+            for row, stream in enumerate(rows):
                 token = stream.forced()
                 log_prob = None
                 if token is None:
@@ -310,14 +313,16 @@ def _write_group(
                     )
                 stream.take(token, log_prob)
                 tokens.append(token)
-            running = [row for row, stream in enumerate(streams) if not stream.done]
-            if len(running) < len(streams):
-                on_end([stream for stream in streams if stream.done])
-                streams = [streams[row] for row in running]
+            if any(stream.done for stream in rows):
+                on_end([stream for stream in rows if stream.done])
+                streams = [stream for stream in streams if not stream.done]
+            running = [row for row, stream in enumerate(rows) if not (stream.done or stream.waits)]
+            if len(running) < len(rows):
+                rows = [rows[row] for row in running]
                 tokens = [tokens[row] for row in running]
-                if streams and not stepper.is_full:
+                if rows and not stepper.is_full:
                     stepper.keep(running)
-            if not streams or stepper.is_full:
+            if not rows or stepper.is_full:
                 break
             logits = stepper.feed(tokens)
         if stop.is_set():

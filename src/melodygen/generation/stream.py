@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.generation.logit_bias import LogitBias
+from melodygen.music.form import FormBar
+from melodygen.tokens.codec import bar_token
 from melodygen.tokens.grammar import Grammar
 from melodygen.tokens.returns import CHORDLINE, LEAST_TOKENS, Returns
 from melodygen.tokens.vocabulary import END, FILL, MAX_AGAIN, METERS, SEGMENT_ROLES, VOCABULARY
@@ -18,6 +20,10 @@ RECENT_SHARE = 0.4
 FULL_SHARE = 0.78
 """A prefix longer than this share of the context is shortened, because the tokens after it need room."""
 _KINDS, _VALUES = VOCABULARY.kinds, VOCABULARY.values
+_AGAIN = VOCABULARY.slice("again")
+_FREE = FormBar()
+FRESH_ROLES = ("melody", "chords", "other")
+"""Roles that make a section new; bass and drums may go on as before."""
 MAX_TOKENS_A_BAR = 300
 """In a bar with more tokens than this, only tokens that end the bar are allowed."""
 
@@ -71,6 +77,8 @@ class PieceStream:
         capacity: the net's context in tokens.
         bias: bias of the logits; None for none.
         context_bars: the bars of ``context`` in their order.
+        form_bars: for each bar to write, what it owes to the form; empty without a form.
+        waits: the net has not seen what was taken last, and must be fed ``prefix()`` anew.
         bars: token ids of each bar that was written, repeats spelled out.
     """
 
@@ -84,7 +92,9 @@ class PieceStream:
     capacity: int = 1024
     bias: LogitBias | None = None
     context_bars: Sequence[SeenBar] = ()
+    form_bars: Sequence[FormBar] = ()
     done: bool = False
+    waits: bool = False
     bars: list[list[int]] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     _written: list[SeenBar] = field(default_factory=list)
@@ -112,6 +122,7 @@ class PieceStream:
 
     def prefix(self) -> list[int]:
         """Return what the net is to see: everything, or the header and what was written last."""
+        self.waits = False
         ids = [*self.head, *self.context, *self._shown]
         full = int(FULL_SHARE * self.capacity)
         if len(ids) <= full:
@@ -130,7 +141,7 @@ class PieceStream:
         self._look_at([*(self.context_bars if around else ()), *self._written[len(self._written) - count :]])
         index = len(self.bars) - 1
         if self._queue:  # what is still forced may repeat a bar that is out of view now
-            self._queue = self.forced_bars[index][len(self.bars[index]) - 1 :]
+            self._queue = self._to_force(index)[len(self.bars[index]) - 1 :]
         return [*start, *recent[-room:]]  # of a bar too long for the view its end stays
 
     def forced(self) -> int | None:
@@ -140,6 +151,7 @@ class PieceStream:
     def allowed(self) -> NDArray[np.bool_]:
         """Return the mask of tokens that may come next."""
         mask = self.grammar.allowed(self.stop_at)
+        self._keep_to_form(mask)
         if self.bars and len(self.bars[-1]) > MAX_TOKENS_A_BAR:
             ends = mask.copy()
             ends[: VOCABULARY.offsets["bar"]] = False
@@ -148,12 +160,35 @@ class PieceStream:
             return ends if ends.any() else mask
         return mask
 
+    def _keep_to_form(self, mask: NDArray[np.bool_]) -> None:
+        """Rule out chords beside those that return, and that tune or accompaniment of a new section repeat bars of those
+        before.
+        """
+        bar = self._form_bar(len(self.bars) - 1)
+        if bar.source is not None:
+            mask[CHORDLINE] = False
+        if bar.fresh_from is not None and self.grammar.role in FRESH_ROLES:
+            mask[_AGAIN.start + len(self.bars) - 1 - bar.fresh_from : _AGAIN.stop] = False
+
+    def _form_bar(self, index: int) -> FormBar:
+        return self.form_bars[index] if 0 <= index < len(self.form_bars) else _FREE
+
     def logit_bias(self) -> NDArray[np.float64] | None:
         """Return the nats (V,) of the logit bias for the next token, or None without one."""
         return None if self.bias is None else self.bias.values(self.grammar)
 
     def take(self, token: int, log_prob: float | None) -> None:
-        """Take the next token; ``log_prob`` is None for one that was forced."""
+        """Take the next token; ``log_prob`` is None for one that was forced.
+
+        Bars that return whole are taken at once with the bar's token after them, and the net does not see them.
+        """
+        self._take(token, log_prob)
+        while not self.done and _KINDS[token] == "bar" and self._form_bar(len(self.bars) - 1).is_whole:
+            for token in (*self._queue, bar_token(self.grammar.bars_left)):
+                self._take(token, None)
+            self.waits = True
+
+    def _take(self, token: int, log_prob: float | None) -> None:
         kind, value = _KINDS[token], _VALUES[token]
         self.grammar.advance(token)
         repeated = self._repeated(value) if kind == "again" else []
@@ -183,13 +218,23 @@ class PieceStream:
             next(reversed(bar.segments.values())).extend(repeated or [token])
 
     def _begin_bar(self, token: int) -> None:
-        index = len(self.bars)
-        forced = self.forced_bars[index] if index < len(self.forced_bars) else []
+        forced = self._to_force(len(self.bars))
         bar = SeenBar(self.grammar.meter, [token])
         self.bars.append([token])
         self._written.append(bar)
         self._seen.append(bar)
         self._queue = self._in_short(forced) if forced and self.grammar.limits.again else list(forced)
+
+    def _to_force(self, index: int) -> list[int]:
+        """The tokens that follow a bar's token whatever the net says, repeats spelled out."""
+        own = self.forced_bars[index] if index < len(self.forced_bars) else []
+        bar = self._form_bar(index)
+        if bar.source is None:
+            return own
+        source = self.bars[bar.source][1:]
+        if bar.is_whole:
+            return source
+        return own or [t for s in split_segments(source)[1] if s[0] == CHORDLINE for t in s]
 
     def _repeated(self, value: int) -> list[int]:
         """The rest of the segment that the open role had ``value`` + 1 bars ago."""

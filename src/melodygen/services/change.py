@@ -16,7 +16,7 @@ from typing import Any
 
 from melodygen.contracts import Draft, Generator
 from melodygen.errors import UsageError
-from melodygen.generation.arrangement import Form, arrange
+from melodygen.generation.arrangement import arrange, theme_form
 from melodygen.generation.changes import (
     VARIED_ROLES,
     DerivedGenerator,
@@ -27,6 +27,7 @@ from melodygen.generation.changes import (
 )
 from melodygen.generation.ensemble import derived
 from melodygen.generation.loop import Composition, ProgressCallback, compose
+from melodygen.music.form import Form
 from melodygen.music.key import key_at_end
 from melodygen.music.score import Score
 from melodygen.parsing import check_range
@@ -155,7 +156,7 @@ def _check(asked: ChangeRequest) -> None:
     check_range("bars", asked.num_bars, CONTROLS["bars"].low, CONTROLS["bars"].high)
     check_range("section-bars", asked.section_bars, 1, 64)
     if asked.kind == "arrange":
-        Form.parse(asked.form, asked.section_bars)
+        theme_form(asked.form, asked.section_bars)
     if asked.kind == "rewrite" and asked.tracks is None and asked.bars is None:
         raise UsageError("rewrite needs --tracks NAMES (like drums), --bars FIRST-LAST, or both")
 
@@ -270,7 +271,7 @@ def _generator(
     if asked.kind == "extend":
         return derived(inner, lambda model: Extender(model, asked.num_bars))
     if asked.kind == "arrange":
-        form = Form.parse(asked.form, asked.section_bars, asked.loop_back)
+        form = theme_form(asked.form, asked.section_bars, asked.loop_back)
         return derived(inner, lambda model: _Arranger(model, form, progress))
     spans: tuple[tuple[int, int], ...] | None = None if request.fill is None else (request.fill,)
     if asked.kind == "vary":

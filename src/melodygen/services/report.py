@@ -60,6 +60,7 @@ class PieceReport:
     style: str
     seed: int
     bars: int
+    form: str | None
     qpm: float
     meter: str
     key: str | None
@@ -105,6 +106,7 @@ class PieceReport:
             [
                 f"{self.style}, {self.bars} bars of {self.meter} at {self.qpm:g} qpm"
                 + (f" in {self.key}" if self.key else "")
+                + (f", form {self.form}" if self.form else "")
                 + f": {', '.join(self.tracks)}",
                 f"  seed {self.seed}",
                 f"  style probability {self.style_probability:.2f} "
@@ -158,6 +160,7 @@ def report_of(
         style=request.style,
         seed=piece.seed,
         bars=request.bars if request.given is None else num_bars(request.given),
+        form=request.form or None,
         qpm=round(piece.score.qpm, 3),
         meter=str(piece.score.time_signatures[0]),
         key=key_name((keys[0].tonic, keys[0].mode), keys[0].fifths) if keys else None,

@@ -17,6 +17,7 @@ from typing import Any
 
 from melodygen.errors import ScoreError, StyleError
 from melodygen.io.toml_record import parse_record, read_toml
+from melodygen.music.form import NO_FORM, parse_form
 from melodygen.styles.style import Style
 
 BUILT_IN = Path(__file__).parent / "data"
@@ -96,6 +97,10 @@ def parse_style(table: Mapping[str, Any], source: str) -> Style:
             read_progression(text, "C")
         except ScoreError as error:
             raise StyleError(f"{source}: progressions: {error}") from error
+    try:
+        parse_form(style.form or NO_FORM)
+    except ScoreError as error:
+        raise StyleError(f"{source}: {error}") from error
     try:
         re.compile(style.arrangement.mma_files)
     except re.error as error:

@@ -155,6 +155,7 @@ class Style:
         mode: ``major`` or ``minor``.
         swing: where the off-beat eighth falls in the beat: 0.5 straight, 0.667 triplets. Models write swing out.
         progressions: usual ones, by name or in numerals (``melodygen.music.progression``), for ``--progression auto``.
+        form: letters of the sections of a long piece (``melodygen.music.form``); empty: it is written through.
         logit_bias: nats added where the checkpoint does not say (fields of ``LogitBiasConfig``).
     """
 
@@ -167,6 +168,7 @@ class Style:
     mode: str = field(default="major", metadata={"choices": ("major", "minor")})
     swing: float = field(default=0.5, metadata={"low": 0.5, "high": 0.75})
     progressions: tuple[str, ...] = ()
+    form: str = "AABA"
     dataset: StyleDataset = StyleDataset()
     arrangement: StyleArrangement = StyleArrangement()
     accompaniment: StyleAccompaniment = StyleAccompaniment()
