@@ -14,7 +14,7 @@ from fakeband import Judge
 from melodygen.errors import UsageError
 from melodygen.evaluation.band import blues_form
 from melodygen.generation.arrangement import cut, in_form
-from melodygen.generation.loop import compose
+from melodygen.generation.loop import compose, find_gap
 from melodygen.generation.neural import NeuralGenerator
 from melodygen.generation.performance import perform
 from melodygen.generation.stream import split_segments
@@ -117,6 +117,16 @@ def test_solos_take_the_chords_of_their_section(generator: NeuralGenerator) -> N
         assert theme == solo == again and tune == last != new
         chords += [segment for bar in theme for segment in bar]
     assert chords, "some bars have chord symbols"
+
+
+@pytest.mark.parametrize(("form", "intro"), [(None, 0), ("AABA", 0), ("AaABAB", 0), (None, 7)])
+def test_no_role_rests_for_more_than_a_phrase(generator: NeuralGenerator, form: str | None, intro: int) -> None:
+    """The tiny net knows nothing of rests: without the rule it leaves out a role for 5 to 20 bars."""
+    asked = Request.of("polka", bars=24, meter="2/4", form=form, intro=intro)
+    drafts = generator.generate(asked, SEEDS)
+    assert [find_gap(draft.score, asked) for draft in drafts] == [""] * len(SEEDS)
+    raw = generator.generate(replace(asked, raw=True, intro=0, form=None), SEEDS)
+    assert any(find_gap(draft.score, asked) for draft in raw)
 
 
 def test_a_candidate_in_a_form_is_the_same_alone(generator: NeuralGenerator) -> None:

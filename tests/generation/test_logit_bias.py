@@ -11,7 +11,7 @@ from tiny_generator import bars_of, make
 from melodygen.contracts import Draft
 from melodygen.evaluation.band import KICK, bass_figures, key_heard, line_figures, tune_clash
 from melodygen.evaluation.statistics import chord_tone_share, ending
-from melodygen.generation import logit_bias
+from melodygen.generation import logit_bias, stream
 from melodygen.generation.logit_bias import LogitBias, LogitBiasConfig
 from melodygen.generation.quality import CYMBALS
 from melodygen.request import Request
@@ -21,6 +21,12 @@ from melodygen.tokens.grid import score_to_piece
 
 SONG = Request("polka", 16, meter=(4, 4), key=(3, "minor"), tracks=("melody", "chords", "bass"))
 NONE = LogitBiasConfig(0.0, 0.0, 0.0)
+
+
+@pytest.fixture(autouse=True)
+def parts_may_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny net leaves out a role in most bars; that it must not rest for long would hide what a bias does."""
+    monkeypatch.setattr(stream, "MAX_SILENT_BARS", 99)
 
 
 def written(config: LogitBiasConfig, request: Request = SONG, pieces: int = 6) -> list[Draft]:

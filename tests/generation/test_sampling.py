@@ -80,6 +80,7 @@ class Counted:
     length: int
     rng: np.random.Generator
     done: bool = False
+    waits: bool = False
     start: tuple[int, ...] = (1, 2)
     ids: list[int] = field(default_factory=list)
     drawn: int = 0

@@ -24,6 +24,7 @@ from melodygen.generation.ensemble import check_known
 from melodygen.generation.obtained import closeness, of_playing
 from melodygen.generation.performance import perform
 from melodygen.generation.quality import quality
+from melodygen.generation.stream import MAX_SILENT_BARS
 from melodygen.music.score import Score
 from melodygen.registry import nearest
 from melodygen.request import LoopOptions, Request, check_loop, check_request
@@ -39,8 +40,6 @@ MAX_REPEATED_PITCH_BARS = 8
 """A melody that repeats one pitch for more bars has a flaw; long runs of a repeated note stand in the
 training data.
 """
-MAX_SILENT_BARS = 4
-"""A requested role may rest for this many bars, a phrase; a longer rest is a flaw."""
 SILENCE_PEAK = 1e-4
 """Peak below which a render counts as silent: -80 dBFS."""
 QUALITY_STEP, FIT_STEP = 0.05, 0.05

@@ -427,12 +427,23 @@ class TokenPlan:
             self._stream_bias(header, seed),
             self._context_bars,
             self._form_bars(),
+            self._may_rest(),
         )
 
     @property
     def _form(self) -> Form | None:
         letters = self.request.form
         return Form(letters, self.num_bars // len(letters)) if letters else None
+
+    def _may_rest(self) -> dict[int, int]:
+        """Tokens of the roles that are written and must not rest for long, and the bar from which on."""
+        if self.request.raw:
+            return {}
+        written = [r for r in self.header.roles if r != "chordline" and r not in self._kept]
+        return {
+            VOCABULARY.id("role", SEGMENT_ROLES.index(r)): self.request.intro if r == "melody" else 0
+            for r in written
+        }
 
     def _form_bars(self) -> list[FormBar]:
         """What each bar to write owes to a form; empty where there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,10 +20,12 @@ RECENT_SHARE = 0.4
 FULL_SHARE = 0.78
 """A prefix longer than this share of the context is shortened, because the tokens after it need room."""
 _KINDS, _VALUES = VOCABULARY.kinds, VOCABULARY.values
-_AGAIN = VOCABULARY.slice("again")
+_AGAIN, _BARS = VOCABULARY.slice("again"), VOCABULARY.slice("bar")
 _FREE = FormBar()
 FRESH_ROLES = ("melody", "chords", "other")
 """Roles that make a section new; bass and drums may go on as before."""
+MAX_SILENT_BARS = 4
+"""A role may rest for this many bars, a phrase; a longer rest is a flaw."""
 MAX_TOKENS_A_BAR = 300
 """In a bar with more tokens than this, only tokens that end the bar are allowed."""
 
@@ -78,6 +80,8 @@ class PieceStream:
         bias: bias of the logits; None for none.
         context_bars: the bars of ``context`` in their order.
         form_bars: for each bar to write, what it owes to the form; empty without a form.
+        may_rest: for role tokens that must not rest for more than ``MAX_SILENT_BARS`` bars, in the header's order, the
+            bar from which on that holds.
         waits: the net has not seen what was taken last, and must be fed ``prefix()`` anew.
         bars: token ids of each bar that was written, repeats spelled out.
     """
@@ -93,6 +97,7 @@ class PieceStream:
     bias: LogitBias | None = None
     context_bars: Sequence[SeenBar] = ()
     form_bars: Sequence[FormBar] = ()
+    may_rest: Mapping[int, int] = field(default_factory=dict)
     done: bool = False
     waits: bool = False
     bars: list[list[int]] = field(default_factory=list)
@@ -103,6 +108,8 @@ class PieceStream:
     _shown: list[int] = field(default_factory=list)
     """All tokens that were taken."""
     _queue: list[int] = field(default_factory=list)
+    _overdue: set[int] = field(default_factory=set)
+    """Roles that must play in this bar."""
 
     def __post_init__(self) -> None:
         self._look_at(self.context_bars)
@@ -152,6 +159,7 @@ class PieceStream:
         """Return the mask of tokens that may come next."""
         mask = self.grammar.allowed(self.stop_at)
         self._keep_to_form(mask)
+        self._end_rests(mask)
         if self.bars and len(self.bars[-1]) > MAX_TOKENS_A_BAR:
             ends = mask.copy()
             ends[: VOCABULARY.offsets["bar"]] = False
@@ -167,8 +175,23 @@ class PieceStream:
         bar = self._form_bar(len(self.bars) - 1)
         if bar.source is not None:
             mask[CHORDLINE] = False
+            if self.grammar.role == "chordline":
+                mask[VOCABULARY.slice("position")] = False
         if bar.fresh_from is not None and self.grammar.role in FRESH_ROLES:
             mask[_AGAIN.start + len(self.bars) - 1 - bar.fresh_from : _AGAIN.stop] = False
+
+    def _end_rests(self, mask: NDArray[np.bool_]) -> None:
+        """Rule out that a role which has rested for long is passed over."""
+        if not self.bars:
+            return
+        here = self._seen[-1].segments
+        order = list(self.may_rest)
+        for place, role in enumerate(order):
+            is_open = not here or next(reversed(here)) not in order[place:]
+            if role in self._overdue and role not in here and is_open:
+                mask[order[place + 1 :]] = False
+                mask[_BARS] = mask[END] = False
+                return
 
     def _form_bar(self, index: int) -> FormBar:
         return self.form_bars[index] if 0 <= index < len(self.form_bars) else _FREE
@@ -223,7 +246,22 @@ class PieceStream:
         self.bars.append([token])
         self._written.append(bar)
         self._seen.append(bar)
+        self._overdue = {
+            role for role, first in self.may_rest.items() if self._rest(role, first) > MAX_SILENT_BARS
+        }
         self._queue = self._in_short(forced) if forced and self.grammar.limits.again else list(forced)
+
+    def _rest(self, role: int, first: int) -> int:
+        """Bars that the role would rest in a row, since ``first``, if it rested in this one."""
+        at = len(self.bars) - 1
+        before = range(at - 1, first - 1, -1)
+        rested = next((at - 1 - i for i in before if role in self._written[i].segments), len(before))
+        ahead = 0
+        while (bar := self._form_bar(at + 1 + ahead)).is_whole and bar.source is not None:
+            if role in self._written[bar.source].segments:
+                break
+            ahead += 1
+        return rested + 1 + ahead if at >= first else 0
 
     def _to_force(self, index: int) -> list[int]:
         """The tokens that follow a bar's token whatever the net says, repeats spelled out."""
