@@ -230,30 +230,46 @@ def outside(path: Path, role: str) -> Any:
 
 
 def form(generator: Generator, pieces: int, corpus: Path) -> dict[str, Any]:
-    """AABA of sections of 4 and of 8 bars: whether the library's phrase search knows a returning theme again."""
+    """AABA of sections of 4 and of 8 bars, as ``generate`` writes it and as ``arrange`` makes it: whether the library's
+    phrase search knows a returning theme again.
+    """
     tunes = corpus_steps(corpus)
     found: dict[str, Any] = {}
-    for bars in SECTION_BARS:
-        sections = aaba_sections(generator, pieces, bars)
-        found[f"sections of {bars} bars"] = (
+    for bars, (how, write) in itertools.product(
+        SECTION_BARS, (("written", written_form), ("arranged", arranged_form))
+    ):
+        sections = [melodies(write(generator, number, bars)) for number in range(pieces)]
+        found[f"{how}, sections of {bars} bars"] = (
             {"n": pieces} | recognised(sections, tunes) | nearest_sections(sections)
         )
+        print(f"{how}, sections of {bars} bars", found[f"{how}, sections of {bars} bars"], flush=True)
     return found
 
 
-def aaba_sections(generator: Generator, pieces: int, bars: int) -> list[Sections]:
-    """The melody of each section of each piece."""
-    found: list[Sections] = []
-    for number in range(pieces):
-        style = FORM_STYLES[number % len(FORM_STYLES)]
-        request = Request.of(style, bars=bars, tracks="melody,chords,bass", meter="4/4")
-        seed = FIRST_SEED + number
-        theme = generator.generate(replace(request, goes_on=True), [seed])[0].score
-        piece = arrange(theme, Form("AABA", bars), generator, request, seed, _silent)
-        starts = [*(s.tick for s in piece.sections), piece.bar_ticks()[-1]]
-        parts = [cut(piece, first, end) for first, end in itertools.pairwise(starts)]
-        found.append([replace(p, tracks=tuple(t for t in p.tracks if t.role == "melody")) for p in parts])
-    return found
+def written_form(generator: Generator, number: int, bars: int) -> Score:
+    """A piece in the form."""
+    request = form_request(number, bars=4 * bars, form="AABA")
+    return generator.generate(request, [FIRST_SEED + number])[0].score
+
+
+def arranged_form(generator: Generator, number: int, bars: int) -> Score:
+    """A theme that is brought into the form."""
+    request, seed = form_request(number, bars=bars), FIRST_SEED + number
+    theme = generator.generate(replace(request, goes_on=True), [seed])[0].score
+    return arrange(theme, Form("AABA", bars), generator, request, seed, _silent)
+
+
+def form_request(number: int, **controls: Any) -> Request:
+    """What the piece of this number is asked for."""
+    style = FORM_STYLES[number % len(FORM_STYLES)]
+    return Request.of(style, tracks="melody,chords,bass", meter="4/4", **controls)
+
+
+def melodies(piece: Score) -> Sections:
+    """The melody of each section."""
+    starts = [*(s.tick for s in piece.sections), piece.bar_ticks()[-1]]
+    parts = [cut(piece, first, end) for first, end in itertools.pairwise(starts)]
+    return [replace(p, tracks=tuple(t for t in p.tracks if t.role == "melody")) for p in parts]
 
 
 def corpus_steps(corpus: Path) -> list[Steps]:

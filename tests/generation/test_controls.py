@@ -120,7 +120,9 @@ def test_solos_take_the_chords_of_their_section(generator: NeuralGenerator) -> N
 
 
 @pytest.mark.parametrize(("form", "intro"), [(None, 0), ("AABA", 0), ("AaABAB", 0), (None, 7)])
-def test_no_role_rests_for_more_than_a_phrase(generator: NeuralGenerator, form: str | None, intro: int) -> None:
+def test_no_role_rests_for_more_than_a_phrase(
+    generator: NeuralGenerator, form: str | None, intro: int
+) -> None:
     """The tiny net knows nothing of rests: without the rule it leaves out a role for 5 to 20 bars."""
     asked = Request.of("polka", bars=24, meter="2/4", form=form, intro=intro)
     drafts = generator.generate(asked, SEEDS)
@@ -136,12 +138,19 @@ def test_a_candidate_in_a_form_is_the_same_alone(generator: NeuralGenerator) -> 
     assert [generator.generate(asked, [seed])[0].score for seed in SEEDS] == [d.score for d in together]
 
 
-def test_a_long_piece_has_the_form_of_its_style() -> None:
-    assert build_request({"style": "jazz", "bars": 32}).form == "AABA"
-    assert build_request({"style": "jazz", "bars": 16}).form is None
-    assert not build_request({"style": "jazz", "bars": 32, "form": "none"}).form
-    assert build_request({"style": "jazz", "bars": 32, "chords": "C | G7"}).form is None
-    assert build_request({"style": "jazz", "bars": 32, "intro": 4}).form is None
+@pytest.mark.parametrize(
+    ("controls", "letters"),
+    [
+        ({}, "AABA"), ({"form": "ABAC"}, "ABAC"), ({"form": "none"}, ""), ({"chords": "C | G7"}, ""),
+        ({"intro": 4}, ""), ({"raw": True}, ""), ({"bars": 16}, ""), ({"bars": 36}, "AABA"),
+    ],
+)  # fmt: skip
+def test_a_long_piece_has_the_form_of_its_style(
+    generator: NeuralGenerator, controls: dict[str, Any], letters: str
+) -> None:
+    asked = Request.of("polka", **{"bars": 32, "meter": "2/4", **controls})
+    score = generator.generate(asked, [1])[0].score
+    assert [s.name for s in score.sections] == [f"Section {letter}" for letter in letters]
 
 
 def test_a_generator_that_writes_no_forms_gets_its_themes_arranged(generator: NeuralGenerator) -> None:

@@ -56,7 +56,9 @@ def test_each_bar_returns_from_a_bar_at_the_same_place_of_the_same_section(lette
 def test_a_usual_form_divides_the_piece_and_can_be_asked_for(pattern: str, bars: int, section: int) -> None:
     letters = usual_form(pattern, bars, section)
     if not letters:
-        assert bars < MIN_USUAL_BARS or all(bars % n or not 3 <= bars // n <= 26 for n in (section, *range(6, 17)))
+        assert bars < MIN_USUAL_BARS or all(
+            bars % n or not 3 <= bars // n <= 26 for n in (section, *range(6, 17))
+        )
         return
     assert bars >= MIN_USUAL_BARS and bars % len(letters) == 0
     assert 6 <= bars // len(letters) <= 16 and len(letters) >= 3

@@ -20,7 +20,7 @@ from melodygen.errors import UsageError
 from melodygen.generation.changes import VARIED_ROLES, DerivedGenerator, Extender, SpanWriter, untouched
 from melodygen.generation.ensemble import derived
 from melodygen.generation.quality import ending_mark
-from melodygen.music.form import Form
+from melodygen.music.form import SECTION_NAME, Form
 from melodygen.music.score import Chord, Score, Section, Tempo, TimeSignature, control_array, note_array
 from melodygen.parsing import parse_form
 from melodygen.request import Request
@@ -44,7 +44,7 @@ def theme_form(text: str, section_bars: int, is_loop: bool = False) -> Form:
 
 @dataclass(frozen=True, eq=False)
 class FormWriter(DerivedGenerator):
-    """Writes pieces in ``request.form`` with a generator that writes none: a theme for each seed, and from each theme the
+    """Writes pieces in ``request.form`` with a generator that writes no forms: a theme for each seed, and from each the
     whole piece.
     """
 
@@ -55,7 +55,7 @@ class FormWriter(DerivedGenerator):
         assert request.form is not None
         letters = request.form
         form = theme_form(letters, request.bars // len(letters), request.ending == "loop")
-        asked = replace(request, form=None)
+        asked = replace(request, form="")
         theme_asked = replace(asked, bars=form.section_bars, goes_on=len(letters) > 1)
         themes = self.inner.generate(theme_asked, seeds)
         drafts = []
@@ -108,13 +108,13 @@ def arrange(
     length = starts[form.section_bars]
     sections: dict[str, Score] = {"A": theme}
     whole = theme
-    marks = [Section(0, "Section A")]
+    marks = [Section(0, SECTION_NAME + "A")]
     for number, letter in enumerate(form.letters[1:], 1):
         progress("arranging", number / (len(form.letters) + 1))
         if letter not in sections:
             draft_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
             sections[letter] = _contrast(whole, sections, form, generator, request, draft_seed)
-        marks.append(Section(number * length, f"Section {letter}"))
+        marks.append(Section(number * length, SECTION_NAME + letter))
         whole = appended(whole, sections[letter], number * length)
     whole = _with_varied_ends(whole, form, generator, request, seed)
     return replace(_with_end(whole, form, length, generator, request, seed), sections=tuple(marks))

@@ -108,7 +108,10 @@ class NeuralGenerator:
         by_name = {name: style_named(name, known) for name in styles}
         styles = {
             name: replace(
-                style, progressions=by_name[name].progressions, form=by_name[name].form, dataset=by_name[name].dataset
+                style,
+                progressions=by_name[name].progressions,
+                form=by_name[name].form,
+                dataset=by_name[name].dataset,
             )
             for name, style in styles.items()
         }

@@ -18,7 +18,7 @@ from melodygen.generation.note_ends import finish
 from melodygen.generation.obtained import of_writing
 from melodygen.generation.stream import PieceStream, SeenBar, shortened, split_segments
 from melodygen.generation.transposition import in_key
-from melodygen.music.form import Form, FormBar
+from melodygen.music.form import SECTION_BARS, Form, FormBar, usual_form
 from melodygen.music.harmony import parse_chord
 from melodygen.music.instruments import is_single_line, note_range
 from melodygen.music.key import key_name
@@ -432,7 +432,13 @@ class TokenPlan:
 
     @property
     def _form(self) -> Form | None:
-        letters = self.request.form
+        """The form that is asked for, else the style's where nothing else decides what comes when."""
+        asked, letters = self.request, self.request.form
+        if letters is None and not (
+            asked.given or asked.prompt or asked.chords or asked.progression or asked.intro
+        ):
+            usual_bars = self.style.dataset.chorus_bars or SECTION_BARS
+            letters = "" if asked.raw else usual_form(self.style.form, self.num_bars, usual_bars)
         return Form(letters, self.num_bars // len(letters)) if letters else None
 
     def _may_rest(self) -> dict[int, int]:
@@ -456,7 +462,9 @@ class TokenPlan:
         if self._form is None:
             return ()
         starts = score.bar_ticks()[:: self._form.section_bars]
-        return tuple(Section(tick, name) for tick, name in zip(starts, self._form.section_names(), strict=False))
+        return tuple(
+            Section(tick, name) for tick, name in zip(starts, self._form.section_names(), strict=False)
+        )
 
     @property
     def _written_qpm(self) -> float:
@@ -491,7 +499,9 @@ class TokenPlan:
         piece = harmonise(Piece(bars, self.qpm, key or estimate_piece_key(bars)))
         if self._own is None or self._lines is None:
             new_piece = piece_to_score(piece, self.programs, title=self.style.name)
-            return replace(new_piece, tempos=(Tempo(0, self._written_qpm),), sections=self._sections(new_piece))
+            return replace(
+                new_piece, tempos=(Tempo(0, self._written_qpm),), sections=self._sections(new_piece)
+            )
         lines = (
             BarLines.of(mend_meters(self._own), bars) if len(bars) >= len(self._lines.starts) else self._lines
         )

@@ -169,8 +169,8 @@ class PieceStream:
         return mask
 
     def _keep_to_form(self, mask: NDArray[np.bool_]) -> None:
-        """Rule out chords beside those that return, and that tune or accompaniment of a new section repeat bars of those
-        before.
+        """Rule out chords beside those that return, and that the tune or the accompaniment of a new section repeats
+        bars of those before.
         """
         bar = self._form_bar(len(self.bars) - 1)
         if bar.source is not None:
@@ -207,8 +207,10 @@ class PieceStream:
         """
         self._take(token, log_prob)
         while not self.done and _KINDS[token] == "bar" and self._form_bar(len(self.bars) - 1).is_whole:
-            for token in (*self._queue, bar_token(self.grammar.bars_left)):
-                self._take(token, None)
+            for returned in self._queue.copy():
+                self._take(returned, None)
+            token = bar_token(self.grammar.bars_left)
+            self._take(token, None)
             self.waits = True
 
     def _take(self, token: int, log_prob: float | None) -> None:

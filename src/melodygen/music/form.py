@@ -1,7 +1,7 @@
 """The form of a piece: sections of equal length, named by letters, that return or contrast.
 
-A capital letter is a section: where it comes again its notes return, with the last bars varied. The same letter in lower
-case is new music on its chords, as a solo is on the chords of the theme.
+A capital letter is a section: where it comes again its notes return, with the last bars varied. The same letter in
+lower case is new music on its chords, as a solo is on the chords of the theme.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ SECTION_BARS = 8
 POSSIBLE_BARS = range(6, 17)
 """Lengths of the sections that a style's form may have, where the usual one does not divide the piece."""
 MIN_USUAL_SECTIONS = 3
+SECTION_NAME = "Section "
+"""What stands before the letter in the name of a section."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ def parse_form(text: str) -> str:
     letters = letters.upper() if letters.islower() else letters
     if not re.fullmatch(rf"A[A-Za-z]{{0,{MAX_SECTIONS - 1}}}", letters):
         raise ScoreError(
-            f"form {text!r} is not possible; give 1 to {MAX_SECTIONS} letters that begin with A, like AABA, or {NO_FORM}"
+            f"form {text!r} is not possible; give 1 to {MAX_SECTIONS} letters that begin with A, like AABA, "
+            f"or {NO_FORM}"
         )
     for number, letter in enumerate(letters):
         if letter.islower() and letter.upper() not in letters[:number]:
@@ -82,8 +85,9 @@ def usual_form(pattern: str, bars: int, section_bars: int = SECTION_BARS) -> str
     ]
     if not possible:
         return ""
-    count = bars // min(possible, key=lambda n: (abs(n - section_bars), n))
-    letters = (pattern * -(-count // len(pattern)))[:count]
+    size = min(possible, key=lambda n: (abs(n - section_bars), n))
+    count = bars // size
+    letters: str = (pattern * -(-count // len(pattern)))[:count]
     if count % len(pattern) and pattern[-1] in letters[:-1]:
         letters = letters[:-1] + pattern[-1]
     return letters
@@ -109,7 +113,7 @@ class Form:
 
     def section_names(self) -> list[str]:
         """Return the name of each section."""
-        return [f"Section {letter}" for letter in self.letters]
+        return [SECTION_NAME + letter for letter in self.letters]
 
     def bars(self) -> list[FormBar]:
         """Return what each bar owes to the form."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from melodygen.contracts import Generator
 from melodygen.errors import UsageError
-from melodygen.music.form import SECTION_BARS, usual_form
+from melodygen.music.form import SECTION_BARS
 from melodygen.music.key import key_at_end, key_of
 from melodygen.music.score import Score
 from melodygen.parsing import check_style
@@ -74,8 +74,6 @@ def build_request(controls: Mapping[str, Any], generator: Generator | None = Non
     values |= {"prompt": prompt, "given": under, "key_fifths": fifths_of(given.get("key"))}
     values = with_progression(values)
     values["bars"] = _bars(values, given.get("given"), generator)
-    if values.get("form") is None:
-        values["form"] = _usual_form(values, generator)
     if values.get("chords"):
         chords = values["chords"]
         values["chords"] = tuple(chords[i % len(chords)] for i in range(values["bars"]))
@@ -119,14 +117,6 @@ def _bars(values: Mapping[str, Any], under: object, generator: Generator | None)
         short = values.get("progression") and len(chords or ()) < MIN_FORM_BARS
         bars = len(chords) if chords and not short else _usual_bars(style_of(values["style"], generator))
     return int(CONTROLS["bars"].check(bars))
-
-
-def _usual_form(values: Mapping[str, Any], generator: Generator | None) -> str | None:
-    """The style's form of a piece of this length; None where something else decides what comes when."""
-    if any(values.get(name) for name in ("given", "prompt", "chords", "progression", "intro", "raw")):
-        return None
-    style = style_of(values["style"], generator)
-    return usual_form(style.form, values["bars"], style.dataset.chorus_bars or SECTION_BARS) or None
 
 
 def _usual_bars(style: Style) -> int:
