@@ -7,7 +7,6 @@ anywhere. Styles are the manifest's, or the first folder below the root, or the 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +29,7 @@ from melodygen.io.formats import NOTATION_SUFFIXES, SYMBOLIC_SUFFIXES
 from melodygen.io.midi import MAX_FILE_BYTES, read_midi
 from melodygen.io.notation import read_notation
 from melodygen.music.score import EMPTY_CONTROLS, Score, Tempo, TimeSignature, Track, note_array
+from melodygen.processes import ScriptlessContext
 from melodygen.tokens.columns import Columns, quantise
 from melodygen.tokens.grid import Piece, columns_to_piece
 from melodygen.tokens.vocabulary import METERS, SEGMENT_ROLES
@@ -145,13 +145,16 @@ def prepare_score(score: Score, kind: str = "piece", keep_start: bool = False) -
     score = replace(score, tracks=tuple(replace(t, controls=EMPTY_CONTROLS) for t in score.tracks))
     if kind == "drums":
         score = replace(score, tracks=tuple(snap_take(t, score.ticks_per_quarter) for t in score.tracks))
-    if keep_start or not score.tracks:
+    return score if keep_start else without_leading_rest(score)
+
+
+def without_leading_rest(score: Score) -> Score:
+    """A score from the bar of its first note on."""
+    if not score.tracks:
         return score
     first = min(int(t.notes["onset_tick"][0]) for t in score.tracks)
     skip = [t for t in score.bar_ticks(first) if t <= first][-1]
-    if skip == 0:
-        return score
-    return _shifted(score, skip)
+    return score if skip == 0 else _shifted(score, skip)
 
 
 def snap_take(track: Track, ticks_per_quarter: int) -> Track:
@@ -206,6 +209,13 @@ def mend_meters(score: Score) -> Score:
     if not known:
         return replace(score, time_signatures=(TimeSignature(0, 4, 4),))
     return replace(score, time_signatures=tuple(known))
+
+
+def dominant_meter(score: Score) -> TimeSignature:
+    """The meter that is in force longest: a pickup is often written as a short bar of its own."""
+    meters = score.time_signatures
+    ends = [*(m.tick for m in meters[1:]), max(score.end_tick, meters[-1].tick + 1)]
+    return meters[max(range(len(meters)), key=lambda i: ends[i] - meters[i].tick)]
 
 
 def dominant_qpm(score: Score) -> float:
@@ -288,7 +298,7 @@ def read_folder(
 ) -> Iterator[Any]:
     """``read`` of each file, in their order. One that crashes or hangs a worker is named with ``reject``, and the rest
     goes on. Both are functions of a module; ``read`` gives a Reading unless another is given."""
-    context = multiprocessing.get_context("spawn")
+    context = ScriptlessContext()
     chunk = max(1, min(64, len(files) // (4 * workers)))
     executor = ProcessPoolExecutor(workers, mp_context=context)
     try:
@@ -338,7 +348,7 @@ def _read_many(files: Sequence[SourceFile], seconds: float, read: Callable[[Sour
 def _read_apart(
     files: Sequence[SourceFile],
     seconds: float,
-    context: multiprocessing.context.SpawnContext,
+    context: ScriptlessContext,
     read: Callable[[SourceFile], Any],
     reject: Callable[[SourceFile, str], Any],
 ) -> list[Any]:

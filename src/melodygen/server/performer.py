@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 
 from melodygen.errors import UsageError
 from melodygen.live.moves import BY_NAME
+from melodygen.processes import ScriptlessContext
 from melodygen.registry import nearest
 from melodygen.request import CONTROLS
 from melodygen.server.stage import Show, serve
@@ -49,7 +49,7 @@ class Performer:
             self.folder.mkdir(parents=True, exist_ok=True)
             for old in self.folder.iterdir():
                 old.unlink()
-            context = multiprocessing.get_context("spawn")
+            context = ScriptlessContext()
             ours, theirs = context.Pipe()
             self._process = context.Process(target=serve, args=(show, str(self.folder), theirs), daemon=True)
             self._process.start()

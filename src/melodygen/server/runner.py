@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from melodygen.processes import ScriptlessContext
 from melodygen.server.jobs import CANCELLED, DONE, ENDED, FAILED, Job, JobStore
 from melodygen.server.worker import KINDS, serve
 from melodygen.services.models import ModelNames
@@ -32,7 +32,7 @@ class Runner:
         self._limit, self._clean = limit_seconds, clean
         self._ending = threading.Event()
         self._cancelled: set[str] = set()
-        self._context = multiprocessing.get_context("spawn")
+        self._context = ScriptlessContext()
         self._stop = self._context.Event()
         self._process: SpawnProcess | None = None
         self._pipe: Connection | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.context import SpawnProcess
@@ -17,6 +16,7 @@ from melodygen.library.queue import MAX_ATTEMPTS, Job
 from melodygen.library.server import ServerStore
 from melodygen.library.store import LibraryStore
 from melodygen.library.track import Description, Failed
+from melodygen.processes import ScriptlessContext
 from melodygen.services.workers import describe_or_reason
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def hear_queued(
     def tell(path: str, _: str = "") -> None:
         progress(len(items) - store.queue.waiting(hashes), path)
 
-    context = multiprocessing.get_context("spawn")
+    context = ScriptlessContext()
     processes: list[SpawnProcess] = []
     try:
         while store.queue.waiting(hashes):

@@ -6,7 +6,6 @@ again alone, and named.
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from melodygen.errors import reason_of
+from melodygen.processes import ScriptlessContext
 
 if TYPE_CHECKING:
     from melodygen.library.track import Description
@@ -77,9 +77,8 @@ def _alone(
 
 class _Pool:
     def __init__(self, workers: int, begin: Callable[..., None], begin_args: tuple[Any, ...]) -> None:
-        context = multiprocessing.get_context("spawn")
         self._executor = ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_begin, initargs=(begin, begin_args)
+            workers, mp_context=ScriptlessContext(), initializer=_begin, initargs=(begin, begin_args)
         )
 
     def submit(self, work: Callable[[Item], Result], item: Item) -> Future[Result]:
