@@ -244,3 +244,17 @@ def test_the_command_fails_where_nothing_can_be_used(melodygen: Run, tmp_path: P
     assert done.returncode == 1
     assert "letter.mid" in done.stdout and "none of 1 files can be used: 1 × not a MIDI file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_names_that_would_move_the_cursor_are_shown_harmlessly(melodygen: Run, tmp_path: Path) -> None:
+    (tmp_path / "music").mkdir()
+    write(tmp_path / "music" / "two\nlines.mid", b"no MIDI")
+    write(tmp_path / "music" / "\x1b[2J[red].mid", b"no MIDI")
+    done = melodygen("corpus", "music")
+    assert (
+        "two\\x0alines.mid" in done.stdout
+        and "\\x1b[2J[red].mid" in done.stdout
+        and "\x1b" not in done.stdout
+    )
+    told = melodygen("render", "\x1b[2J.mid")
+    assert told.returncode == 1 and "\\x1b[2J.mid" in told.stderr and "\x1b" not in told.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,16 @@ import pytest
 import soundfile
 from conftest import Run
 from postgres import empty_database, running_server
+from small_library import make_library
 from typer.testing import CliRunner
 
 from melodygen.cli.app import app
+from melodygen.evaluation.collection_map import lay_out_vectors
 from melodygen.io.midi import write_midi
+from melodygen.library.address import open_store
 from melodygen.music.score import Score, Track, note_array
+from melodygen.services.library import Library
+from melodygen.services.phrases import read_phrase
 
 RATE = 16_000
 
@@ -141,6 +147,7 @@ def test_a_library_in_postgresql_is_filled_by_a_worker(
         (["find", "--notes", "C4 D4 E4"], "no library there"),
         (["find"], "one of them"),
         (["similar", "x.mid", "--mood", "odd"], "not known"),
+        (["similar", "x.mid", "--kind", "odd"], "known: recording, score"),
         (["add", "nowhere"], "no file or folder"),
         (["add"], "give files"),
         (["map", "--out", "map.pdf"], "ends in .html or .png"),
@@ -150,6 +157,68 @@ def test_bad_input_is_one_line(melodygen: Run, tmp_path: Path, command: list[str
     done = melodygen("library", *command, "--library", str(tmp_path / "library"))
     assert done.returncode in (1, 2) and not done.stdout
     assert said in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("notes", ["H4", "C4 D4", "C4 D4 C99"])
+def test_notes_that_are_no_phrase_are_wrong_usage(tmp_path: Path, notes: str) -> None:
+    library = make_library(tmp_path / "library", tmp_path / "music")
+    done = CliRunner().invoke(app, ["library", "find", "--notes", notes, "--library", str(library)])
+    assert done.exit_code == 2 and not done.stdout, done.output
+
+
+def test_what_is_forgotten_is_counted_in_files_and_tracks(tmp_path: Path) -> None:
+    music = tmp_path / "music"
+    library = make_library(tmp_path / "library", music)
+    with open_store(library) as store, store.writing():
+        twin = store.track_at(music / "tune0.mid")
+        assert twin is not None
+        store.place(str(music / "twin.mid"), (1, 1), twin.track_id)
+
+    def remove(name: str) -> Any:
+        return CliRunner().invoke(
+            app, ["library", "remove", str(music / name), "--library", str(library), "--json"]
+        )
+
+    assert json.loads(remove("twin.mid").stdout) == {"removed": 0, "files": 1}
+    assert json.loads(remove("tune0.mid").stdout) == {"removed": 1, "files": 1}
+    done = remove("tune0.mid")
+    assert done.exit_code == 1 and not done.stdout and "no track of the library lies there" in done.stderr
+
+
+def test_a_few_notes_are_identified_without_a_fingerprint(tmp_path: Path) -> None:
+    library = make_library(tmp_path / "library", tmp_path / "music")
+    write_midi(
+        tmp_path / "lick.mid", Score((Track(note_array([(i * 240, 200, 60 + i % 4, 80) for i in range(5)])),))
+    )
+    done = CliRunner().invoke(
+        app, ["library", "identify", str(tmp_path / "lick.mid"), "--library", str(library)]
+    )
+    assert done.exit_code == 1 and "no track of the library shares music with it" in done.stdout, done.output
+
+
+def test_a_map_names_the_files(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    library = make_library(tmp_path / "library", tmp_path / "music")
+    where = ["--library", str(library), "--out", str(tmp_path / "map.html"), "--json"]
+    placed = json.loads(CliRunner().invoke(app, ["library", "map", *where]).stdout)["tracks"]
+    assert all(Path(track["path"]).is_file() for track in placed)
+    assert "Tune 3: heard as folk" in (tmp_path / "map.html").read_text()
+
+
+@pytest.mark.models
+def test_times_are_those_of_the_file_where_it_begins_with_a_rest(tmp_path: Path) -> None:
+    rest_seconds = 12.0
+    late = tune(1)
+    rows = [(n.onset_tick + 24 * 480, n.duration_ticks, n.pitch, n.velocity) for n in late.tracks[0]]
+    write_midi(tmp_path / "late.mid", Score((replace(late.tracks[0], notes=note_array(rows)),)))
+    write_midi(tmp_path / "plain.mid", late)
+    with Library(tmp_path / "library", create=True) as library:
+        library.add([tmp_path / "late.mid"], workers=1)
+        [(track, _, start, _)] = library.find(read_phrase(tmp_path / "plain.mid"))
+        assert start == pytest.approx(rest_seconds)
+        assert track.facts.duration_seconds == pytest.approx(late.duration_seconds + rest_seconds)
+        [(_, match)] = library.identify(tmp_path / "plain.mid")
+        assert (match.question_start, match.track_start) == pytest.approx((0.0, rest_seconds))
 
 
 def test_an_output_makes_its_folder(tmp_path: Path, music: Path) -> None:
@@ -178,3 +247,10 @@ def test_an_empty_library_says_how_to_fill_it(melodygen: Run, tmp_path: Path) ->
         done = melodygen("library", *command, "--library", str(tmp_path / "library"))
         assert done.returncode == 1
         assert "melodygen library add" in done.stderr or "add MIDI" in done.stderr
+
+
+def test_a_map_of_equal_tracks_has_no_more_clusters_than_there_are(recwarn: pytest.WarningsRecorder) -> None:
+    pytest.importorskip("sklearn")
+    rows = np.repeat(np.eye(2, 6), [3, 4], axis=0)
+    layout = lay_out_vectors(rows, ("x",) * 7, ("",) * 7, (("jazz", 1.0),) * 7, None, 0)
+    assert layout.num_clusters == 2 and len(recwarn) == 0

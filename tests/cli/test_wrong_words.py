@@ -24,6 +24,7 @@ from melodygen.cli.app import app
         ("generat", "Did you mean 'generate'"),
         ("generate --style jazz --chords=", "--chords is empty; give it a value, or leave it out"),
         ("transpose a.mid --key=", "--key is empty"),
+        ("library stats --library=", "--library is empty"),
         ("--foo", "--foo; see 'melodygen --help'"),
     ],
 )

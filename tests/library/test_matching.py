@@ -95,6 +95,21 @@ def test_a_score_and_its_sound_are_alike() -> None:
     assert best.track_id == 3 and best.semitones == 0
 
 
+def test_a_leading_rest_counts_in_times_and_not_in_likeness() -> None:
+    score, seconds = TUNES[3], 30.0
+    rest = round(seconds / score.tick_to_seconds(1))
+    notes = [(n.onset_tick + rest, n.duration_ticks, n.pitch, n.velocity) for n in score.tracks[0]]
+    late = Score((replace(Track(), notes=note_array(notes)),))
+    at_once, after_a_rest = (
+        match_sound(chroma_of_score(q), {0: chroma_of_score(score)})[0] for q in (score, late)
+    )
+    assert after_a_rest.question_start == pytest.approx(at_once.question_start + seconds, abs=0.2)
+    assert after_a_rest.strength == pytest.approx(at_once.strength, rel=0.05)
+    found = match_sound(chroma_of_score(score), {0: chroma_of_score(late)})[0]
+    assert found.track_start == pytest.approx(at_once.track_start + seconds, abs=0.2)
+    assert match_sound(chroma_of_score(Score(())), {0: chroma_of_score(score)}) == []
+
+
 def test_the_longest_stretch() -> None:
     assert longest_stretch(np.array([-1.0, 2, 3, -1, 2, -9, 4])) == (1, 5)
     assert longest_stretch(np.array([-3.0, -1, -2])) == (1, 2)

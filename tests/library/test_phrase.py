@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from melodygen.errors import LibraryError
+from melodygen.errors import LibraryError, UsageError
 from melodygen.library.lines import BREAK, Phrase, lines_of, phrase_of_names
 from melodygen.library.phrase import ELSE, HOPELESS, WRONG, find_phrase, scan
 from melodygen.library.rows import Rows
@@ -107,7 +107,7 @@ def test_lines_are_the_highest_notes_and_of_chords_the_lowest_too() -> None:
 def test_note_names() -> None:
     assert phrase_of_names("C4, e4 G#4 Bb4 60").pitches == (60, 64, 68, 70, 60)
     for text, reason in (("C4", "at least"), ("C4 D4 H4 E4", "no note"), ("C4 D4 G10 A9", "no note")):
-        with pytest.raises(LibraryError, match=reason):
+        with pytest.raises(UsageError, match=reason):
             phrase_of_names(text)
 
 

@@ -226,3 +226,23 @@ def test_each_row_knows_its_span() -> None:
 
     rows = Rows(np.zeros((9, 1)), np.array([0, 4, 6]), np.array([3, 1, 3]), np.array([5, 6, 7]))
     assert rows.span_of_rows().tolist() == [0, 0, 0, 3, 1, 3, 2, 2, 2]
+
+
+def test_a_disk_that_fills_up_and_a_damaged_catalogue_are_said(tmp_path: Path, music: Path) -> None:
+    where = tmp_path / "library"
+    with FolderStore(where, create=True) as store, store.writing():
+        store.set_embedder("e", 8)
+        put_file(store, music / "00.mid", 0)
+        pages = store.catalog.rows("PRAGMA page_count")[0][0]
+        store.catalog.rows(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(LibraryError, match="the disk is full; free some space"):
+            for number in range(1, 9):
+                put_file(store, music / f"{number:02}.mid", number)
+        store.catalog.rows(f"PRAGMA max_page_count = {10 * pages}")
+        put_file(store, music / "09.mid", 9)
+        check_whole(store)
+    catalogue = next(where.glob("catalog*"))
+    data = catalogue.read_bytes()
+    catalogue.write_bytes(data[:4096] + b"\xa5" * (len(data) - 4096))
+    with pytest.raises(LibraryError, match="catalog"), FolderStore(where) as store:
+        store.tracks()

@@ -36,7 +36,7 @@ from melodygen.cli import (
     train,
     train_preference,
 )
-from melodygen.cli.common import with_common_options
+from melodygen.cli.common import plain, with_common_options
 from melodygen.errors import MelodygenError
 
 _REASONS = {
@@ -87,7 +87,7 @@ def _one_line(ctx: Any) -> Iterator[None]:
         message, code = "stopped; nothing unfinished was left behind", 130
     except MemoryError:
         message, code = "out of memory; ask for fewer bars or candidates", 1
-    print("melodygen: " + " ".join(message.split()), file=sys.stderr)
+    print("melodygen: " + plain(" ".join(message.split())), file=sys.stderr)
     raise typer.Exit(code)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from melodygen.cli.common import plain
+
 if TYPE_CHECKING:
     from melodygen.classification.result import Segment, TrackError, TrackResult
     from melodygen.services.classify import ClassifyRequest
@@ -155,14 +157,14 @@ def _print_track(result: TrackResult | TrackError, asked: ClassifyRequest, width
     from melodygen.classification.result import TrackError
 
     if isinstance(result, TrackError):
-        print(_plain(f"melodygen: {result.path}: {result.reason}"), file=sys.stderr)
+        print(plain(f"melodygen: {result.path}: {result.reason}"), file=sys.stderr)
         return
-    print(_plain(line_of(result, asked.top, width)))
+    print(plain(line_of(result, asked.top, width)))
     if asked.tags and result.tags:
         print(f"    {tags_line(result)}")
     for segment in result.segments:
         span = f"{_clock(segment.start_seconds):>8} - {_clock(segment.end_seconds):<8}"
-        print(_plain(f"    {span} {_styles(segment, asked.top)}"))
+        print(plain(f"    {span} {_styles(segment, asked.top)}"))
     sys.stdout.flush()
 
 
@@ -231,9 +233,3 @@ def _summary(found: Sequence[TrackResult | TrackError], seconds: float) -> str:
         + (f"; {failed} failed" if failed else "")
         + f"; {_clock(total)} of sound in {seconds:.1f} s"
     )
-
-
-def _plain(text: str) -> str:
-    """File names may hold bytes that are no text, and control characters that would move the cursor."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)

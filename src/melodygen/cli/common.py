@@ -1,4 +1,5 @@
-"""What every command has: names that the shell completes, ``-v``, and no value that is empty."""
+"""What every command has: names that the shell completes, ``-v``, no value that is empty, and names as they can be
+shown."""
 
 from __future__ import annotations
 
@@ -15,6 +16,12 @@ from melodygen.cli.verbose import told
 from melodygen.errors import UsageError
 
 _VERBOSE = typer.Option("--verbose", "-v", help="Say on stderr what is done, and when.")
+
+
+def plain(text: str) -> str:
+    """File names may hold bytes that are no text, and control characters that would move the cursor."""
+    shown = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
 
 
 def with_common_options(app: typer.Typer) -> None:
@@ -63,8 +70,10 @@ def _flag(parameter: inspect.Parameter) -> str:
     option = get_args(parameter.annotation)[1]
     if not isinstance(option, OptionInfo):
         return parameter.name
-    flags = [f for f in option.param_decls or () if f.startswith("--")]
+    # in an annotation the first word of an option stands where its default would
+    words = map(str, (option.default, *(option.param_decls or ())))
+    flags = [word for word in words if word.startswith("--")]
     return flags[0] if flags else "--" + parameter.name.replace("_", "-")
 
 
-__all__ = ["with_common_options"]
+__all__ = ["plain", "with_common_options"]

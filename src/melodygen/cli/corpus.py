@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from melodygen.cli.common import plain
+
 if TYPE_CHECKING:
     from melodygen.data.census import Census
 
@@ -68,6 +70,7 @@ def corpus(
 def show(census: Census) -> None:
     """Tables for people."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -85,7 +88,7 @@ def show(census: Census) -> None:
             listed = list(summary[name].items())
             more = f", and {len(listed) - 12} more" if len(listed) > 12 else ""
             console.print(
-                f"{name}: " + ", ".join(f"{k or '?'} {v}" for k, v in listed[:12]) + more, markup=False
+                f"{name}: " + ", ".join(f"{plain(k) or '?'} {v}" for k, v in listed[:12]) + more, markup=False
             )
         console.print("bars: {p5:g} to {p95:g}, median {median:g}".format(**summary["bars"]))
         console.print("seconds: {p5:g} to {p95:g}, median {median:g}".format(**summary["seconds"]))
@@ -93,13 +96,7 @@ def show(census: Census) -> None:
     if rejects:
         table = Table("not used", "why", box=None)
         for row in rejects[:SHOWN_REJECTS]:
-            table.add_row(printable(row["file"]), printable(row["reason"]))
+            table.add_row(escape(plain(row["file"])), escape(plain(row["reason"])))
         console.print(table)
         if len(rejects) > SHOWN_REJECTS:
             console.print(f"and {len(rejects) - SHOWN_REJECTS} more: --report FILE.csv lists them all")
-
-
-def printable(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text.encode("utf-8", "backslashreplace").decode())

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from melodygen.cli.common import plain
+
 if TYPE_CHECKING:
     from melodygen.library.intake import Intake
     from melodygen.library.track import TrackRecord
@@ -154,14 +156,19 @@ def remove(
     where: Where = None,
     json_: Json = False,
 ) -> None:
-    """Forget tracks. No file is touched."""
+    """Forget tracks. No file is touched; a track that lies elsewhere too is kept."""
+    from melodygen.errors import LibraryError
     from melodygen.services.library import Library
 
     with Library(where) as library:
-        count = library.remove(paths)
-    print(json.dumps({"removed": count}) if json_ else f"{count} tracks forgotten")
-    if not count:
-        raise typer.Exit(1)
+        gone = library.remove(paths)
+    if not gone.files:
+        raise LibraryError(f"{', '.join(map(str, paths))}: no track of the library lies there")
+    if json_:
+        print(json.dumps({"removed": gone.tracks, "files": gone.files}))
+        return
+    kept = gone.files - gone.tracks
+    print(f"{gone.tracks} tracks forgotten" + (f"; {kept} files were copies" if kept else ""))
 
 
 @app.command("stats")
@@ -243,12 +250,6 @@ def _counting(visible: bool) -> Iterator[Callable[[int, int, str], None]]:
         )
 
 
-def plain(text: str) -> str:
-    """File names may hold bytes that are no text, and control characters that would move the cursor."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
-
-
 def line_of(track: TrackRecord) -> str:
     """A track in one line: name, style, tempo, key, length, rights; and whether it is gone."""
     from melodygen.io.folder import stamp_of
@@ -273,4 +274,4 @@ def line_of(track: TrackRecord) -> str:
     return "  ".join(parts)
 
 
-__all__ = ["Json", "Quiet", "Where", "app", "line_of", "plain"]
+__all__ = ["Json", "Quiet", "Where", "app", "line_of"]

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from melodygen.cli.library import Json, Quiet, Where, app, line_of, plain
+from melodygen.cli.common import plain
+from melodygen.cli.library import Json, Quiet, Where, app, line_of
 
 Top = Annotated[int, typer.Option(min=1, help="How many.")]
 EVERYWHERE = 20
@@ -31,7 +32,7 @@ def similar(
     """Tracks that sound like a file, nearest first."""
     from melodygen.services.library import Library
 
-    mood = checked_mood(mood)
+    mood, kind = checked_mood(mood), checked_kind(kind)
     with Library(where) as library:
         found = library.similar(
             file,
@@ -183,12 +184,24 @@ def copies(
 
 def checked_mood(mood: str | None) -> str | None:
     """Raises UsageError for a mood that is not known."""
-    from melodygen.errors import UsageError
     from melodygen.library.track import MOODS
 
-    if mood is not None and mood not in MOODS:
-        raise UsageError(f"--mood {mood!r} is not known; known: {', '.join(MOODS)}")
-    return mood
+    return _one_of("--mood", mood, MOODS)
+
+
+def checked_kind(kind: str | None) -> str | None:
+    """Raises UsageError for a kind of track that is not known."""
+    from melodygen.library.track import KINDS
+
+    return _one_of("--kind", kind, KINDS)
+
+
+def _one_of(option: str, value: str | None, known: tuple[str, ...]) -> str | None:
+    from melodygen.errors import UsageError
+
+    if value is not None and value not in known:
+        raise UsageError(f"{option} {value!r} is not known; known: {', '.join(known)}")
+    return value
 
 
 def _clock(seconds: float) -> str:

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from melodygen.cli.library import Json, Quiet, Where, app, line_of, plain
+from melodygen.cli.common import plain
+from melodygen.cli.library import Json, Quiet, Where, app, line_of
 from melodygen.cli.library_ask import Top, checked_mood
 
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]

@@ -29,6 +29,7 @@ class Layout:
     """``points`` (N, 2) in 0-1; ``labels`` as given, empty where there are none; ``styles`` what the net says first.
 
     ``agreement``  adjusted Rand index of clusters and labels; None without labels.
+    ``names``      what the tracks are called; empty: as their files are.
     """
 
     paths: tuple[str, ...]
@@ -37,6 +38,7 @@ class Layout:
     clusters: NDArray[np.int64]
     points: NDArray[np.float64]
     agreement: float | None
+    names: tuple[str, ...] = ()
 
     @property
     def num_clusters(self) -> int:
@@ -104,8 +106,9 @@ def lay_out_vectors(
     from sklearn.manifold import TSNE
     from sklearn.metrics import adjusted_rand_score
 
+    distinct = len(np.unique(rows, axis=0))
     rows = PCA(min(COMPONENTS, len(rows) - 1, rows.shape[1]), random_state=seed).fit_transform(rows)
-    count = min(clusters or max(2, len(set(labels)) if any(labels) else 8), len(rows))
+    count = min(clusters or max(2, len(set(labels)) if any(labels) else 8), distinct)
     found = KMeans(count, n_init=10, random_state=seed).fit_predict(rows).astype(np.int64)
     perplexity = max(1.0, min(30.0, (len(rows) - 1) / 3))
     flat = (
@@ -138,9 +141,8 @@ def page(layout: Layout, title: str) -> str:
     for i, (x, y) in enumerate(layout.points):
         style, p = layout.styles[i]
         said = f"{layout.labels[i]}; " if layout.labels[i] else ""
-        told = (
-            f"{Path(layout.paths[i]).name}: {said}heard as {style} {p:.0%}, cluster {layout.clusters[i] + 1}"
-        )
+        called = layout.names[i] if layout.names else Path(layout.paths[i]).name
+        told = f"{called}: {said}heard as {style} {p:.0%}, cluster {layout.clusters[i] + 1}"
         dots.append(
             f'<g class="dot" tabindex="0" data-name="{html.escape(_text(names[i]))}" '
             f'data-told="{html.escape(_text(told))}" '

@@ -73,7 +73,8 @@ def chroma_of_sound(mono: Floats) -> Floats:
 
 
 def chroma_of_score(score: Score) -> Floats:
-    """(T, 24) of the pitched notes as they sound, drums left out; empty where there is too little."""
+    """(T, 24) of the pitched notes as they sound, drums left out; empty where there is too little. Frames before the
+    first note are 0: a leading rest is no music that another piece could share."""
     seconds = min(score.duration_seconds, MAX_SECONDS)
     num_frames = int(seconds * FRAMES_PER_SECOND) + 1
     if num_frames < MIN_FRAMES:
@@ -96,7 +97,16 @@ def chroma_of_score(score: Score) -> Floats:
                 power[int(first) : int(last) + 1, place] += strength * fading[: len(here)]
     if not power.any():
         return np.zeros((0, NUM_BINS), dtype=np.float32)
-    return _levelled(np.sqrt(_blurred(_blurred(power, _FRAME_BLUR, 0), _BIN_BLUR, 1)))
+    sounding = np.sqrt(_blurred(_blurred(power, _FRAME_BLUR, 0), _BIN_BLUR, 1))
+    rest = leading_rest(sounding)
+    if len(sounding) - rest < MIN_FRAMES:
+        return np.zeros((0, NUM_BINS), dtype=np.float32)
+    return np.concatenate((sounding[:rest], _levelled(sounding[rest:])))
+
+
+def leading_rest(chroma: Floats) -> int:
+    """How many frames of a chroma stand before the first that is not 0."""
+    return int(np.argmax(chroma.any(axis=1))) if chroma.any() else len(chroma)
 
 
 def _blurred(power: Floats, weights: tuple[float, ...], axis: int) -> Floats:
@@ -165,5 +175,5 @@ def patches_of(chroma: Floats, hop: int = PATCH_HOP) -> Floats:
 
 __all__ = [
     "FRAMES_PER_SECOND", "MIN_FRAMES", "NUM_BINS", "PATCH_WIDTH", "SAMPLE_RATE", "at_tempo", "chroma_of_score",
-    "chroma_of_sound", "packed", "patches_of", "unpacked",
+    "chroma_of_sound", "leading_rest", "packed", "patches_of", "unpacked",
 ]  # fmt: skip

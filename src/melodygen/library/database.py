@@ -14,6 +14,14 @@ from typing import Any, Protocol
 from melodygen.errors import LibraryError
 
 BUSY_SECONDS = 30.0
+_REASONS = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space and give the command again",
+    sqlite3.SQLITE_READONLY: "it may not be written; see its permissions, or choose another --library",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; see its permissions, or choose another --library",
+    sqlite3.SQLITE_BUSY: "another process is writing to it; try again",
+    sqlite3.SQLITE_NOTADB: "it is not a library's catalogue",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; move the folder away and add the music again",
+}
 
 
 class Database(Protocol):
@@ -67,34 +75,46 @@ class SqliteDatabase:
                 f"{path.parent}: no library there; make one with: melodygen library add FOLDER"
             )
         self.name = str(path)
-        try:
+        with self._in_words():
             self._db = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA foreign_keys = ON")
-        except sqlite3.DatabaseError as error:
-            raise LibraryError(f"{path} is not a library's catalogue ({error})") from error
 
     def has_table(self, name: str) -> bool:
         return bool(self.rows("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)))
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        return self._db.execute(query, values).fetchall()
+        with self._in_words():
+            return self._db.execute(query, values).fetchall()
 
     def change(self, statement: str, values: Sequence[Any] = ()) -> int:
-        return self._db.execute(statement, values).rowcount
+        with self._in_words():
+            return self._db.execute(statement, values).rowcount
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+        self.change("BEGIN IMMEDIATE")
         try:
             yield
+            self.change("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk may have ended it already
+                self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        """What the disk or the file does to SQLite, as a LibraryError; a wrong statement stays what it is."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+                raise
+            said = _REASONS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "it cannot be used")
+            raise LibraryError(f"{self.name}: {said} ({error})") from error
 
     def close(self) -> None:
         self._db.close()

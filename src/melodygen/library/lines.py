@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from melodygen.errors import LibraryError
+from melodygen.errors import LibraryError, UsageError
 from melodygen.library.track import NOTE_DTYPE
 from melodygen.music.score import Score, Track
 
@@ -133,7 +133,7 @@ def phrase_of_score(score: Score, max_notes: int) -> Phrase:
 
 
 def phrase_of_names(text: str) -> Phrase:
-    """``E5 D5 C#5`` (middle C is C4) or MIDI numbers, blanks or commas between. Raises LibraryError."""
+    """``E5 D5 C#5`` (middle C is C4) or MIDI numbers, blanks or commas between. Raises UsageError."""
     pitches = []
     for word in text.replace(",", " ").split():
         match = _NAME.match(word)
@@ -149,12 +149,15 @@ def phrase_of_names(text: str) -> Phrase:
             )
             pitches.append(_STEPS[step.upper()] + sharp + 12 * (int(octave) + 1))
         else:
-            raise LibraryError(
+            raise UsageError(
                 f"{word!r} is no note; write names with octaves (E5 D#5 C5) or MIDI numbers (76 75 72)"
             )
     if not all(0 <= p <= 127 for p in pitches):
-        raise LibraryError("a note lies outside MIDI's range of 0-127 (C-1 to G9)")
-    return Phrase(tuple(pitches))
+        raise UsageError("a note lies outside MIDI's range of 0-127 (C-1 to G9)")
+    try:
+        return Phrase(tuple(pitches))
+    except LibraryError as error:
+        raise UsageError(str(error)) from error
 
 
 __all__ = [

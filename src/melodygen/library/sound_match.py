@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from melodygen.library.chroma import FRAMES_PER_SECOND, MIN_FRAMES, NUM_BINS, at_tempo, patches_of
+from melodygen.library.chroma import (
+    FRAMES_PER_SECOND,
+    MIN_FRAMES,
+    NUM_BINS,
+    at_tempo,
+    leading_rest,
+    patches_of,
+)
 from melodygen.library.match import Match
 from melodygen.library.rows import CHUNK_ROWS, Rows
 
@@ -51,6 +58,7 @@ class _Laid:
 
 def candidates(question: Floats, patches: Rows, count: int = CANDIDATES) -> list[int]:
     """The ids of the ``count`` tracks whose patches come nearest to those of a chroma (T, 24), nearest first."""
+    question = question[leading_rest(question) :]
     if not len(patches.matrix) or len(question) < MIN_FRAMES:
         return []
     step = max(1, len(question) // MAX_PATCHES)
@@ -74,6 +82,8 @@ def candidates(question: Floats, patches: Rows, count: int = CANDIDATES) -> list
 
 def match_sound(question: Floats, tracks: Mapping[int, Floats], threshold: float = THRESHOLD) -> list[Match]:
     """Matches of a chroma with candidates' chromas, strongest first."""
+    if len(question) < MIN_FRAMES:
+        return []
     asked = {ratio: at_tempo(question, ratio) for ratio in RATIOS}
     found = []
     for track_id, chroma in tracks.items():

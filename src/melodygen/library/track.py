@@ -68,6 +68,7 @@ class Facts:
         return "calm" if self.valence >= 0 else "sad"
 
 
+KINDS = ("recording", "score")
 MOODS = ("happy", "tense", "calm", "sad")
 
 
@@ -146,4 +147,4 @@ class TrackRecord:
         }
 
 
-__all__ = ["MOODS", "NOTE_DTYPE", "Description", "Facts", "Failed", "Tags", "TrackRecord"]
+__all__ = ["KINDS", "MOODS", "NOTE_DTYPE", "Description", "Facts", "Failed", "Tags", "TrackRecord"]

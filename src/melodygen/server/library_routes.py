@@ -135,7 +135,7 @@ def _add_tracks(app: FastAPI, studio: Studio) -> None:
         with studio.library() as opened:
             found = held(opened, track)
         path = FilePath(found.path)
-        notes = score_to_json(read_symbolic(path)) if is_symbolic(path) else None
+        notes = score_to_json(read_symbolic(path, keep_start=True)) if is_symbolic(path) else None
         return {**track_json(found), "score": notes}
 
     @app.get("/v1/library/tracks/{track}/audio", tags=["library"], response_class=FileResponse)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,8 +89,9 @@ def mapped_tracks(store: LibraryStore, count: int | None, seed: int) -> tuple[li
     tracks = [records[int(i)] for i in ids.tolist()]
     vectors = space.vectors([t.track_id for t in tracks])
     styles = tuple(t.facts.styles[0] if t.facts.styles else ("no music", 0.0) for t in tracks)
-    paths = tuple(str(Path(t.path).with_name(t.name.replace("/", "-"))) for t in tracks)
-    return tracks, lay_out_vectors(vectors, paths, ("",) * len(tracks), styles, count, seed)
+    paths, names = tuple(t.path for t in tracks), tuple(t.name for t in tracks)
+    layout = lay_out_vectors(vectors, paths, ("",) * len(tracks), styles, count, seed)
+    return tracks, replace(layout, names=names)
 
 
 __all__ = ["Cluster", "clusters", "collection_map", "mapped_tracks"]

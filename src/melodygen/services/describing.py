@@ -24,6 +24,7 @@ from melodygen.classification.scoring import Scorer, is_silent, window_classifie
 from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft, score_rhythm, stretch
 from melodygen.classification.tagger import Tagger, load_tagger
 from melodygen.contracts import Renderer, StyleClassifier
+from melodygen.data.scan import without_leading_rest
 from melodygen.errors import AudioError, ClassifierError
 from melodygen.library.chroma import chroma_of_score, chroma_of_sound, packed, patches_of
 from melodygen.library.embedding import DIMENSION, fused, notes_part, rhythm_part, tonality_part
@@ -71,24 +72,26 @@ class Describer:
         if path.is_dir():
             raise AudioError(f"{path} is a folder")
         if is_symbolic(path):
-            return self._score(read_symbolic(path))
+            return self._score(read_symbolic(path, keep_start=True))
         mono = read_mono(path, RATE, MAX_SECONDS)
         check_length(path, len(mono) / RATE)
         return self._recording(mono, read_tags(path))
 
     def _score(self, score: Score) -> Description:
+        """A leading rest counts in times, and is not listened to."""
         if self._renderer is None:
             from melodygen.rendering.sampler import SamplerRenderer
 
             self._renderer = SamplerRenderer()
-        mono = to_mono_at(render_draft(stretch(score), self._renderer), RATE)
+        music = without_leading_rest(score)
+        mono = to_mono_at(render_draft(stretch(music), self._renderer), RATE)
         notes, steps = lines_of(score)
         chroma = chroma_of_score(score)
         weights = np.zeros(12, dtype=np.float32)
         for track in score.tracks:
             if not track.is_drum:
                 np.add.at(weights, track.notes["pitch"] % 12, track.notes["duration_ticks"])
-        facts, parts = self._heard(mono, "score", score_rhythm(score), chroma, weights)
+        facts, parts = self._heard(mono, "score", score_rhythm(music), chroma, weights)
         parts["notes"] = notes_part(score, steps)
         facts = replace(facts, duration_seconds=score.duration_seconds)
         tags = Tags(title=" ".join(score.title.split()))

@@ -108,8 +108,8 @@ class Library:
 
         return work(server_of(self.store), lambda: self.describer, until_empty, progress)
 
-    def remove(self, paths: Sequence[PathLike]) -> int:
-        """Forget files, and tracks that lie nowhere else; the number of tracks gone. No file is touched."""
+    def remove(self, paths: Sequence[PathLike]) -> Forgotten:
+        """Forget files, and tracks that lie nowhere else. No file is touched."""
         with self.store.writing():
             held = self.store.catalog.files()
             wanted = [str(Path(p).expanduser().absolute()) for p in paths]
@@ -117,7 +117,7 @@ class Library:
             chosen = [h for h in held if h in wanted or h.startswith(inside)]
             gone = self.store.remove(chosen)
             self.store.compact()
-            return gone
+            return Forgotten(len(chosen), gone)
 
     # asking
 
@@ -317,6 +317,14 @@ class Library:
 
 
 @dataclass(frozen=True)
+class Forgotten:
+    """``files`` are no longer listed; ``tracks`` lay nowhere else and are gone with them."""
+
+    files: int
+    tracks: int
+
+
+@dataclass(frozen=True)
 class Recommendations:
     """``known`` listens were of tracks of the library, ``unknown`` were not."""
 
@@ -325,4 +333,4 @@ class Recommendations:
     unknown: int
 
 
-__all__ = ["Library", "Recommendations"]
+__all__ = ["Forgotten", "Library", "Recommendations"]

@@ -26,7 +26,7 @@ MIN_NOTE_SEEDS = 3
 def identify_file(store: LibraryStore, path: Path, top: int) -> list[Match]:
     """Strongest first. Raises AudioError, MidiReadError, or LibraryError for a question of less than three seconds."""
     if is_symbolic(path):
-        score = read_symbolic(path)
+        score = read_symbolic(path, keep_start=True)
         notes, steps = lines_of(score)
         found = identify_notes(notes, steps, store.rows(STEPS), top)
         by_notes = [
@@ -47,7 +47,7 @@ def identify_file(store: LibraryStore, path: Path, top: int) -> list[Match]:
 def question_chroma(path: Path) -> NDArray[np.float32]:
     """(T, 24) of a recording or a score. Raises AudioError for silence, LibraryError for less than three seconds."""
     if is_symbolic(path):
-        return chromas.chroma_of_score(read_symbolic(path))
+        return chromas.chroma_of_score(read_symbolic(path, keep_start=True))
     mono = read_mono(path, chromas.SAMPLE_RATE, MAX_QUESTION_SECONDS)
     chroma = chromas.chroma_of_sound(mono)
     if not len(chroma):

@@ -9,7 +9,8 @@ from melodygen.library.phrase import MAX_NOTES
 
 
 def read_phrase(midi: Path | None = None, notes: str | None = None, hum: Path | None = None) -> Phrase:
-    """Raises LibraryError for too few notes, a hum of silence, or a word that is no note; MidiReadError, AudioError."""
+    """Raises UsageError for ``notes`` that are no phrase, LibraryError for a file or a hum that holds none;
+    MidiReadError, AudioError."""
     if midi is not None:
         from melodygen.classification.symbolic import read_symbolic
 
