@@ -97,6 +97,7 @@ def test_defaults_of_the_schema_are_accepted() -> None:
         ("raw", "perhaps", "true or false"),
         ("swing", 0.4, "swing 0.4 is not possible; give 0.5 to 0.75"),
         ("swung", 0.6, "control 'swung' is not known; did you mean 'swing'"),
+        ("tempo", 96, "control 'tempo' is not known; --tempo is called 'qpm' here;"),
     ],
 )
 def test_what_cannot_be_is_said(name: str, value: Any, words: str) -> None:

@@ -305,7 +305,10 @@ def control_of(name: str) -> Control:
     """A control of the request or the loop by name. UsageError with the nearest for an unknown one."""
     found = CONTROLS.get(name) or LOOP_CONTROLS.get(name)
     if found is None:
-        raise UsageError(f"control {name!r} is not known; {nearest(name, [*CONTROLS, *LOOP_CONTROLS])}")
+        option = "--" + name.replace("_", "-")
+        called = [control.name for control in CONTROLS.values() if control.flag == option]
+        hint = f"{option} is called {called[0]!r} here; " if called else ""
+        raise UsageError(f"control {name!r} is not known; {hint}{nearest(name, [*CONTROLS, *LOOP_CONTROLS])}")
     return found
 
 

@@ -36,6 +36,7 @@ def test_later_files_win_and_faults_are_named(tmp_path: Path) -> None:
     for text, words in (
         ("tempo = 3", "no command"),
         ("[compose]\n", "'compose' is no command"),
+        ("generate = 3", r"'generate' is a command: write its options below \[generate\]"),
         ("[x", "cannot be read"),
     ):
         files[0].write_text(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import mido
@@ -55,6 +56,14 @@ def played(progression: tuple[tuple[int, str], ...], seconds: float) -> np.ndarr
         tone = sum(np.sin(2 * np.pi * f * t) + 0.3 * np.sin(4 * np.pi * f * t) for f in hz)
         parts.append(0.1 * tone * np.exp(-t))
     return np.concatenate(parts).astype(np.float32)
+
+
+def test_a_pickup_in_a_bar_of_its_own_is_not_the_meter(tmp_path: Path) -> None:
+    meters = (TimeSignature(0, 1, 4), TimeSignature(480, 3, 4))
+    piece = block_chords()
+    write_midi(tmp_path / "pickup.mid", replace(piece, time_signatures=meters))
+    found = analyze(tmp_path / "pickup.mid")
+    assert found.meter == (3, 4) and found.places[:5].tolist() == [0, 0, 1, 2, 0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 11), st.sampled_from(("maj", "min"))), min_size=3, max_size=6))

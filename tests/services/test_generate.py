@@ -12,6 +12,7 @@ from fakeband import Beeper, Judge, Writer
 from melodygen.errors import NoPieceError, OutputExistsError, StyleNotReachedError, UsageError
 from melodygen.generation.loop import Composition, compose
 from melodygen.io.midi import read_midi, write_midi
+from melodygen.music.score import TimeSignature
 from melodygen.request import LoopOptions
 from melodygen.services.generate import GenerateRequest, GenerateResult, prepare, run
 from melodygen.services.models import LoadedModels
@@ -108,3 +109,59 @@ def test_a_request_follows_the_piece_it_works_on(tmp_path: Path) -> None:
     by_path = build_request({"style": "jazz", "given": tmp_path / "again.mid", "given_roles": ("melody",)})
     assert (by_path.bars, by_path.meter, by_path.tracks) == (by_score.bars, by_score.meter, by_score.tracks)
     assert by_path.qpm == pytest.approx(77, abs=0.01)
+
+
+def test_values_that_change_nothing_are_said_before(tmp_path: Path) -> None:
+    controls = {
+        "tracks": "melody", "instruments": "bass=tuba", "ranges": "bass=C1:C2", "track_density": "drums=low",
+        "chords": "C | F | G",
+    }  # fmt: skip
+    said = prepare(asked(tmp_path, **controls)).warnings
+    assert [text.split()[0] for text in said] == ["--instruments", "--range", "--track-density", "--chords"]
+    assert "names bass, which is not written" in said[0] and "has 3 bars and the piece 2" in said[3]
+    assert not prepare(asked(tmp_path, instruments="bass=tuba", chords="C | F")).warnings
+
+    (mine,) = written(asked(tmp_path, tracks="melody,bass"))
+    write_midi(tmp_path / "mine.mid", mine.composition.score)
+    around = {
+        "bars": None,
+        "given": tmp_path / "mine.mid",
+        "given_roles": "melody",
+        "instruments": "melody=trumpet",
+    }
+    assert "which is given and stays as it is" in "".join(prepare(asked(tmp_path / "new", **around)).warnings)
+
+
+def test_a_fill_changes_the_tracks_that_are_named(tmp_path: Path) -> None:
+    (mine,) = written(asked(tmp_path, tracks="melody,bass,chords"))
+    write_midi(tmp_path / "mine.mid", mine.composition.score)
+    around = {"bars": None, "given": tmp_path / "mine.mid", "fill": "2:1"}
+    request = build_request({"style": "jazz", **around, "tracks": "bass"})
+    assert set(request.given_roles) == {"melody", "chords"}
+    request = build_request({"style": "jazz", **around, "given_roles": "melody"})
+    assert request.given_roles == ("melody",) and set(request.tracks) == {"melody", "chords", "bass"}
+    everything = {"bars": None, "given": tmp_path / "mine.mid", "given_roles": "melody,chords,bass"}
+    with pytest.raises(UsageError, match="keeps melody, chords, bass, and nothing is left to write"):
+        build_request({"style": "jazz", **everything, "tracks": "bass"})
+    with pytest.raises(UsageError, match="no track to write; the piece has"):
+        build_request({"style": "jazz", **around, "tracks": "drums"})
+    said = prepare(asked(tmp_path / "new", **around, tracks="bass,drums")).warnings
+    assert len([text for text in said if "bass" in text]) == 1 and "names drums" in said[-1]
+
+
+def test_the_meter_of_a_piece_with_a_pickup_is_told(tmp_path: Path) -> None:
+    (mine,) = written(asked(tmp_path, tracks="melody", meter="3/4"))
+    score = mine.composition.score
+    meters = (TimeSignature(0, 1, 4), TimeSignature(score.ticks_per_quarter, 3, 4))
+    write_midi(tmp_path / "pickup.mid", replace(score, time_signatures=meters))
+    around = {"bars": None, "given": tmp_path / "pickup.mid", "given_roles": "melody", "tracks": "bass"}
+    assert written(asked(tmp_path / "new", **around))[0].report.meter == "3/4"
+
+
+def test_a_continuation_has_the_tracks_of_its_beginning(tmp_path: Path) -> None:
+    (mine,) = written(asked(tmp_path, tracks="bass,melody"))
+    write_midi(tmp_path / "mine.mid", mine.composition.score)
+    assert build_request({"style": "jazz", "prompt": tmp_path / "mine.mid"}).tracks == ("melody", "bass")
+    prepared = prepare(asked(tmp_path / "new", prompt=tmp_path / "mine.mid", tracks="melody,drums"))
+    assert prepared.request.tracks == ("melody", "drums")
+    assert len(prepared.warnings) == 1 and "names drums, which the prompt has not" in prepared.warnings[0]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from melodygen.analysis.rhythm import Rhythm
 from melodygen.audio.buffer import Audio
 from melodygen.contracts import Renderer
-from melodygen.data.scan import dominant_qpm, prepare_score
+from melodygen.data.scan import dominant_meter, dominant_qpm, prepare_score
 from melodygen.errors import MidiReadError
 from melodygen.io.formats import MIDI_SUFFIXES
 from melodygen.io.read import is_notation, read_score
@@ -94,10 +94,8 @@ def render_draft(score: Score, renderer: Renderer) -> Audio:
 
 def score_rhythm(score: Score) -> Rhythm:
     """Tempo (quarters a minute), meter and key of the notes."""
-    meters = score.time_signatures
-    ends = [*(m.tick for m in meters[1:]), max(score.end_tick, meters[-1].tick + 1)]
-    longest = max(range(len(meters)), key=lambda i: ends[i] - meters[i].tick)
-    meter = (meters[longest].numerator, meters[longest].denominator)
+    longest = dominant_meter(score)
+    meter = (longest.numerator, longest.denominator)
     key = key_of(score)
     qpm = round(dominant_qpm(score), 1)
     return Rhythm(qpm, meter) if key is None else Rhythm(qpm, meter, (key.tonic, key.mode), key.fifths)

@@ -52,6 +52,10 @@ def _named(command: Any, table: dict[str, Any], path: Path, where: tuple[str, ..
             named[key] = _named(commands[key], value, path, (*where, key))
         elif where and word in options and not isinstance(value, dict):
             named[options[word]] = value
+        elif key in commands:
+            raise UsageError(
+                f"{path}: {key!r} is a command: write its options below [{'.'.join((*where, key))}]"
+            )
         else:
             what = (
                 f"option of {' '.join(where)}"

@@ -48,8 +48,9 @@ def of_writing(score: Score, request: Request, kept: Collection[str], level: flo
     overall = [_density(piece, role, level, request) for role in roles if role not in alone]
     if request.density is not None and overall:
         found["density"] = float(np.mean(overall))
-    for role, _ in request.track_density:
-        found[f"track_density {role}"] = _density(piece, role, level, request)
+    for role in roles:
+        if role in alone:
+            found[f"track_density {role}"] = _density(piece, role, level, request)
     pitched = [r for r in roles if r != "drums" and piece.num_notes((r,))]
     if request.syncopation is not None and pitched:
         found["syncopation"] = float(np.mean([syncopation(piece, role) for role in pitched]))

@@ -137,7 +137,7 @@ def read_midi_document(path: str | Path, data: bytes | None = None) -> MidiDocum
     try:
         data = path.read_bytes() if data is None else data
     except OSError as error:
-        raise MidiReadError(f"{path.name}: cannot be read: {error.strerror or error}") from error
+        raise MidiReadError(f"{path.name or path}: cannot be read: {error.strerror or error}") from error
     return document_of(parse_midi(data, path.name), path.name, path.stem)
 
 

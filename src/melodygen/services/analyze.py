@@ -28,6 +28,7 @@ from melodygen.audio.excerpts import levelled
 from melodygen.audio.features import Features, resampling_ratio, to_mono_at
 from melodygen.audio.files import write_audio
 from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft
+from melodygen.data.scan import dominant_meter
 from melodygen.errors import UsageError
 from melodygen.io.midi import write_midi
 from melodygen.music.key import key_of
@@ -165,8 +166,8 @@ def _written(score: Score, path: str, seconds: float) -> TrackAnalysis:
 
 
 def beats_of_score(score: Score) -> tuple[list[int], list[int], tuple[int, int]]:
-    """Ticks of all beats, their places in the bar, and the first meter as beats and their unit; three eighths are one
-    beat in compound meters."""
+    """Ticks of all beats, their places in the bar, and the meter in force longest as beats and their unit; three
+    eighths are one beat in compound meters."""
     ticks: list[int] = []
     places: list[int] = []
     bars = score.bar_ticks()
@@ -181,10 +182,10 @@ def beats_of_score(score: Score) -> tuple[list[int], list[int], tuple[int, int]]
         inside = [round(start + i * unit) for i in range(max(1, int(np.ceil((end - start) / unit - 1e-6))))]
         ticks += inside
         places += list(range(len(inside)))
-    first = score.time_signatures[0]
-    if _is_compound(first.numerator, first.denominator):
-        return ticks, places, (first.numerator // 3, 4)
-    return ticks, places, (first.numerator, first.denominator)
+    usual = dominant_meter(score)
+    if _is_compound(usual.numerator, usual.denominator):
+        return ticks, places, (usual.numerator // 3, 4)
+    return ticks, places, (usual.numerator, usual.denominator)
 
 
 def _is_compound(numerator: int, denominator: int) -> bool:

@@ -29,7 +29,13 @@ from melodygen.services.models import (
 )
 from melodygen.services.output import check_writable, plan_output, prepare_folder
 from melodygen.services.report import KeptReport, PieceReport, report_of
-from melodygen.services.requests import build_request, check_combination, command_of, known_style
+from melodygen.services.requests import (
+    build_request,
+    check_combination,
+    command_of,
+    known_style,
+    notes_of_unused,
+)
 from melodygen.services.saving import (
     OutputOptions,
     check_output,
@@ -72,7 +78,7 @@ class PreparedGeneration:
 
     ``under``     the user's file that is written around; None where there is none.
     ``warnings``  what is to be said before anything is written: faults of that file, notes of it that give way, chords
-                  that the model has no quality for.
+                  that the model has no quality for, values that change nothing.
     """
 
     asked: GenerateRequest
@@ -117,7 +123,8 @@ def prepare(asked: GenerateRequest, generator: Generator | None = None) -> Prepa
     _refuse_existing(paths, output)
     pieces = asked.count * (1 + output.keep + (len(request.tracks) if output.stems else 0))
     prepare_folder(plan.folder, pieces * _bytes_needed(request, paths[0]))
-    warnings = (*(() if under is None else under.announce(request)), *chord_notes(request))
+    said = () if under is None else under.announce(request)
+    warnings = (*said, *chord_notes(request), *notes_of_unused(controls, request))
     return PreparedGeneration(asked, request, tuple(seeds), tuple(paths), generator, under, warnings)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from melodygen import __version__
+from melodygen.data.scan import dominant_meter
 from melodygen.generation.loop import CandidateRecord, Composition
 from melodygen.generation.obtained import asked_figures
 from melodygen.music.form import SECTION_NAME
@@ -163,7 +164,7 @@ def report_of(
         bars=request.bars if request.given is None else num_bars(request.given),
         form="".join(s.name.removeprefix(SECTION_NAME) for s in piece.score.sections) or None,
         qpm=round(piece.score.qpm, 3),
-        meter=str(piece.score.time_signatures[0]),
+        meter=str(dominant_meter(piece.score if request.given is None else request.given)),
         key=key_name((keys[0].tonic, keys[0].mode), keys[0].fifths) if keys else None,
         tracks=_roles_there(piece),
         midi=str(paths["mid"]) if "mid" in paths else None,

@@ -1,6 +1,6 @@
 """Builds a generation request from controls by name: texts are parsed, files read, defaults resolved, all checked.
 
-Tempo, meter, key and length follow a file that is worked on, else the style.
+Tempo, meter, key, length and tracks follow a file that is worked on, else the style.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from melodygen.contracts import Generator
 from melodygen.errors import UsageError
+from melodygen.generation.given import with_roles
 from melodygen.music.form import SECTION_BARS
 from melodygen.music.key import key_at_end, key_of
 from melodygen.music.score import Score
@@ -33,6 +34,7 @@ from melodygen.services.models import ModelNames, load_generator, model_names, s
 from melodygen.services.user_file import end_of, meter_at_start, num_bars, read_prompt, read_user_file
 from melodygen.styles.mixture import style_shares
 from melodygen.styles.style import Style
+from melodygen.tokens.grid import GRID_ROLES
 
 DEFAULT_BARS = 16
 MIN_FORM_BARS = 8
@@ -139,17 +141,58 @@ def _with_defaults(values: dict[str, Any], generator: Generator | None) -> dict[
         meter, qpm = end_of(values["prompt"])
         values.setdefault("meter", meter)
         values.setdefault("qpm", min(max(qpm, low), high))
+        values.setdefault("tracks", roles_of(values["prompt"]))
     if given is not None:  # it keeps its own tempo and meter maps: these are for generators that ask
         values.setdefault("qpm", min(max(given.qpm, low), high))
         values.setdefault("meter", meter_at_start(given))
     values.setdefault("qpm", usual.qpm)
     values.setdefault("meter", usual.meter)
-    if values.get("fill") and given is not None:
-        values.setdefault("tracks", tuple(dict.fromkeys(track.role for track in given.tracks)))
-    values.setdefault("tracks", usual.tracks)
     kept = values.get("given_roles") or ()
+    if values.get("fill") and given is not None:
+        there = tuple(dict.fromkeys(track.role for track in given.tracks))
+        values.setdefault("tracks", there)
+        kept = tuple(role for role in there if role in kept or role not in values["tracks"])
+        values["given_roles"] = kept
+        if len(kept) == len(there):
+            raise UsageError(f"--fill has no track to write; the piece has {', '.join(there)}")
+    values.setdefault("tracks", usual.tracks)
     values["tracks"] = (*kept, *(role for role in values["tracks"] if role not in kept))
+    if kept and len(kept) == len(values["tracks"]):
+        raise UsageError(f"--given keeps {', '.join(kept)}, and nothing is left to write: see --tracks")
     return values
+
+
+def roles_of(prompt: Score) -> tuple[str, ...]:
+    """The roles of a piece that is continued, in the order in which they are written."""
+    there = {track.role for track in with_roles(prompt, split=True).tracks if len(track)}
+    return tuple(role for role in GRID_ROLES if role in there)
+
+
+def notes_of_unused(controls: Mapping[str, Any], request: Request) -> list[str]:
+    """What is said of values that change nothing: a part that is not written, chords behind the last bar."""
+    said = []
+    kept = request.given_roles if request.given is not None else ()
+    for name in ("instruments", "ranges", "track_density"):
+        for role, *_ in getattr(request, name):
+            if role in kept:
+                said.append(f"{control_of(name).flag} names {role}, which is given and stays as it is")
+            elif role not in request.tracks:
+                said.append(f"{control_of(name).flag} names {role}, which is not written: see --tracks")
+    if request.fill is not None and request.given is not None:
+        absent = [role for role in request.tracks if request.given.track_by_role(role) is None]
+        said += [f"--tracks names {role}, and --fill rewrites tracks that are there" for role in absent]
+    if request.prompt is not None:
+        new = [role for role in request.tracks if role not in roles_of(request.prompt)]
+        said += [
+            f"--tracks names {role}, which the prompt has not: it will hardly begin in its continuation; "
+            f"write it under that with --under and --given"
+            for role in new
+        ]
+    chords = controls.get("chords")
+    count = len(control_of("chords").check(chords)) if chords is not None else 0
+    if count > request.bars:
+        said.append(f"--chords has {count} bars and the piece {request.bars}: those behind are left out")
+    return said
 
 
 def command_of(controls: Mapping[str, Any], loop: LoopOptions, models: ModelNames, seed: int) -> str:
