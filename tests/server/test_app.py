@@ -51,6 +51,11 @@ def test_a_piece_comes_with_its_candidates_and_files(client: TestClient) -> None
     assert [c["seed"] for c in again["result"]["candidates"]] == [c["seed"] for c in result["candidates"]]
 
 
+def test_a_mixture_is_taken(client: TestClient) -> None:
+    mixed = client.post("/v1/generate", json={"style": "jazz:0.6,folk:0.4", "bars": 2})
+    assert mixed.status_code == 202 and client.delete(f"/v1/jobs/{mixed.json()['id']}").status_code < 300
+
+
 def test_a_candidate_is_worked_on(client: TestClient) -> None:
     job = generated(client, tracks="melody,bass")
     source = f"job:{job['id']}/1"
@@ -71,6 +76,10 @@ def test_a_candidate_is_worked_on(client: TestClient) -> None:
         ({"style": "jazz", "tempi": 3}, "control 'tempi' is not known"),
         ({"style": "jazz", "given": "/etc/passwd"}, "is not here"),
         ({"style": "jazz", "prompt": "upload:../../etc"}, "is not here"),
+        ({"style": "jazz:0.5,jaz:0.5"}, "style 'jaz' is not known"),
+        ({"style": "jazz", "fill": "1:2"}, "name it with --under"),
+        ({"style": "jazz", "pick": 9, "candidates": 3}, "pick 9 is not possible: 3 candidates"),
+        ({"style": "jazz", "form": "AABA", "bars": 30}, "does not divide 30 bars"),
     ],
 )
 def test_what_cannot_be_is_refused_before_it_is_queued(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from melodygen.server.live_routes import add_live_routes
 from melodygen.server.studio import ServerSettings, Studio
 from melodygen.server.subsonic import add_subsonic_routes
 from melodygen.server.work_routes import add_work_routes
+from melodygen.services.models import styles_in_checkpoint
 
 PAGE = Path(__file__).parent / "page"
 RETRY_SECONDS = 5
@@ -111,12 +113,13 @@ def _add_information(app: FastAPI, studio: Studio) -> None:
     @app.get("/v1/styles", tags=["information"])
     def styles() -> list[dict[str, Any]]:
         """The styles that can be asked for, with their usual tempo, meter and roles."""
+        installed = {name: asdict(style) for name, style in list_styles().items()}
         return [
             {
-                "name": style.name, "description": style.description, "qpm": style.qpm,
-                "meter": "{}/{}".format(*style.meter), "tracks": list(style.tracks),
+                "name": style["name"], "description": style["description"], "qpm": style["qpm"],
+                "meter": "{}/{}".format(*style["meter"]), "tracks": list(style["tracks"]),
             }
-            for style in list_styles().values()
+            for style in (styles_in_checkpoint(studio.settings.models.model) | installed).values()
         ]  # fmt: skip
 
     @app.get("/v1/models", tags=["information"])

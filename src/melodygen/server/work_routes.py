@@ -9,13 +9,15 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from melodygen.errors import UsageError
+from melodygen.parsing import check_style
 from melodygen.registry import list_styles
-from melodygen.request import CONTROLS, control_of, json_schema
+from melodygen.request import CONTROLS, LOOP_CONTROLS, check_loop, control_of, json_schema, loop_options
 from melodygen.server.answers import UPLOAD, WAIT, answer_job, describe, json_object, submit_upload, uploaded
 from melodygen.server.exports import NOTES_FORMATS
 from melodygen.server.jobs import Job
 from melodygen.server.studio import Studio
 from melodygen.server.tasks import FILES
+from melodygen.services.models import styles_in_checkpoint
 
 Format = Literal["wav", "flac", "ogg", "mp3", "stems", "tracks", "musicxml", "dawproject", "abc"]
 SOURCE = "'upload:ID' of /v1/uploads or 'job:ID/NUMBER', a candidate of a job"
@@ -90,8 +92,10 @@ def _add_render(app: FastAPI, studio: Studio) -> None:
 
 
 def submit_generate(studio: Studio, asked: dict[str, Any]) -> Job:
-    """Check every value before a job is made of it. Raises UsageError."""
-    files = {}
+    """Check all that can be known without reading a file before a job is made of it. Raises UsageError."""
+    from melodygen.services.requests import build_request, check_combination
+
+    files, values = {}, {}
     for name, value in asked.items():
         control = control_of(name)
         if value is None:
@@ -99,10 +103,14 @@ def submit_generate(studio: Studio, asked: dict[str, Any]) -> Job:
         if control.kind == "score":
             files[name] = str(studio.find_source(name, value))
         else:
-            control.check(value)
+            values[name] = control.check(value)
     if "style" not in asked:
         raise UsageError(f"style is missing: name one of {', '.join(list_styles())}")
-    known = list_styles()
-    if asked["style"] not in known:
-        raise UsageError(f"style {asked['style']!r} is not known; known: {', '.join(known)}")
+    check_style(values["style"], {**list_styles(), **styles_in_checkpoint(studio.settings.models.model)})
+    loop = {name: value for name, value in values.items() if name in LOOP_CONTROLS}
+    check_loop(loop_options(loop))
+    controls = {name: asked[name] for name in values if name not in loop}
+    check_combination({**controls, **files})
+    if not files:
+        build_request(controls)
     return studio.jobs.submit("generate", {**asked, FILES: files})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from melodygen import registry
 from melodygen.contracts import Generator, Renderer, StyleClassifier
@@ -139,6 +139,21 @@ def shipped_styles() -> tuple[str, ...]:
     except MelodygenError:
         return ()
     return tuple(s["name"] for s in generator["styles"] if s["name"] in classifier["labels"])
+
+
+def styles_in_checkpoint(model: PathLike | None) -> dict[str, Mapping[str, Any]]:
+    """The styles of ``config.json`` by name, read without loading weights; of several models those of all; empty for a
+    plug-in."""
+    from melodygen.nets import checkpoint
+
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in model_names(model):
+        try:
+            folder = checkpoint.resolve(name, checkpoint.DEFAULT_GENERATOR)
+            found |= {s["name"]: s for s in checkpoint.read_config(folder, "generator")["styles"]}
+        except MelodygenError:
+            continue
+    return found
 
 
 def classifier_of(model: PathLike | None) -> Path | None:
