@@ -70,7 +70,11 @@ def generator(
         ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Training time in minutes, instead of --steps.", rich_help_panel=_HOW)
+        float | None,
+        typer.Option(
+            help="Minutes of training steps, in place of --steps; reading, replay and validation come on top.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     rows: Annotated[
         int, typer.Option(help="Sequences in a batch, for each process.", rich_help_panel=_HOW)
