@@ -73,7 +73,7 @@ def test_every_control_is_an_option_and_in_the_schema() -> None:
     for name, control in {**CONTROLS, **LOOP_CONTROLS}.items():
         assert name in options, name
         assert (name in schema["properties"]) == (control.kind != "score"), name
-    assert {f.name for f in fields(Request)} - set(CONTROLS) == {"goes_on", "key_fifths"}
+    assert {f.name for f in fields(Request)} - set(CONTROLS) == {"goes_on", "key_fifths", "contrasts"}
 
 
 def test_defaults_of_the_schema_are_accepted() -> None:

@@ -61,6 +61,8 @@ def test_a_candidate_is_worked_on(client: TestClient) -> None:
     source = f"job:{job['id']}/1"
     more = generated(client, tracks="bass,melody", given=source, given_roles="bass", bars=None)
     assert more["state"] == "done", more["error"]
+    unused = generated(client, tracks="melody", instruments="bass=tuba")["result"]["warnings"]
+    assert unused == ["--instruments names bass, which is not written: see --tracks"]
     refused = client.post("/v1/generate", json={"style": "jazz", "prompt": f"job:{job['id']}/99"})
     assert refused.status_code == 422 and "is not here" in refused.json()["error"]
 

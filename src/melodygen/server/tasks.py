@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 from melodygen.errors import MelodygenError
 from melodygen.generation.loop import CandidateRecord, compose
+from melodygen.generation.naming import chord_notes
 from melodygen.music.score import Score
 from melodygen.request import LOOP_CONTROLS, Request, check_loop, loop_options
 from melodygen.server.library_json import EVERYWHERE, match_json, phrase_json, similar_json
 from melodygen.server.score_json import score_to_json
 from melodygen.server.worker import ANALYSIS, GENERATION, KINDS, JobContext
 from melodygen.services.models import ModelNames, load_models, random_seed
-from melodygen.services.requests import build_request, check_combination, command_of, known_style
+from melodygen.services.requests import (
+    build_request,
+    check_combination,
+    command_of,
+    known_style,
+    notes_of_unused,
+)
 from melodygen.services.user_file import UserFile, read_user_file
 
 if TYPE_CHECKING:
@@ -81,7 +88,11 @@ class GenerationTasks:
             "model": piece.model_id,
             "classifier": piece.classifier_id,
             "seconds": round(piece.seconds, 3),
-            "warnings": [] if under is None else list(under.announce(built)),
+            "warnings": [
+                *(() if under is None else under.announce(built)),
+                *chord_notes(built),
+                *notes_of_unused(controls, built),
+            ],
             "command": command_of(controls, loop, self._names, seed),
         }
 
