@@ -182,13 +182,9 @@ class PieceStream:
 
     def _end_rests(self, mask: NDArray[np.bool_]) -> None:
         """Rule out that a role which has rested for long is passed over."""
-        if not self.bars:
-            return
-        here = self._seen[-1].segments
         order = list(self.may_rest)
         for place, role in enumerate(order):
-            is_open = not here or next(reversed(here)) not in order[place:]
-            if role in self._overdue and role not in here and is_open:
+            if role in self._overdue and role not in self._seen[-1].segments:
                 mask[order[place + 1 :]] = False
                 mask[_BARS] = mask[END] = False
                 return
