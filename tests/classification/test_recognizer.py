@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from melodygen.analysis.rhythm import read_rhythm
 from melodygen.audio.buffer import Audio
 from melodygen.audio.decode import BlockResampler, open_recording, read_mono
-from melodygen.audio.features import FrontEndConfig, to_mono_at
-from melodygen.classification import batch
+from melodygen.audio.features import FrontEndConfig, mono_features, to_mono_at
+from melodygen.classification import batch, recognizer
 from melodygen.classification.batch import classify_file, classify_files, load_recognizer
 from melodygen.classification.cnn import CnnClassifier
 from melodygen.classification.recognizer import RecognitionOptions, TrackClassifier
@@ -538,3 +538,30 @@ def test_reading_stops_where_asked(tmp_path: Path) -> None:
     assert len(read_mono(path, 8_000, 7.5)) == 60_000
     with open_recording(path) as recording:
         assert recording.expected_frames == 240_000 and recording.decoder == "libsndfile"
+
+
+@pytest.mark.parametrize("seconds", [5.0, 600.0])
+def test_one_reading_gives_what_a_reading_at_each_rate_gives(tmp_path: Path, seconds: float) -> None:
+    path = wav(tmp_path / "a.wav", sound(11.3, 44_100, 2), 44_100)
+    with open_recording(path) as recording:
+        sounds, is_all = recording.mono_at((8_000, 16_000), seconds)
+    assert is_all == (seconds > 11.3)
+    for rate, mono in zip((8_000, 16_000), sounds, strict=True):
+        assert np.array_equal(mono, read_mono(path, rate, seconds))
+
+
+@pytest.mark.models
+def test_a_recording_is_opened_once_for_all_who_hear_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = wav(tmp_path / "a.wav", sound(4.0, 44_100, 2), 44_100)
+    opened: list[Path] = []
+    monkeypatch.setattr(
+        recognizer, "open_recording", lambda path: opened.append(path) or open_recording(path)
+    )
+    found = load_recognizer().listen(path)
+    assert opened == [path] and found.fused is None and found.recording is not None
+    tagger, mono = found.recording
+    assert np.array_equal(mono, read_mono(path, tagger.sample_rate))
+    front_end = found.classifier.front_end
+    assert np.array_equal(found.windows, mono_features(read_mono(path, front_end.sample_rate), front_end))

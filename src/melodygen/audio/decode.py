@@ -11,14 +11,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import firwin, resample_poly
 
 from melodygen.audio.buffer import uncancelled
@@ -183,39 +182,37 @@ class Recording:
         sound.
         """
         resampler = BlockResampler(self.sample_rate, sample_rate)
-        for block in self._blocks():
-            # a product with the channels' shares: ten times as fast as a mean along them
-            shares = np.full(block.shape[1], 1.0 / block.shape[1], dtype=np.float32)
-            clean = self._clean(block)
-            mean = clean @ shares
-            mono = uncancelled(mean, clean.T) if block.shape[1] > 1 else mean
-            if mono is not mean and CANCELLED not in self.notes:
-                self.notes.append(CANCELLED)
-            yield resampler.push(mono)
+        for block in self._mono_blocks():
+            yield resampler.push(block)
         yield resampler.flush()
-        signal = self.signal
-        if not signal.num_frames:
-            said = f", though its header says {self.expected_frames}" if self.expected_frames else ""
-            raise AudioError(f"{self.path.name} holds no samples{said}")
-        if signal.num_bad > MAX_BAD_SHARE * signal.num_samples:
-            raise AudioError(
-                f"{self.path.name}: {signal.num_bad} of {signal.num_samples} samples are NaN, infinite or beyond "
-                f"{LOUDEST:g}; at most {MAX_BAD_SHARE:.0%} can be passed over: export it again"
-            )
 
     def mono(self, sample_rate: int, max_seconds: float) -> tuple[Features, bool]:
         """(the first ``max_seconds`` as mono samples at ``sample_rate``, whether that is all of it).
 
         Raises AudioError where the file cannot be read or holds no sound.
         """
-        parts: list[NDArray[np.float32]] = []
-        most, count = round(max_seconds * sample_rate), 0
-        for block in self.mono_blocks(sample_rate):
-            parts.append(block)
-            count += len(block)
-            if count > most:
+        (sound,), is_all = self.mono_at((sample_rate,), max_seconds)
+        return sound, is_all
+
+    def mono_at(self, sample_rates: Sequence[int], max_seconds: float) -> tuple[list[Features], bool]:
+        """The same at several rates at once: the file is decoded once."""
+        most = [round(max_seconds * rate) for rate in sample_rates]
+        resamplers = [BlockResampler(self.sample_rate, rate) for rate in sample_rates]
+        parts: list[list[Features]] = [[] for _ in sample_rates]
+
+        def is_enough() -> bool:
+            return all(sum(map(len, part)) > count for part, count in zip(parts, most, strict=True))
+
+        for block in self._mono_blocks():
+            for part, resampler in zip(parts, resamplers, strict=True):
+                part.append(resampler.push(block))
+            if is_enough():
                 break
-        return np.concatenate(parts)[:most], count <= most
+        else:
+            for part, resampler in zip(parts, resamplers, strict=True):
+                part.append(resampler.flush())
+        cut = [np.concatenate(part)[:count] for part, count in zip(parts, most, strict=True)]
+        return cut, not is_enough()
 
     def remarks(self, seconds: float) -> tuple[str, ...]:
         """What is odd about the recording, of which ``seconds`` could be heard, and what was mended or passed over."""
@@ -267,6 +264,27 @@ class Recording:
         self._handle.seek(0)
         self._file = sf.SoundFile(self._handle.fileno(), closefd=False)
         self.signal = Signal()
+
+    def _mono_blocks(self) -> Iterator[Features]:
+        """Mono blocks at the file's own rate."""
+        for block in self._blocks():
+            # a product with the channels' shares: ten times as fast as a mean along them
+            shares = np.full(block.shape[1], 1.0 / block.shape[1], dtype=np.float32)
+            clean = self._clean(block)
+            mean = clean @ shares
+            mono = uncancelled(mean, clean.T) if block.shape[1] > 1 else mean
+            if mono is not mean and CANCELLED not in self.notes:
+                self.notes.append(CANCELLED)
+            yield mono
+        signal = self.signal
+        if not signal.num_frames:
+            said = f", though its header says {self.expected_frames}" if self.expected_frames else ""
+            raise AudioError(f"{self.path.name} holds no samples{said}")
+        if signal.num_bad > MAX_BAD_SHARE * signal.num_samples:
+            raise AudioError(
+                f"{self.path.name}: {signal.num_bad} of {signal.num_samples} samples are NaN, infinite or beyond "
+                f"{LOUDEST:g}; at most {MAX_BAD_SHARE:.0%} can be passed over: export it again"
+            )
 
     def _clean(self, block: Features) -> Features:
         num_bad = 0

@@ -132,26 +132,32 @@ class TrackClassifier:
         AudioError or MidiReadError for what cannot be read, ClassifierError for a classifier that does not work by
         windows."""
         _refuse_folder(path)
-        score = read_symbolic(path) if is_symbolic(path) else None
-        rendered = None if score is None else self._rendered(stretch(score))
-        tagger = self.for_recordings if isinstance(self.for_recordings, Tagger) else None
-        by_renders = score is not None or tagger is not None
-        classifier = window_classifier(self.for_renders if by_renders else self.for_recordings)
-        rate = classifier.front_end.sample_rate
-        mono = read_mono(path, rate, CHAPTER_SECONDS) if rendered is None else to_mono_at(rendered, rate)
-        if is_silent(mono):
-            raise AudioError(f"{path.name}: silence")
-        windows = mono_features(mono, classifier.front_end)
-        if tagger is not None and rendered is None and not _is_rendered(path):
-            mono = read_mono(path, tagger.sample_rate, CHAPTER_SECONDS)
-            return Listened(classifier, windows, recording=(tagger, mono))
+        return self._listen_to_score(path) if is_symbolic(path) else self._listen_to_file(path)
+
+    def _listen_to_score(self, path: Path) -> Listened:
+        score = read_symbolic(path)
+        rendered = self._rendered(stretch(score))
+        classifier = window_classifier(self.for_renders)
+        windows = _windows(path, to_mono_at(rendered, classifier.front_end.sample_rate), classifier)
         if self._tagger_beside() is None:
             return Listened(classifier, windows)
-        options = RecognitionOptions(rhythm=False)
-        if score is None or rendered is None:
-            result = self._classify_file(path, options)
-        else:
-            result = self._classify_rendered(path, score, rendered, options)
+        result = self._classify_rendered(path, score, rendered, RecognitionOptions(rhythm=False))
+        return Listened(classifier, windows, fused=_scores_of(result, self.for_renders.labels))
+
+    def _listen_to_file(self, path: Path) -> Listened:
+        tagger = self.for_recordings if isinstance(self.for_recordings, Tagger) else None
+        classifier = window_classifier(self.for_recordings if tagger is None else self.for_renders)
+        rate = classifier.front_end.sample_rate
+        with open_recording(path) as recording:
+            left_to = None if _is_render(recording) else tagger
+            rates = (rate,) if left_to is None else (rate, left_to.sample_rate)
+            sounds, _ = recording.mono_at(rates, CHAPTER_SECONDS)
+        windows = _windows(path, sounds[0], classifier)
+        if left_to is not None:
+            return Listened(classifier, windows, recording=(left_to, sounds[1]))
+        if self._tagger_beside() is None:
+            return Listened(classifier, windows)
+        result = self._classify_file(path, RecognitionOptions(rhythm=False))
         return Listened(classifier, windows, fused=_scores_of(result, self.for_renders.labels))
 
     def signal_of(self, result: TrackResult) -> tuple[WindowClassifier, Features]:
@@ -227,6 +233,12 @@ class TrackClassifier:
             return _classify(track, scorer, options)
 
 
+def _windows(path: Path, mono: Features, classifier: WindowClassifier) -> Features:
+    if is_silent(mono):
+        raise AudioError(f"{path.name}: silence")
+    return mono_features(mono, classifier.front_end)
+
+
 def _tagged(tagger: Tagger, heard: Excerpts) -> StyleScores | None:
     """The tagger's styles of what it heard; None where nothing sounds."""
     return tagger.tag_windows(heard.windows).styles if heard.windows else None
@@ -238,12 +250,6 @@ def _scores_of(result: TrackResult, labels: tuple[str, ...]) -> StyleScores | No
         return None
     said = dict(result.styles)
     return StyleScores(labels, np.array([said[label] for label in labels]), result.classifier)
-
-
-def _is_rendered(path: Path) -> bool:
-    """Whether an audio file is one of our renders: the classifier of renders hears those."""
-    with open_recording(path) as recording:
-        return _is_render(recording)
 
 
 def _is_render(recording: Recording) -> bool:
