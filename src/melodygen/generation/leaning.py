@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.generation.top_line import TopLine, top_pitches
 from melodygen.request import STEP_SEMITONES
 from melodygen.tokens.grammar import Grammar
 from melodygen.tokens.grid import beat_positions, meter_positions
@@ -127,8 +128,7 @@ class Leaning:
         self._parts: dict[str, PartSoFar] = {}
         self._meter: tuple[int, int] | None = None
         self._bar = -1
-        self._before, self._top = pitch_before, pitch_before
-        """The melody's highest pitch at the onset before this one, and at this one."""
+        self._melody = TopLine(pitch_before)
 
     @property
     def is_active(self) -> bool:
@@ -165,13 +165,12 @@ class Leaning:
         kind, value = _V.kinds[token], _V.values[token]
         if kind == "position":
             self._parts.setdefault(role, PartSoFar()).onsets.append(value)
-            if role == "melody":
-                if self._before >= 0 and self._top >= 0:
-                    self._num_moves += self._top != self._before
-                    self._num_leaps += abs(self._top - self._before) > STEP_SEMITONES
-                self._before, self._top = self._top, -1
-        elif kind == "pitch" and role == "melody":
-            self._top = max(self._top, value)
+            before, here = self._melody.before, self._melody.here
+            if role == "melody" and before >= 0 and here >= 0:
+                self._num_moves += here != before
+                self._num_leaps += abs(here - before) > STEP_SEMITONES
+        if role == "melody":
+            self._melody.take(token)
 
     def add(
         self, grammar: Grammar, bars: Sequence[Mapping[str, Sequence[int]]], added: NDArray[np.float64]
@@ -255,20 +254,21 @@ class Leaning:
         nats = LEAP_NATS * (asked - USUAL_LEAPS) + LEAP_SURPLUS_NATS * (asked - there)
         nats = float(np.clip(nats, -MOST_LEAP_NATS, MOST_LEAP_NATS))
         is_new = not self._parts.get("melody", PartSoFar()).onsets
-        before = self._top if is_new else self._before
+        before = self._melody.here if is_new else self._melody.before
         moves = np.abs(np.arange(_V.counts["pitch"]) - before)
         shunned = (moves > 0) & (moves <= STEP_SEMITONES) if nats > 0 else moves > STEP_SEMITONES
         if before >= 0:
             added[_PITCHES][shunned] -= abs(nats)
         for value in range(min(_V.counts["again"], len(bars) - 1) if is_new else 0):
-            line = _line(bars[-2 - value].get("melody", ()))
+            line = top_pitches(bars[-2 - value].get("melody", ()))
             widths = np.abs(np.diff([before, *line] if before >= 0 else line))
             against = (widths > 0) & (widths <= STEP_SEMITONES) if nats > 0 else widths > STEP_SEMITONES
             added[_AGAIN.start + value] -= abs(nats) * int(against.sum())
 
     def _lean_to_steps(self, bars: Sequence[Mapping[str, Sequence[int]]], added: NDArray[np.float64]) -> None:
         assert self._leap is not None
-        before = self._before if self._parts.get("melody", PartSoFar()).onsets else self._top
+        is_new = not self._parts.get("melody", PartSoFar()).onsets
+        before = self._melody.here if is_new else self._melody.before
         if before < 0:
             return
         pitches = np.arange(_V.counts["pitch"])
@@ -279,17 +279,6 @@ class Leaning:
             )
             if abs(first - before) > self._leap:
                 added[_AGAIN.start + value] += FORBIDDEN
-
-
-def _line(tokens: Sequence[int]) -> list[int]:
-    """The highest pitch at each onset of a bar's part."""
-    found: list[int] = []
-    for token in tokens:
-        if _V.kinds[token] == "position":
-            found.append(-1)
-        elif _V.kinds[token] == "pitch" and found:
-            found[-1] = max(found[-1], _V.values[token])
-    return [pitch for pitch in found if pitch >= 0]
 
 
 def _gap_nats(waits: NDArray[np.float64]) -> NDArray[np.float64]:

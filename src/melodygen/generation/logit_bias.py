@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from melodygen.generation.leaning import Leaning
 from melodygen.generation.quality import CYMBALS
 from melodygen.generation.sounding import Sounding
+from melodygen.generation.top_line import TopLine
 from melodygen.music.harmony import CHORD_QUALITIES
 from melodygen.music.key import key_lead
 from melodygen.tokens.grammar import Grammar
@@ -133,8 +134,7 @@ class LogitBias:
         """Nats by pitch class (12,), and the same by pitch (128,)."""
         self._last_pitch, self._repeats = -1, 0
         """The melody's last pitch, and how many times in a row it came."""
-        self._tops = {"melody": (-1, -1), "bass": (-1, -1)}
-        """The highest pitch at the onset before this one, and at this one."""
+        self._lines = {"melody": TopLine(), "bass": TopLine()}
         self._away = {"melody": config.repeat, "bass": config.bass_repeat}
 
     def take(self, token: int, grammar: Grammar) -> None:
@@ -165,7 +165,8 @@ class LogitBias:
                 self._sounding.take(token, grammar.role)
             if self._leaning is not None:
                 self._leaning.take(token, grammar.role)
-        self._follow_top(token, grammar.role)
+        if grammar.role in self._lines:
+            self._lines[grammar.role].take(token)
         if grammar.role == "melody" and kind == "pitch":
             self._repeats = self._repeats + 1 if value == self._last_pitch else 1
             self._last_pitch = value
@@ -185,8 +186,8 @@ class LogitBias:
         if self._leaning is not None:
             for token in segment:
                 self._leaning.take(token, grammar.role)
-        for token in segment:
-            self._follow_top(token, grammar.role)
+        for token in segment if grammar.role in self._lines else ():
+            self._lines[grammar.role].take(token)
         pitches = [_VALUES[t] for t in segment if _KINDS[t] == "pitch"]
         if grammar.role == "melody" and pitches:
             run = next((n for n, p in enumerate(reversed(pitches)) if p != pitches[-1]), len(pitches))
@@ -216,19 +217,9 @@ class LogitBias:
         self._bias_from_repeats(grammar.role, added, bool(copies))
         return added
 
-    def _follow_top(self, token: int, role: str) -> None:
-        if role not in self._tops:
-            return
-        before, top = self._tops[role]
-        if _KINDS[token] == "position":
-            self._tops[role] = top, -1
-        elif _KINDS[token] == "pitch":
-            self._tops[role] = before, max(top, _VALUES[token])
-
     def _bias_from_repeats(self, role: str, added: NDArray[np.float64], copies: bool) -> None:
-        before, _ = self._tops.get(role, (-1, -1))
-        if before >= 0 and not copies:
-            added[_FIRST_PITCH + before] -= self._away[role]
+        if role in self._lines and self._lines[role].before >= 0 and not copies:
+            added[_FIRST_PITCH + self._lines[role].before] -= self._away[role]
         if role == "melody" and self._repeats > REPEATS_BEFORE_BIAS:
             added[_FIRST_PITCH + self._last_pitch] -= min(
                 REPEAT_NATS * (self._repeats - REPEATS_BEFORE_BIAS), MAX_REPEAT_NATS
