@@ -256,6 +256,11 @@ def test_too_little_space_is_said_before_any_work(monkeypatch: pytest.MonkeyPatc
         output.prepare_folder(tmp_path, 5 * 2**20)
     assert said.value.exit_code == 1, "what was asked is right: it failed"
     output.prepare_folder(tmp_path, 2**19)
+    missing = tmp_path / "models" / "mine"
+    output.check_free_space(missing, 2**20)
+    with pytest.raises(DiskSpaceError, match="mine: 1"):
+        output.check_free_space(missing, 2**20 + 1)
+    assert not missing.parent.exists(), "a folder is made with the first file"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -85,14 +85,20 @@ def check_writable(paths: list[Path], force: bool, hint: str = "name") -> None:
 
 
 def prepare_folder(folder: Path, needed_bytes: int) -> None:
-    """Make the folder if it is missing; raise OSError or DiskSpaceError if nothing can be written there."""
+    """Make the folder if it is missing; raise OSError or DiskSpaceError if ``needed_bytes`` cannot be written there."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise OSError(error.errno, f"cannot write in this folder ({error.strerror})", str(folder)) from error
-    free = shutil.disk_usage(folder).free
+    check_free_space(folder, needed_bytes)
+
+
+def check_free_space(folder: Path, needed_bytes: int) -> None:
+    """Raise DiskSpaceError where the disk of a folder, which may be missing still, has less free."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
     if free < needed_bytes:
         raise DiskSpaceError(
             f"{folder}: {free / 2**20:.1f} MiB free, about {needed_bytes / 2**20:.1f} MiB needed; "

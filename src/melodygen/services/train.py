@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
-from melodygen.errors import DiskSpaceError, OutputExistsError, UsageError
+from melodygen.errors import OutputExistsError, UsageError
 from melodygen.parsing import check_range
+from melodygen.services.output import check_free_space
 from melodygen.training.distributed import DistributedContext, choose_device, join_processes
 from melodygen.training.generator.checkpoint import finish
 from melodygen.training.generator.config import TrainingConfig, check_config
@@ -29,6 +30,7 @@ from melodygen.training.generator.state import Point
 from melodygen.training.generator.work_folder import working_folder
 
 FREE_BYTES = 300 * 2**20
+"""What a run may need on the disk."""
 FEW_PIECES = 3
 """Of each old style, written to measure how long that takes."""
 Display = Callable[[bool], AbstractContextManager[Watcher]]
@@ -121,7 +123,8 @@ def train_generator(
 ) -> TrainGeneratorResult | None:
     """Learn, and save the checkpoint whole. None in the processes that only help the leading one.
 
-    Raises UsageError, CorpusError, CheckpointError, OutputExistsError; Stopped where it was told to stop.
+    Raises UsageError, CorpusError, CheckpointError, OutputExistsError, DiskSpaceError; Stopped where it was told to
+    stop.
     """
     check_config(asked.config)
     device = choose_device(asked.device)
@@ -201,7 +204,7 @@ def _record(
 ) -> RunRecord:
     """The record of the run: that of the work folder, checked, or a new one."""
     if not asked.resume:
-        _check_space(asked.out)
+        check_free_space(asked.out, FREE_BYTES)
         return begin_run(asked.folder, work, asked.config, device, context, _workers(asked), watcher)
     record = RunRecord.read(work)
     check_resumed(record, asked.folder, asked.config, set(asked.given), context)
@@ -272,16 +275,6 @@ def _point_text(point: Point) -> str:
 
 def _workers(asked: TrainGeneratorRequest) -> int:
     return max(1, asked.workers or os.cpu_count() or 1)
-
-
-def _check_space(out: Path) -> None:
-    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    free = shutil.disk_usage(there).free
-    if free < FREE_BYTES:
-        raise DiskSpaceError(
-            f"{out}: {free / 2**20:.0f} MiB free, a run needs about {FREE_BYTES / 2**20:.0f} MiB; free some "
-            "space or choose another --out"
-        )
 
 
 def _peak_mib(device: torch.device) -> int:
