@@ -105,6 +105,21 @@ class StemRenderer(Renderer, Protocol):
 
 
 @runtime_checkable
+class ProgressRenderer(Renderer, Protocol):
+    """A Renderer that tells how far it is: a long file takes minutes."""
+
+    def render_with_progress(
+        self,
+        score: Score,
+        progress: Callable[[float], None],
+        sample_rate: int = 44_100,
+        quality: str = "full",
+    ) -> Audio:
+        """The recording as ``render`` makes it. ``progress`` gets 0.0-1.0."""
+        ...
+
+
+@runtime_checkable
 class StyleClassifier(Protocol):
     """Tells the style of recordings. Equal audio gives equal scores."""
 

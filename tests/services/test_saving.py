@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,16 @@ import pytest
 import soundfile
 from fakeband import Beeper, Judge, Writer
 
+from melodygen.audio.buffer import Audio
 from melodygen.audio.files import read_audio
 from melodygen.errors import OutputExistsError, UsageError
 from melodygen.io.midi import read_midi
+from melodygen.music.score import Score
 from melodygen.rendering.additive import AdditiveRenderer
 from melodygen.request import LoopOptions
 from melodygen.services.generate import GenerateRequest, GenerateResult, prepare, run
 from melodygen.services.models import LoadedModels
-from melodygen.services.saving import OutputOptions
+from melodygen.services.saving import OutputOptions, Sound
 
 
 def asked(folder: Path, output: OutputOptions = OutputOptions(), **loop: int) -> GenerateRequest:  # noqa: B008
@@ -32,6 +35,27 @@ def written(request: GenerateRequest, additive: bool = False) -> GenerateResult:
     models = LoadedModels(Writer(), AdditiveRenderer() if additive else Beeper(), Judge())
     (result,) = run(prepare(request), lambda stage, done: None, models)
     return result
+
+
+def test_a_renderer_of_any_package_that_tells_how_far_it_is_is_asked(tmp_path: Path) -> None:
+    class Telling(Beeper):
+        def render_with_progress(
+            self,
+            score: Score,
+            progress: Callable[[float], None],
+            sample_rate: int = 44_100,
+            quality: str = "full",
+        ) -> Audio:
+            progress(0.5)
+            return self.render(score, sample_rate, quality)
+
+    told: list[float] = []
+    score = read_midi(Path(written(asked(tmp_path)).report.files["mid"]))
+    for renderer in (Telling(), Beeper()):
+        sound = Sound.of(score, renderer, True, False, told.append)
+        assert sound.mix is not None and np.array_equal(sound.mix.samples, Beeper().render(score).samples)
+    assert told == [0.5]
+    assert Sound.of(score, Telling(), False, False, told.append).mix is None and told == [0.5]
 
 
 def test_kept_candidates_are_the_best_and_any_of_them_can_be_picked(tmp_path: Path) -> None:

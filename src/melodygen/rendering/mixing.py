@@ -339,9 +339,9 @@ class Desk:
     sample_rate: int
     stereo: bool
 
-    def mix(self, only: int | None = None, tell: Callable[[float], None] = no_one) -> Mix:
+    def mix(self, only: int | None = None, progress: Callable[[float], None] = no_one) -> Mix:
         """The mix, or the stem of the track with the index ``only``. The overall level is not set yet:
-        ``mastering.master`` does that. ``tell`` is told the share of the notes that are mixed."""
+        ``mastering.master`` does that. ``progress`` gets the share of the notes that are mixed."""
         dry = np.zeros((2 if self.stereo else 1, self.length), dtype=np.float32)
         send = np.zeros(self.length, dtype=np.float32) if self.stereo else None
         mixed, total = 0, sum(len(channel.part.notes) for channel in self.channels)
@@ -354,7 +354,7 @@ class Desk:
                 sides = _sides(channel.pan, self.stereo)
                 _add(channel.part, channel.gain, sides, channel.wet, dry, send, self.sample_rate)
             mixed += len(channel.part.notes)
-            tell(mixed / max(total, 1))
+            progress(mixed / max(total, 1))
         return Mix(dry, send)
 
 
@@ -364,7 +364,7 @@ def desk(
     sample_rate: int,
     tail_seconds: float,
     stereo: bool,
-    tell: Callable[[float], None] = no_one,
+    progress: Callable[[float], None] = no_one,
 ) -> Desk:
     """Make the sound of all notes and balance the tracks.
 
@@ -374,7 +374,7 @@ def desk(
         sample_rate: in Hz.
         tail_seconds: time after the last note.
         stereo: two channels and a reverb send, else one channel and none.
-        tell: is told the share of the notes that have their sound.
+        progress: gets the share of the notes that have their sound, 0.0-1.0.
 
     Raises:
         RenderError: the score is too long.
@@ -383,7 +383,7 @@ def desk(
     parts = []
     for track in score.tracks:
         parts.append(_part(bank, score, track, sample_rate))
-        tell(sum(len(part.notes) for part in parts) / max(score.num_notes, 1))
+        progress(sum(len(part.notes) for part in parts) / max(score.num_notes, 1))
     length = round((sounding_seconds(score) + tail_seconds) * sample_rate)
     hit = round(HIT_SECONDS * sample_rate)
     levels = [_level(p, hit if t.is_drum else 1) for t, p in zip(score.tracks, parts, strict=True)]

@@ -416,18 +416,21 @@ class SamplerRenderer:
         self._banks: dict[tuple[int, str], SoundFontBank] = {}
         self._lock = threading.Lock()
 
-    def render(
+    def render(self, score: Score, sample_rate: int = 44_100, quality: str = "full") -> Audio:
+        """Return the recording of a score; see ``melodygen.contracts.Renderer``."""
+        return self.render_with_progress(score, no_one, sample_rate, quality)
+
+    def render_with_progress(
         self,
         score: Score,
+        progress: Callable[[float], None],
         sample_rate: int = 44_100,
         quality: str = "full",
-        tell: Callable[[float], None] = no_one,
     ) -> Audio:
-        """Return the recording of a score; see ``melodygen.contracts.Renderer``. ``tell`` is told the share that is
-        done, in steps of a track: a file of 180,000 notes takes minutes."""
+        """The same, and ``progress`` is told after each track; see ``melodygen.contracts.ProgressRenderer``."""
         check_quality(quality)
-        made = self._desk(score, sample_rate, quality, lambda done: tell(VOICES_SHARE * done))
-        mixed = made.mix(tell=lambda done: tell(VOICES_SHARE + MIX_SHARE * done))
+        made = self._desk(score, sample_rate, quality, lambda done: progress(VOICES_SHARE * done))
+        mixed = made.mix(progress=lambda done: progress(VOICES_SHARE + MIX_SHARE * done))
         return mastering.master(mixed, sample_rate, quality)
 
     def render_stems(self, score: Score, sample_rate: int = 44_100) -> tuple[Audio, Iterator[Audio]]:
@@ -436,7 +439,7 @@ class SamplerRenderer:
         return mastering.master_stems(made.mix, len(made.channels), sample_rate)
 
     def _desk(
-        self, score: Score, sample_rate: int, quality: str, tell: Callable[[float], None] = no_one
+        self, score: Score, sample_rate: int, quality: str, progress: Callable[[float], None] = no_one
     ) -> Desk:
         full = quality == "full"
         with self._lock:
@@ -445,4 +448,4 @@ class SamplerRenderer:
                     self._font, sample_rate, stereo=full, smooth=full
                 )
             bank = self._banks[sample_rate, quality]
-            return desk(score, bank, sample_rate, mastering.tail_seconds(quality), full, tell)
+            return desk(score, bank, sample_rate, mastering.tail_seconds(quality), full, progress)

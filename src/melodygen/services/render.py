@@ -16,7 +16,6 @@ from melodygen.io.midi_document import read_midi_document
 from melodygen.io.provenance import MADE_BY
 from melodygen.io.read import is_notation, read_score
 from melodygen.music.score import Score
-from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.services.models import load_renderer
 from melodygen.services.output import AUDIO_FORMATS, check_writable, prepare_folder
 from melodygen.services.saving import (
@@ -89,10 +88,7 @@ def render_file(asked: RenderRequest, progress: ProgressCallback) -> RenderResul
     renderer = load_renderer(asked.renderer, asked.soundfont)
     output = OutputOptions(force=asked.force, stems=asked.stems, bit_depth=asked.bit_depth)
     check_renderer(renderer, output)
-    if isinstance(renderer, SamplerRenderer) and not asked.stems:  # which tells how far it is
-        sound = Sound(renderer.render(score, tell=lambda done: progress("rendering", done)))
-    else:
-        sound = Sound.of(score, renderer, True, asked.stems)
+    sound = Sound.of(score, renderer, True, asked.stems, lambda done: progress("rendering", done))
     audio = sound.mix
     assert audio is not None
     tags = {

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from melodygen import __version__
 from melodygen.audio.buffer import Audio
 from melodygen.audio.files import BIT_DEPTHS, write_audio
-from melodygen.contracts import Renderer, StemRenderer
+from melodygen.contracts import ProgressRenderer, Renderer, StemRenderer
 from melodygen.errors import UsageError
 from melodygen.generation.loop import Composition
 from melodygen.io.provenance import Provenance
@@ -143,11 +143,23 @@ class Sound:
     stems: Iterator[Audio] | tuple[Audio, ...] = ()
 
     @classmethod
-    def of(cls, score: Score, renderer: Renderer, mix: bool, stems: bool) -> Sound:
+    def of(
+        cls,
+        score: Score,
+        renderer: Renderer,
+        mix: bool,
+        stems: bool,
+        progress: Callable[[float], None] | None = None,
+    ) -> Sound:
+        """``progress`` gets 0.0-1.0 of the recording alone, where the renderer tells how far it is."""
         if stems:
             assert isinstance(renderer, StemRenderer)
             return cls(*renderer.render_stems(score))
-        return cls(renderer.render(score) if mix else None)
+        if not mix:
+            return cls(None)
+        if progress is not None and isinstance(renderer, ProgressRenderer):
+            return cls(renderer.render_with_progress(score, progress))
+        return cls(renderer.render(score))
 
 
 def _save_split(
