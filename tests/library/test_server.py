@@ -25,7 +25,8 @@ from melodygen.library.server import ServerStore
 from melodygen.library.similar import SoundSpace
 from melodygen.library.store import PATCHES, STEPS, hash_of
 from melodygen.library.track import Description
-from melodygen.services.listening import record_like, record_plays, save_playlist
+from melodygen.services.listening import record_like, record_plays
+from melodygen.services.playlists import save_playlist
 from melodygen.services.queueing import enqueue, server_of, work
 
 

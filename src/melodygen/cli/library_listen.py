@@ -97,8 +97,8 @@ def playlist(
     from melodygen.atomic import atomic_path
     from melodygen.plots.library import plot_path
     from melodygen.services.library import Library
-    from melodygen.services.listening import m3u
     from melodygen.services.output import check_writable
+    from melodygen.services.playlists import m3u
 
     check_writable([path for path in (out, plot) if path is not None], force)
     with Library(where) as library:

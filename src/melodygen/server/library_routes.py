@@ -300,13 +300,13 @@ def _add_listeners(app: FastAPI, studio: Studio) -> None:
 
 
 def _add_playlists(app: FastAPI, studio: Studio) -> None:
-    from melodygen.services import listening
+    from melodygen.services import playlists as kept
 
     @app.get("/v1/playlists", tags=["library"])
     def playlists() -> list[dict[str, Any]]:
         """The playlists that were kept."""
         with studio.library() as library:
-            found = listening.list_playlists(library.store)
+            found = kept.list_playlists(library.store)
         return [{"name": name, "tracks": count} for name, count in found.items()]
 
     @app.post("/v1/playlists", tags=["library"])
@@ -321,18 +321,18 @@ def _add_playlists(app: FastAPI, studio: Studio) -> None:
                 ends = [held(library, track_id).path for track_id in (asked.start, asked.end)]
                 tracks = library.playlist(*ends, length=asked.length)
             if asked.name is not None:
-                listening.save_playlist(library.store, asked.name, tracks)
+                kept.save_playlist(library.store, asked.name, tracks)
         return {"name": asked.name, "tracks": [track_json(t) for t in tracks]}
 
     @app.get("/v1/playlists/{name}", tags=["library"])
     def playlist(name: Name) -> dict[str, Any]:
         """The tracks of a playlist."""
         with studio.library() as library:
-            tracks = listening.load_playlist(library.store, name)
+            tracks = kept.load_playlist(library.store, name)
         return {"name": name, "tracks": [track_json(t) for t in tracks]}
 
     @app.delete("/v1/playlists/{name}", tags=["library"])
     def forget(name: Name) -> dict[str, bool]:
         """Forget a playlist."""
         with studio.library() as library:
-            return {"gone": listening.delete_playlist(library.store, name)}
+            return {"gone": kept.delete_playlist(library.store, name)}

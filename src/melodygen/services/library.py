@@ -308,11 +308,11 @@ class Library:
         self, start: PathLike, end: PathLike, *, length: int | None = None, name: str | None = None
     ) -> list[TrackRecord]:
         """From one track to another in small steps, both included; ``name`` keeps it in the library."""
-        from melodygen.services import listening
+        from melodygen.services import playlists
 
-        tracks = listening.playlist(self.store, self.track(start), self.track(end), length)
+        tracks = playlists.playlist(self.store, self.track(start), self.track(end), length)
         if name is not None:
-            listening.save_playlist(self.store, name, tracks)
+            playlists.save_playlist(self.store, name, tracks)
         return tracks
 
 

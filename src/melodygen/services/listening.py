@@ -1,4 +1,4 @@
-"""Listeners of a library: what they played and liked, what to hear next and why, and playlists."""
+"""Listeners of a library: what they played and liked, what to hear next, and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from melodygen.errors import LibraryError
 from melodygen.library.history import LISTENER, Play, plays_of, read_history
-from melodygen.library.path import path_between, resampled, tempo_distance
+from melodygen.library.path import tempo_distance
 from melodygen.library.recommend import Choice, OthersModel, Proposal, recency_weights, recommend
 from melodygen.library.store import LibraryStore
 from melodygen.library.track import TrackRecord
@@ -171,51 +171,6 @@ def in_common(one: TrackRecord, other: TrackRecord) -> list[str]:
     return shared
 
 
-def playlist(
-    store: LibraryStore, start: TrackRecord, end: TrackRecord, length: int | None
-) -> list[TrackRecord]:
-    """Tracks from one to another in small steps, both included. Raises LibraryError when they are the same."""
-    space = store.space()
-    records = store.tracks()
-    usable = [int(t) for t in space.track_ids.tolist() if not records[int(t)].facts.not_music]
-    usable = sorted({*usable, start.track_id, end.track_id})
-    vectors = space.vectors(usable)
-    at = {track: row for row, track in enumerate(usable)}
-    tempi = [records[t].facts.qpm for t in usable]
-    path = path_between(vectors, at[start.track_id], at[end.track_id], tempi)
-    if length is not None:
-        path = resampled(vectors, path, length)
-    return [records[usable[row]] for row in path]
-
-
-def save_playlist(store: LibraryStore, name: str, tracks: Sequence[TrackRecord]) -> None:
-    """Under a name, in the library; one of that name is replaced."""
-    with store.catalog.transaction():
-        store.catalog.change("DELETE FROM playlists WHERE name = ?", (name,))
-        for position, track in enumerate(tracks):
-            store.catalog.change("INSERT INTO playlists VALUES (?, ?, ?)", (name, position, track.track_id))
-
-
-def list_playlists(store: LibraryStore) -> dict[str, int]:
-    """Name -> number of tracks of each playlist that was saved."""
-    return dict(store.catalog.rows("SELECT name, count(*) FROM playlists GROUP BY name ORDER BY name"))
-
-
-def load_playlist(store: LibraryStore, name: str) -> list[TrackRecord]:
-    """The tracks of a saved playlist, in order. Raises LibraryError for a name that is not there."""
-    rows = store.catalog.rows("SELECT track_id FROM playlists WHERE name = ? ORDER BY position", (name,))
-    if not rows:
-        known = ", ".join(list_playlists(store)) or "none"
-        raise LibraryError(f"no playlist is called {name!r}; there are: {known}")
-    records = store.tracks([row[0] for row in rows])
-    return [records[row[0]] for row in rows]
-
-
-def delete_playlist(store: LibraryStore, name: str) -> bool:
-    """Forget a saved playlist; whether it was there."""
-    return bool(store.catalog.change("DELETE FROM playlists WHERE name = ?", (name,)))
-
-
 def recent_plays(store: LibraryStore, listener: str, count: int) -> list[Play]:
     """The newest plays that the library remembers of a listener, newest first."""
     rows = store.catalog.rows(
@@ -238,14 +193,6 @@ def forget_like(store: LibraryStore, track_id: int, listener: str = LISTENER) ->
     )
 
 
-def m3u(tracks: Sequence[TrackRecord]) -> str:
-    """An M3U8 playlist."""
-    lines = ["#EXTM3U"]
-    for track in tracks:
-        lines += [f"#EXTINF:{round(track.facts.duration_seconds)},{track.name}", track.path]
-    return "\n".join(lines) + "\n"
-
-
 def recommendation_dict(found: Recommendation) -> dict[str, object]:
     """For JSON."""
     return {"score": found.score, "why": found.why, "like": found.like.path, **found.track.to_dict()}
@@ -254,19 +201,13 @@ def recommendation_dict(found: Recommendation) -> dict[str, object]:
 __all__ = [
     "Knobs",
     "Recommendation",
-    "delete_playlist",
     "forget_like",
     "import_history",
     "in_common",
     "liked_tracks",
-    "list_playlists",
-    "load_playlist",
-    "m3u",
-    "playlist",
     "recent_plays",
     "recommend_tracks",
     "recommendation_dict",
     "record_like",
     "record_plays",
-    "save_playlist",
 ]  # fmt: skip
