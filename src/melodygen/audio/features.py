@@ -130,10 +130,15 @@ def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
+def band_edges_hz(n_mels: int, fmin_hz: float, fmax_hz: float) -> NDArray[np.float64]:
+    """Return the edges of mel bands in Hz (n_mels + 2,): band k rises from edge k, peaks at k + 1, ends at k + 2."""
+    return mel_to_hz(np.linspace(hz_to_mel(fmin_hz), hz_to_mel(fmax_hz), n_mels + 2))
+
+
 @lru_cache(maxsize=8)
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin_hz: float, fmax_hz: float) -> Features:
     """Return the mel filter bank (n_fft / 2 + 1, n_mels): triangles whose peak is 1."""
-    edges = mel_to_hz(np.linspace(hz_to_mel(fmin_hz), hz_to_mel(fmax_hz), n_mels + 2))
+    edges = band_edges_hz(n_mels, fmin_hz, fmax_hz)
     bins = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
     # A low band may be narrower than a bin: each triangle is at least one bin wide to each side.
     width = sample_rate / n_fft
@@ -200,8 +205,7 @@ def conditioned(power: Features, config: FrontEndConfig) -> Features:
     """
     if config.band_hz is not None:
         low, high = config.band_hz
-        mel = np.linspace(hz_to_mel(config.fmin_hz), hz_to_mel(config.fmax_hz), config.n_mels + 2)
-        centre = mel_to_hz(mel)[1:-1]
+        centre = band_edges_hz(config.n_mels, config.fmin_hz, config.fmax_hz)[1:-1]
         gain = 1 / ((1 + (low / centre) ** 8) * (1 + (centre / high) ** 8))
         power = power * gain.astype(np.float32)[:, None]
     if config.denoise_db:

@@ -7,7 +7,7 @@ the swing of the drums, and all follow the symbols.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,16 +157,21 @@ def comping(song: Song, swings: bool, rng: np.random.Generator) -> list[tuple[Gr
     return result
 
 
+def _chords_of(notes: Sequence[GridNote]) -> Iterator[tuple[int, int, list[GridNote]]]:
+    """(onset, end of its longest note, its notes) of each chord of a bar."""
+    by_onset: dict[int, list[GridNote]] = {}
+    for note in notes:
+        by_onset.setdefault(note[0], []).append(note)
+    for at, group in by_onset.items():
+        yield at, at + max(DURATIONS[n[2]] for n in group), group
+
+
 def broken(notes: Sequence[GridNote]) -> tuple[GridNote, ...]:
     """Return a bar of comping with chords of a quarter or more broken into eighths, up and down; each note
     rings on, at most to the end of its chord.
     """
-    by_onset: dict[int, list[GridNote]] = {}
-    for note in notes:
-        by_onset.setdefault(note[0], []).append(note)
     result: list[GridNote] = []
-    for at, group in by_onset.items():
-        end = at + max(DURATIONS[n[2]] for n in group)
+    for at, end, group in _chords_of(notes):
         steps = (end - at) // OFF_BEAT
         if steps < 2 or len(group) < 3:
             result += group
@@ -181,12 +186,8 @@ def broken(notes: Sequence[GridNote]) -> tuple[GridNote, ...]:
 
 def clear_of(chords: Sequence[GridNote], tune: Sequence[GridNote]) -> tuple[GridNote, ...]:
     """Return a bar of comping without the notes that would sound a semitone off the tune; a chord keeps two."""
-    by_onset: dict[int, list[GridNote]] = {}
-    for note in chords:
-        by_onset.setdefault(note[0], []).append(note)
     kept: list[GridNote] = []
-    for at, group in by_onset.items():
-        end = at + max(DURATIONS[n[2]] for n in group)
+    for at, end, group in _chords_of(chords):
         sung = {n[3] for n in tune if n[0] < end and n[0] + DURATIONS[n[2]] > at}
         clear = [n for n in group if not any((n[3] - p) % 12 in (1, 11) for p in sung)]
         kept += clear if len(clear) >= 2 else group

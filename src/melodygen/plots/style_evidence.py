@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.atomic import atomic_path
-from melodygen.audio.features import Features, hz_to_mel, mel_to_hz, mono_features, window_starts
+from melodygen.audio.features import Features, band_edges_hz, mono_features, window_starts
 from melodygen.classification.result import TrackResult
 from melodygen.contracts import WindowClassifier
 
@@ -105,9 +105,9 @@ def plot_result(
 
 
 def _label_bands(axis: Any, n_mels: int, fmin_hz: float, fmax_hz: float) -> None:
-    edges = mel_to_hz(np.linspace(hz_to_mel(fmin_hz), hz_to_mel(fmax_hz), n_mels + 2))
+    centre = band_edges_hz(n_mels, fmin_hz, fmax_hz)[1:-1]
     shown = [100, 250, 500, 1000, 2000, 3500]
-    places = [float(np.interp(hz, edges[1:-1], np.arange(n_mels) + 0.5)) for hz in shown]
+    places = [float(np.interp(hz, centre, np.arange(n_mels) + 0.5)) for hz in shown]
     axis.set_yticks(places, [str(hz) for hz in shown])
     axis.set_ylabel("Hz")
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from melodygen.audio.features import Features, FrontEndConfig
+from melodygen.audio.features import Features, FrontEndConfig, band_edges_hz
 from melodygen.errors import CorpusError
 from melodygen.nets.cnn import StyleCnn
 from melodygen.nets.precision import has_bf16
@@ -93,13 +93,8 @@ class Clips:
 
 def _band_of(band: NDArray[np.int64], scale: float, config: FrontEndConfig) -> NDArray[np.float64]:
     """Where the sound of each band stood before every frequency was multiplied by ``scale``."""
-    mel = np.linspace(
-        2595 * np.log10(1 + config.fmin_hz / 700),
-        2595 * np.log10(1 + config.fmax_hz / 700),
-        config.n_mels + 2,
-    )
-    hz = 700 * (10 ** (mel[1:-1] / 2595) - 1)
-    return np.interp(hz[band] / scale, hz, np.arange(config.n_mels))
+    centre = band_edges_hz(config.n_mels, config.fmin_hz, config.fmax_hz)[1:-1]
+    return np.interp(centre[band] / scale, centre, np.arange(config.n_mels))
 
 
 def widen(
