@@ -26,7 +26,6 @@ from melodygen.classification.recording import (
     excerpts_of,
     read_excerpts,
     result_of,
-    tag_audio,
 )
 from melodygen.classification.result import Segment, TrackResult
 from melodygen.classification.scoring import (
@@ -116,17 +115,6 @@ class TrackClassifier:
             self._classify_score(path, options) if is_symbolic(path) else self._classify_file(path, options)
         )
 
-    def classify_audio(
-        self, audio: Audio, options: RecognitionOptions = RecognitionOptions(), name: str = ""
-    ) -> TrackResult:
-        """Sound in memory, as a recording."""
-        if isinstance(self.for_recordings, Tagger):
-            return tag_audio(name, audio, self.for_recordings, options.rhythm)
-        scorer = Scorer(self.for_recordings)
-        mono = to_mono_at(audio, scorer.sample_rate)
-        track = _Track(name, "recording", [mono], _signal_of(audio), duration_seconds=audio.duration_seconds)
-        return _classify(track, scorer, options)
-
     def listen(self, path: Path) -> Listened:
         """A file as the classifiers hear it, of a recording ten minutes at most. Raises AudioError for silence,
         AudioError or MidiReadError for what cannot be read, ClassifierError for a classifier that does not work by
@@ -196,8 +184,10 @@ class TrackClassifier:
         if tagger is not None:
             tagged = _tagged(tagger, excerpts_of(to_mono_at(audio, tagger.sample_rate), tagger))
         scorer = Scorer(self.for_renders, tagged)
+        signal = Signal()
+        signal.add(np.ascontiguousarray(audio.samples.T), 0)
         track = _Track(
-            str(path), "score", [to_mono_at(audio, scorer.sample_rate)], _signal_of(audio),
+            str(path), "score", [to_mono_at(audio, scorer.sample_rate)], signal,
             score_rhythm(score), score.duration_seconds, notes,
         )  # fmt: skip
         return _classify(track, scorer, options)
@@ -259,12 +249,6 @@ def _is_render(recording: Recording) -> bool:
 def _refuse_folder(path: Path) -> None:
     if path.is_dir():
         raise AudioError(f"{path} is a folder")
-
-
-def _signal_of(audio: Audio) -> Signal:
-    signal = Signal()
-    signal.add(np.ascontiguousarray(audio.samples.T), 0)
-    return signal
 
 
 def _chapters(recording: Recording, rate: int) -> Iterator[Features]:

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from melodygen.analysis.rhythm import Rhythm, read_rhythm
-from melodygen.audio.buffer import Audio
 from melodygen.audio.decode import Recording
 from melodygen.audio.excerpts import SILENCE_RMS, levelled, sounding_frames, spread_starts, without_silence
-from melodygen.audio.features import Features, to_mono_at
+from melodygen.audio.features import Features
 from melodygen.audio.musicnn_mel import SAMPLE_RATE, WINDOW_SAMPLES
 from melodygen.classification.result import Segment, TrackResult
 from melodygen.classification.tagger import MIN_SAMPLES, NUM_WINDOWS, Tagger, Tags
@@ -159,11 +158,6 @@ def result_of(
     )  # fmt: skip
 
 
-def tag_audio(name: str, audio: Audio, tagger: Tagger, rhythm: bool) -> TrackResult:
-    """Sound in memory, as a recording."""
-    return result_of(name, tagger, excerpts_of(to_mono_at(audio, SAMPLE_RATE), tagger), rhythm, ())
-
-
 def tag_segments(mono: Features, tagger: Tagger, start_seconds: float = 0.0) -> Iterator[Segment]:
     """A Segment for every five seconds of mono sound at 16 kHz, and for what is left."""
     size = round(SEGMENT_SECONDS * SAMPLE_RATE)
@@ -183,4 +177,4 @@ def tag_piece(piece: Features, tagger: Tagger) -> Tags | None:
     return tagger.tag_windows([whole])
 
 
-__all__ = ["Excerpts", "read_excerpts", "result_of", "tag_audio", "tag_piece", "tag_segments"]
+__all__ = ["Excerpts", "read_excerpts", "result_of", "tag_piece", "tag_segments"]

@@ -15,8 +15,9 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from melodygen.audio.block_resampler import BlockResampler
 from melodygen.audio.buffer import uncancelled
-from melodygen.audio.decode import LOUDEST, BlockResampler
+from melodygen.audio.decode import LOUDEST
 from melodygen.audio.features import Features
 from melodygen.classification.recording import MIN_MUSIC
 from melodygen.classification.result import Segment
