@@ -1,11 +1,12 @@
 """Train style-cnn further on labelled recordings: cross-validate by artist, then make models/style-cnn-recordings.
 
     python scripts/train_recordings.py CLIPS --base models/style-cnn --views STORE --known known.npz \
-        --out models/style-cnn-recordings --json docs/recordings_cv.json
+        --out models/style-cnn-recordings --json recordings_cv.json
 
 CLIPS holds labels.csv (path,label,source,artist). Folds are by artist, and the same for the baseline (MFCC mean and
 deviation, RBF-SVM). A fold's net is the mean of ``--soup`` runs of different seeds. ``--repeats`` deals the folds anew.
-``--views`` (scripts/train_classifier.py render) keeps renders in the mix. ``--cv-only`` / ``--final-only`` do one half.
+``--views`` (a folder in ``views`` of the work folder of ``melodygen recipe run style-cnn``) keeps renders in the mix.
+``--cv-only`` / ``--final-only`` do one half. The checkpoint is no part of the package: docs/hearing.md has its figures.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from melodygen.classification.cnn import CnnClassifier
 from melodygen.data.views import TRAINING
 from melodygen.evaluation.folds import grouped_folds, grouped_interval
 from melodygen.evaluation.metrics import calibration_error, mean_by_group, report, softmax
-from melodygen.evaluation.tables import markdown_table, replace_section, write_json
+from melodygen.evaluation.tables import write_json
 from melodygen.nets.checkpoint import load_weights, read_config, save_checkpoint, weights_sha256
 from melodygen.nets.cnn import StyleCnn
 from melodygen.training.classifier.recordings import AdaptRecipe, Clips, adapt, soup, widen
 from melodygen.training.classifier.trainer import Mixer, fit_temperature, logits_of
+from melodygen.training.classifier.view_rendering import WindowSet
 from melodygen.training.classifier.view_store import frames_in, open_store
 
 NEW = "electronic"
@@ -159,11 +161,10 @@ def main() -> None:
     parser.add_argument("--base", type=Path, default=Path("models/style-cnn"))
     parser.add_argument("--views", type=Path)
     parser.add_argument(
-        "--known", type=Path, help="known.npz of scripts/evaluate_classifier.py: what was forgotten"
+        "--known", type=Path, help="known.npz of benchmarks/classifier_quality.py: what was forgotten"
     )
     parser.add_argument("--out", type=Path)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--page", type=Path, help="docs/classifier.md, whose section is replaced")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--steps", type=int, default=200)
@@ -203,10 +204,10 @@ def main() -> None:
         final = trained(base, clips, np.ones(len(rows), dtype=bool), mixer, arguments, seed=1000)
         final.half().float()
         if arguments.known is not None:
-            held = np.load(arguments.known)
-            target = np.array([labels.index(n) for n in held["label"]])
+            held = WindowSet.load(arguments.known)
+            target = np.array([labels.index(n) for n in held.label])
             for name, net_of in (("known_renders_before", base), ("known_renders_after", final)):
-                mean = mean_by_group(logits_of(net_of, held["windows"].astype(np.float32)), held["item"])
+                mean = mean_by_group(logits_of(net_of, held.windows), held.item)
                 if name == "known_renders_before":
                     mean = mean[:, : len(judge.labels)]
                 figures[name] = float((mean.argmax(axis=1) == target).mean())
@@ -223,49 +224,8 @@ def main() -> None:
         }  # fmt: skip
         save_checkpoint(arguments.out, final, config_json, card(figures, rows, labels))
     print(json.dumps({k: v for k, v in figures.items() if k != "cross_validation"}, indent=1, default=str))
-    if arguments.page is not None and "cross_validation" in figures:
-        replace_section(arguments.page, "recordings", page_text(figures))
     if arguments.json is not None:
         write_json(arguments.json, figures)
-
-
-def page_text(figures: dict[str, Any]) -> str:
-    """The cross-validation as Markdown."""
-    found, how = figures["cross_validation"], figures["arguments"]
-    rows = []
-    for number, deal in enumerate(found["repeats"], 1):
-        low, high = deal["core_among_three_interval"]
-        first = f"{deal['core_among_three']:.1%} ({low:.0%}–{high:.0%})"
-        rest = [f"{deal[k]:.1%}" for k in ("core_of_all_labels", "five_labels", "mfcc_svm_core")]
-        rows.append((f"deal {number}", first, *rest))
-    keys = ("core_among_three", "core_of_all_labels", "five_labels", "mfcc_svm_core")
-    rows.append(
-        ("mean ± deviation", *(f"{found[k]['mean']:.1%} ± {found[k]['deviation']:.1%}" for k in keys))
-    )
-    head = (
-        "folds",
-        "blues, electronic, jazz (interval)",
-        "the same, of 11 labels",
-        "five labels, of 11",
-        "MFCC + SVM",
-    )
-    last = found["last"]
-    labels = [(n, v["n"], v["precision"], v["recall"], v["f1"]) for n, v in last["labels"].items()]
-    forgotten = ""
-    if "known_renders_after" in figures:
-        forgotten = (
-            f"\n\nRenders of validation titles, before and after: {figures['known_renders_before']:.1%}, "
-            f"{figures['known_renders_after']:.1%}."
-        )
-    return (
-        f"From `{figures['base']}`: {how['steps']} steps, mean of {how['soup']} runs, "
-        f"{float(how['views_share']):.0%} renders in a batch, {how['folds']} folds by artist; calibration error "
-        f"{found['calibration_error']:.3f} (temperature fitted on the same logits).\n\n"
-        + markdown_table(head, rows)
-        + f"\n\nLast deal, by label (of 11; macro F1 {last['macro_f1']:.3f}):\n\n"
-        + markdown_table(("label", "clips", "precision", "recall", "F1"), labels)
-        + forgotten
-    )
 
 
 def card(figures: dict[str, Any], rows: Rows, labels: tuple[str, ...]) -> str:
@@ -298,8 +258,8 @@ def card(figures: dict[str, Any], rows: Rows, labels: tuple[str, ...]) -> str:
 `style-cnn` trained further on {len(rows)} labelled clips of recordings, with `electronic` as one more label.
 
 **For research use.** The clips are under CC BY-NC-SA 4.0 (non-commercial, share alike) or of unstated terms (GTZAN), so
-these weights are not under this repository's licence but CC BY-NC-SA 4.0. The generator's loop does not use it;
-`melodygen classify` does, for recordings (`--classifier style-cnn` overrules).
+these weights are not under this repository's licence but CC BY-NC-SA 4.0. Nothing uses
+them unless they are named: `melodygen classify --classifier FOLDER`.
 
 It heard: {counts}; 10 or 30 s each, 8 kHz mono, from part of the Dortmund music data set (unsigned artists),
 historic orchestral recordings of an archive, and GTZAN (metal as rock, classical). Its blues, electronic and jazz have
