@@ -9,38 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from tiny_classifier import NET, save_tiny_classifier
 
 from melodygen.audio.buffer import Audio
-from melodygen.audio.features import FrontEndConfig
 from melodygen.classification.cnn import CnnClassifier
 from melodygen.contracts import StyleClassifier
 from melodygen.errors import AudioError, CheckpointError
 from melodygen.evaluation.metrics import calibration_error, mean_by_group, plot_confusion, report, softmax
-from melodygen.nets.checkpoint import save_checkpoint
-from melodygen.nets.cnn import StyleCnn
 from melodygen.resources import models_dir
 from melodygen.styles.loader import built_in_styles
 from melodygen.training.classifier.trainer import fit_temperature
 
 LABELS = ("jazz", "folk", "hymn")
-NET: dict[str, Any] = {"widths": [4, 6, 8, 8], "hidden": 12, "dropout": 0.1}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights whose logits differ widely."""
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        net = StyleCnn(len(LABELS), 80, **NET)
-        torch.nn.init.normal_(net.head.weight, std=2.0)
-    config = {
-        "kind": "classifier", "name": "tiny", "net": {"type": "cnn", **NET}, "labels": list(LABELS),
-        "front_end": FrontEndConfig().to_dict(), "temperature": 1.5,
-    }  # fmt: skip
-    path = tmp_path_factory.mktemp("tiny")
-    save_checkpoint(path, net, config, "# card")
-    return path
+    return save_tiny_classifier(tmp_path_factory.mktemp("tiny"), LABELS, 2.0, temperature=1.5)
 
 
 def sound(seed: int, seconds: float, rate: int = 22_050) -> Audio:

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_classifier import save_tiny_classifier
 
 from melodygen.analysis.rhythm import read_rhythm
+from melodygen.audio.block_resampler import BlockResampler
 from melodygen.audio.buffer import Audio
-from melodygen.audio.decode import BlockResampler, open_recording, read_mono
-from melodygen.audio.features import FrontEndConfig, mono_features, to_mono_at
+from melodygen.audio.decode import open_recording, read_mono
+from melodygen.audio.features import mono_features, to_mono_at
 from melodygen.classification import batch, recognizer
 from melodygen.classification.batch import classify_file, classify_files, load_recognizer
 from melodygen.classification.cnn import CnnClassifier
@@ -35,30 +36,20 @@ from melodygen.classification.symbolic import score_rhythm, stretch
 from melodygen.errors import AudioError, CheckpointError, MelodygenError, MidiReadError
 from melodygen.io.midi import write_midi
 from melodygen.music.score import KeySignature, Score, Tempo, TimeSignature, Track, note_array
-from melodygen.nets.checkpoint import read_config, save_checkpoint
-from melodygen.nets.cnn import StyleCnn
+from melodygen.nets.checkpoint import read_config
 from melodygen.resources import models_dir
 
 LABELS = ("jazz", "folk", "hymn")
-NET: dict[str, Any] = {"widths": [4, 6, 8, 8], "hidden": 12, "dropout": 0.1}
 PLAIN = RecognitionOptions(rhythm=False)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with random weights, whose music head calls everything music."""
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        net = StyleCnn(len(LABELS), 80, **NET)
-        torch.nn.init.normal_(net.head.weight, std=2.0)
-    config = {
-        "kind": "classifier", "name": "tiny", "net": {"type": "cnn", **NET}, "labels": list(LABELS),
-        "front_end": FrontEndConfig().to_dict(), "temperature": 1.5,
-        "music_head": {"weights": [0.0] * 24, "bias": 3.0},
-    }  # fmt: skip
-    path = tmp_path_factory.mktemp("tiny")
-    save_checkpoint(path, net, config, "# card")
-    return path
+    head = {"weights": [0.0] * 24, "bias": 3.0}
+    return save_tiny_classifier(
+        tmp_path_factory.mktemp("tiny"), LABELS, 2.0, temperature=1.5, music_head=head
+    )
 
 
 @pytest.fixture(scope="module")

@@ -385,8 +385,8 @@ def test_call_and_response() -> None:
     assert answer[0][0] == pytest.approx(8.0, abs=0.01)  # 6.4 + 1 quarter of rest, then the next quarter
 
 
-def test_the_first_phrase_begins_with_an_opening_and_goes_on_from_it() -> None:
-    """One bar, written once and unheard, starts the music; the phrase behind it is written while it plays."""
+def opened() -> LiveActions:
+    """A bar has passed; the opening is written, and the phrase of four bars behind it."""
     stage = LiveActions(opening=True)
     stage.engine.set_parameter("bars_per_phrase", 4)
     stage.bars(0.02)
@@ -394,6 +394,12 @@ def test_the_first_phrase_begins_with_an_opening_and_goes_on_from_it() -> None:
     stage.bars(0.98)
     stage.written()
     stage.let_write()
+    return stage
+
+
+def test_the_first_phrase_begins_with_an_opening_and_goes_on_from_it() -> None:
+    """One bar, written once and unheard, starts the music; the phrase behind it is written while it plays."""
+    stage = opened()
     opening, following = stage.writer.orders
     assert opening.quick and (opening.request.bars, opening.candidates) == (1, 1)
     assert not following.quick and (following.request.bars, following.candidates) == (4, 3)
@@ -405,13 +411,7 @@ def test_the_first_phrase_begins_with_an_opening_and_goes_on_from_it() -> None:
 
 
 def test_a_change_of_style_begins_with_an_opening_at_the_next_bar_line() -> None:
-    stage = LiveActions(opening=True)
-    stage.engine.set_parameter("bars_per_phrase", 4)
-    stage.bars(0.02)
-    stage.let_write()
-    stage.bars(0.98)
-    stage.written()
-    stage.let_write()
+    stage = opened()
     stage.bars(1.5)
     stage.written()
     stage.engine.set_parameter("style", "blues")

@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pieces import tune
+from tiny_classifier import NET, save_tiny_classifier
 from typer.testing import CliRunner
 
 from melodygen.audio.features import FrontEndConfig, conditioned, features, hz_to_mel, log_levels, mel_to_hz
@@ -34,28 +35,17 @@ from melodygen.evaluation.folds import grouped_folds, grouped_interval
 from melodygen.evaluation.labelled import classify_labelled, read_labelled
 from melodygen.evaluation.stability import CHANGES
 from melodygen.io.midi import write_midi
-from melodygen.nets.checkpoint import save_checkpoint
 from melodygen.nets.cnn import StyleCnn
 from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.training.classifier.recordings import AdaptRecipe, Clips, adapt, soup, widen
 
 LABELS = ("low", "high", "other")
-NET: dict[str, Any] = {"widths": [4, 6, 8, 8], "hidden": 12, "dropout": 0.1}
 RATE = 8_000
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    with torch.random.fork_rng():
-        torch.manual_seed(5)
-        net = StyleCnn(len(LABELS), 80, **NET)
-    config = {
-        "kind": "classifier", "name": "tiny", "net": {"type": "cnn", **NET}, "labels": list(LABELS),
-        "front_end": FrontEndConfig().to_dict(), "temperature": 1.0,
-    }  # fmt: skip
-    path = tmp_path_factory.mktemp("tiny")
-    save_checkpoint(path, net, config, "# card")
-    return path
+    return save_tiny_classifier(tmp_path_factory.mktemp("tiny"), LABELS)
 
 
 def tone(seed: int, low: bool) -> np.ndarray[Any, Any]:

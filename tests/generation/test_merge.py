@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mido_events import events_at_ticks
 from tiny_generator import make
 
 from melodygen.analysis.roles import assign_roles
@@ -94,18 +95,6 @@ def test_what_gives_way_is_said() -> None:
     )
 
 
-def events(path: Path) -> list[list[tuple[int, str]]]:
-    tracks = []
-    for track in mido.MidiFile(path).tracks:
-        tick, found = 0, []
-        for message in track:
-            tick += message.time
-            if message.type != "end_of_track":
-                found.append((tick, str(message.copy(time=0))))
-        tracks.append(found)
-    return tracks
-
-
 @pytest.mark.parametrize("name", ["human", "pickup", "bar_1_4", "tempo_change", "ends_3_4"])
 def test_a_file_that_is_written_under_comes_back_event_by_event(name: str, tmp_path: Path) -> None:
     path, target = CASES / f"{name}.mid", tmp_path / "out.mid"
@@ -118,7 +107,7 @@ def test_a_file_that_is_written_under_comes_back_event_by_event(name: str, tmp_p
     assert draft.score.tempos == under.score.tempos
     played = replace(request, swing=0.6, humanize=0.5)
     under.write(target, perform(draft.score, played, 3), played, ("made by us",), False)
-    before, after = events(path), events(target)
+    before, after = events_at_ticks(path.read_bytes()), events_at_ticks(target.read_bytes())
     assert after[: len(before)] == before
     end = under.score.bar_ticks()[-1]
     fresh = [n for t in read_midi_document(target).score.tracks[1:] for n in t]
@@ -135,7 +124,7 @@ def test_a_filled_span_leaves_every_other_event(tmp_path: Path) -> None:
     assert "are replaced" in under.announce(request)[0]
     under.write(target, draft.score, request, (), False)
     bars = under.score.bar_ticks()
-    before, after = events(path)[1], events(target)[1]
+    before, after = events_at_ticks(path.read_bytes())[1], events_at_ticks(target.read_bytes())[1]
     gone, new = Counter(before) - Counter(after), Counter(after) - Counter(before)
     assert gone and all(text.startswith("note") for _, text in [*gone, *new])
     assert all(bars[1] <= tick < bars[3] for tick, text in gone if "note_on" in text)

@@ -73,6 +73,20 @@ def ended_pieces(draw: st.DrawFn) -> Piece:
     return replace(piece, bars=end_with_notes(piece.bars), key=piece.key or (0, "major"))
 
 
+ToEncode = tuple[Piece, Header, tuple[int, int] | None]
+"""A piece, a header for it, and None or the bars to fill: the first and their number."""
+
+
+@st.composite
+def to_encode(draw: st.DrawFn) -> ToEncode:
+    """All that a piece can be encoded from."""
+    piece = draw(pieces())
+    header = draw(headers(piece))
+    total = len(piece.bars)
+    first = draw(st.integers(0, total - 1))
+    return piece, header, draw(st.one_of(st.none(), st.tuples(st.just(first), st.integers(1, total - first))))
+
+
 @st.composite
 def headers(draw: st.DrawFn, piece: Piece | None = None) -> Header:
     """A header in which every role of ``piece`` has its place, in any order."""

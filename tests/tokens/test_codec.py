@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from pieces import ended_pieces, headers, pieces, rough_scores, tune
+from pieces import ToEncode, ended_pieces, rough_scores, to_encode, tune
 from slow_grid import spelled_out
 
 from melodygen.errors import MelodygenError, TokenError
@@ -37,13 +36,9 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @QUICK
-@given(st.data())
-def test_decode_undoes_encode(data: st.DataObject) -> None:
-    piece = data.draw(pieces())
-    header = data.draw(headers(piece))
-    total = len(piece.bars)
-    first = data.draw(st.integers(0, total - 1))
-    fill = data.draw(st.one_of(st.none(), st.tuples(st.just(first), st.integers(1, total - first))))
+@given(to_encode())
+def test_decode_undoes_encode(made: ToEncode) -> None:
+    piece, header, fill = made
     ids = encode(piece, header, fill)
     assert decode(ids, piece.qpm) == piece
     assert decode_header(ids)[0] == header
@@ -51,13 +46,9 @@ def test_decode_undoes_encode(data: st.DataObject) -> None:
 
 
 @QUICK
-@given(st.data())
-def test_a_repeat_in_short_means_what_it_repeats(data: st.DataObject) -> None:
-    piece = data.draw(pieces())
-    header = data.draw(headers(piece))
-    total = len(piece.bars)
-    first = data.draw(st.integers(0, total - 1))
-    fill = data.draw(st.one_of(st.none(), st.tuples(st.just(first), st.integers(1, total - first))))
+@given(to_encode())
+def test_a_repeat_in_short_means_what_it_repeats(made: ToEncode) -> None:
+    piece, header, fill = made
     plain, short = encode(piece, header, fill), encode(piece, header, fill, again=True)
     assert spelled_out(short) == plain
     assert decode(short, piece.qpm) == piece
