@@ -9,20 +9,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from melodygen.atomic import atomic_path
 from melodygen.data.dataset import PLAIN, ExampleSampler
 from melodygen.generation.neural import style_to_json
 from melodygen.nets import checkpoint as checkpoints
-from melodygen.tokens.vocabulary import VOCABULARY
 from melodygen.training.generator.card import generator_card, plot_curves
+from melodygen.training.generator.density import density_quantiles
 from melodygen.training.generator.run import Prepared
 from melodygen.training.generator.state import TrainingState, disk_errors
 
-DENSITY_STREAM = 3
-"""Random stream of the examples that density quantiles are measured on."""
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+DENSITY_EXAMPLES = 200
+"""Of each new style, to measure how dense it is."""
 
 
 def finish(run: Prepared, work: Path, out: Path, progress: TrainingState) -> dict[str, Any]:
@@ -57,13 +54,7 @@ def _density_quantiles(run: Prepared) -> dict[str, Any]:
     quantiles = {} if run.record.base is None else dict(run.record.base.density_quantiles)
     longest = min(1000, run.config.length - 24)
     sampler = ExampleSampler(run.shards, "train", run.order, PLAIN, max_tokens=longest)
-    rng, offset = np.random.default_rng(DENSITY_STREAM), VOCABULARY.offsets["density"]
-    for name in run.record.new:
-        levels = [int(sampler.draw(rng, name).ids[5]) - offset - 1 for _ in range(200)]
-        known = [level for level in levels if level >= 0]
-        if known:
-            quantiles[name] = [float(np.quantile(known, q)) for q in QUANTILES]
-    return quantiles
+    return quantiles | density_quantiles(sampler, run.record.new, DENSITY_EXAMPLES)
 
 
 def _inherited(run: Prepared) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from melodygen.atomic import atomic_path
 from melodygen.data.dataset import Example, ExampleSampler, pack
 from melodygen.nets.precision import has_bf16
 from melodygen.tokens.vocabulary import PAD
@@ -237,7 +238,6 @@ class GeneratorTraining:
 
 
 def save_state(path: Path, training: GeneratorTraining) -> None:
-    """Whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(training.state(), temporary)
-    temporary.replace(path)
+    """Write the state of training, whole or not at all."""
+    with atomic_path(path, overwrite=True) as temporary:
+        torch.save(training.state(), temporary)

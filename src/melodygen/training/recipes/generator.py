@@ -24,11 +24,11 @@ from melodygen.nets.checkpoint import CARD, CONFIG, load_weights, read_config, r
 from melodygen.registry import find_style
 from melodygen.styles.style import Style
 from melodygen.tokens.vocabulary import VOCABULARY
+from melodygen.training.generator.density import density_quantiles
 from melodygen.training.generator.trainer import GeneratorTraining, save_state, validation_loss
 from melodygen.training.recipes.recipe import GeneratorModelRecipe
 
-DENSITY_SEED, VALIDATION_SEED, WEIGHTS_SEED = 3, 7, 1
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+VALIDATION_SEED, WEIGHTS_SEED = 7, 1
 NO_BIAS = dict.fromkeys(("chord", "back", "home", "comping", "cymbals"), 0.0)
 DEFAULT_HOME = 2.5
 Say = Callable[[str], None]
@@ -81,13 +81,14 @@ def finish_generator(
         The config of the checkpoint.
     """
     styles = [find_style(name) for name in recipe.styles]
+    plain = ExampleSampler(shards, "train", recipe.styles, PLAIN)
     config: dict[str, Any] = {
         "kind": "generator", "name": out.name,
         "summary": recipe.summary.format(parameters=f"{sum(p.numel() for p in net.parameters()) / 1e6:.1f} M"),
         "net": {"type": recipe.net.type, **recipe.net.arguments()},
         "vocabulary_id": VOCABULARY.vocabulary_id,
         "styles": [style_to_json(style) for style in styles],
-        "density_quantiles": density_quantiles(shards, recipe.styles, recipe.density_examples),
+        "density_quantiles": density_quantiles(plain, recipe.styles, recipe.density_examples),
         "sampling": {name: dict(options) for name, options in recipe.sampling.items()},
     }  # fmt: skip
     biases = _logit_biases(recipe, shards, net, config, styles, say)
@@ -181,19 +182,6 @@ def _validation_examples(recipe: GeneratorModelRecipe, shards: Shards) -> list[E
     rng = np.random.default_rng(VALIDATION_SEED)
     names = [name for name in (*recipe.styles, "drums") if name in sampler.style_names]
     return [sampler.draw(rng, name) for name in names for _ in range(recipe.validation_examples)]
-
-
-def density_quantiles(shards: Shards, styles: tuple[str, ...], examples: int) -> dict[str, list[float]]:
-    """For each style the density levels at ``QUANTILES``, of plain examples that have one."""
-    sampler = ExampleSampler(shards, "train", styles, PLAIN)
-    rng, offset = np.random.default_rng(DENSITY_SEED), VOCABULARY.offsets["density"]
-    found = {}
-    for style in styles:
-        levels = [int(sampler.draw(rng, style).ids[5]) - offset - 1 for _ in range(examples)]
-        known = [level for level in levels if level >= 0]
-        if known:
-            found[style] = [float(np.quantile(known, q)) for q in QUANTILES]
-    return found
 
 
 def _logit_biases(
