@@ -23,11 +23,12 @@ from melodygen.analysis.beats import Beats, load_beat_tracker
 from melodygen.analysis.sound_chords import chord_spans, pitch_classes_of_sound
 from melodygen.audio.beat_spectrum import SAMPLE_RATE
 from melodygen.audio.features import Features, to_mono_at
-from melodygen.classification.symbolic import read_symbolic, render_draft, stretch
+from melodygen.classification.symbolic import read_symbolic, stretch
 from melodygen.errors import MelodygenError
 from melodygen.io.folder import music_files
 from melodygen.music.harmony import CHORD_QUALITIES, parse_chord
 from melodygen.music.score import Score
+from melodygen.rendering.draft import render_draft
 from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.services.analyze import beats_of_score
 

@@ -23,12 +23,13 @@ from melodygen.audio.decode import read_mono
 from melodygen.audio.features import Features, mono_features, to_mono_at
 from melodygen.audio.synthetic import coloured, levelled
 from melodygen.classification.cnn import CnnClassifier
-from melodygen.classification.symbolic import read_symbolic, render_draft, stretch
+from melodygen.classification.symbolic import read_symbolic, stretch
 from melodygen.data.scan import find_files
 from melodygen.errors import MelodygenError
 from melodygen.evaluation.labelled import read_labelled
 from melodygen.evaluation.metrics import report
 from melodygen.evaluation.tables import markdown_table, replace_section
+from melodygen.rendering.draft import render_draft
 from melodygen.rendering.sampler import SamplerRenderer
 
 RATE = 8_000

@@ -26,7 +26,7 @@ from melodygen.audio.decode import read_mono
 from melodygen.audio.features import Features, mono_features, to_mono_at
 from melodygen.audio.musicnn_mel import SAMPLE_RATE
 from melodygen.classification.cnn import CnnClassifier
-from melodygen.classification.symbolic import read_symbolic, render_draft, score_rhythm, stretch
+from melodygen.classification.symbolic import read_symbolic, score_rhythm, stretch
 from melodygen.classification.tagger import Tags, WindowOutputs, load_tagger
 from melodygen.classification.taxonomy import PART_OF
 from melodygen.data.scan import dominant_qpm
@@ -36,6 +36,7 @@ from melodygen.evaluation.stability import CHANGES, verdicts_after
 from melodygen.io.folder import music_files
 from melodygen.music.score import Score
 from melodygen.nets.checkpoint import resolve
+from melodygen.rendering.draft import render_draft
 from melodygen.rendering.sampler import SamplerRenderer
 
 Floats = NDArray[np.float64]

@@ -385,10 +385,10 @@ def hums(arguments: argparse.Namespace) -> None:
 def tunes(arguments: argparse.Namespace) -> None:
     """Recordings of the tune alone and of the whole band: whether a tune is tracked, and found by ten of its notes."""
     from melodygen.audio.features import to_mono_at
-    from melodygen.classification.symbolic import render_draft
     from melodygen.data.scan import prepare_score
     from melodygen.io.midi import read_midi
     from melodygen.library.tune import tune_of_sound
+    from melodygen.rendering.draft import render_draft
     from melodygen.rendering.sampler import SamplerRenderer
 
     rng = np.random.default_rng(12)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from melodygen.audio.features import FrontEndConfig, features
 from melodygen.classification.cnn import CnnClassifier
-from melodygen.classification.symbolic import read_symbolic, render_draft, stretch
+from melodygen.classification.symbolic import read_symbolic, stretch
 from melodygen.data.reorchestration import reorchestrated
 from melodygen.data.scan import find_files
 from melodygen.errors import MelodygenError
@@ -28,6 +28,7 @@ from melodygen.evaluation.metrics import calibration_error, mean_by_group, softm
 from melodygen.evaluation.tables import markdown_table, replace_section
 from melodygen.io.csv_table import read_table
 from melodygen.music.score import Score
+from melodygen.rendering.draft import render_draft
 from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.training.classifier.view_rendering import WindowSet, group_files
 from melodygen.training.recipes.recipe import find_classifier_recipe

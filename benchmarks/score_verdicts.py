@@ -28,7 +28,7 @@ from melodygen.atomic import atomic_path
 from melodygen.audio.buffer import Audio
 from melodygen.audio.features import features, to_mono_at
 from melodygen.classification.cnn import CnnClassifier
-from melodygen.classification.symbolic import read_symbolic, render_draft, stretch
+from melodygen.classification.symbolic import read_symbolic, stretch
 from melodygen.classification.tag_evidence import LabelEvidence, TagEvidence
 from melodygen.classification.tagger import Tagger, load_tagger
 from melodygen.data.scan import find_files
@@ -38,6 +38,7 @@ from melodygen.evaluation.metrics import calibration_error, mean_by_group, repor
 from melodygen.evaluation.tables import markdown_table, replace_section
 from melodygen.music.score import Score
 from melodygen.nets.checkpoint import resolve
+from melodygen.rendering.draft import render_draft
 from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.styles.scores import StyleScores
 from melodygen.training.classifier.trainer import fit_temperature

@@ -38,11 +38,12 @@ from melodygen.audio.excerpts import levelled as at_reference
 from melodygen.audio.features import Features, to_mono_at
 from melodygen.audio.musicnn_mel import SAMPLE_RATE, WINDOW_SAMPLES, WINDOW_SECONDS
 from melodygen.audio.synthetic import NOISES, coloured, levelled, make_noise, make_speech
-from melodygen.classification.symbolic import read_symbolic, render_draft, stretch
+from melodygen.classification.symbolic import read_symbolic, stretch
 from melodygen.classification.tagger import Tagger, load_tagger
 from melodygen.errors import MelodygenError
 from melodygen.music.score import Score
 from melodygen.nets.checkpoint import CONFIG
+from melodygen.rendering.draft import render_draft
 from melodygen.rendering.sampler import SamplerRenderer
 
 HELD_BACK = ("it_IT_m_Carlo", "ru_RU_f_IvrvoiceRU", "espeak_test")

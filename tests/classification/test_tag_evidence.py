@@ -15,13 +15,14 @@ from melodygen.audio.features import to_mono_at
 from melodygen.audio.files import write_audio
 from melodygen.classification.batch import load_recognizer
 from melodygen.classification.recognizer import RecognitionOptions
-from melodygen.classification.symbolic import read_symbolic, render_draft
+from melodygen.classification.symbolic import read_symbolic
 from melodygen.classification.tag_evidence import LabelEvidence, TagEvidence, read_tag_evidence
 from melodygen.classification.tagger import load_tagger
 from melodygen.classification.taxonomy import STYLE_TAGS
 from melodygen.errors import CheckpointError
 from melodygen.io.midi import write_midi
 from melodygen.music.score import Score, Tempo, Track, note_array
+from melodygen.rendering.draft import render_draft
 from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.services.describing import Describer
 from melodygen.styles.scores import StyleScores

@@ -25,7 +25,7 @@ from melodygen.audio.files import write_audio
 from melodygen.audio.synthetic import NOISES, make_noise, make_speech
 from melodygen.classification.batch import load_recognizer
 from melodygen.classification.recognizer import RecognitionOptions, TrackClassifier
-from melodygen.classification.symbolic import read_symbolic, render_draft
+from melodygen.classification.symbolic import read_symbolic
 from melodygen.cli.app import app
 from melodygen.errors import CheckpointError, CorpusError, MelodygenError
 from melodygen.evaluation.baselines import NAMES, cross_validated
@@ -36,6 +36,7 @@ from melodygen.evaluation.labelled import classify_labelled, read_labelled
 from melodygen.evaluation.stability import CHANGES
 from melodygen.io.midi import write_midi
 from melodygen.nets.cnn import StyleCnn
+from melodygen.rendering.draft import render_draft
 from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.training.classifier.recordings import AdaptRecipe, Clips, adapt, soup, widen
 

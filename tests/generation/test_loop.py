@@ -23,6 +23,7 @@ from melodygen.parsing import (
     parse_meter,
     parse_tracks,
 )
+from melodygen.rendering.draft import DRAFT_SAMPLE_RATE
 from melodygen.request import Request, check_request, loop_options
 
 JAZZ = Request("jazz", bars=4, qpm=120.0, meter=(4, 4), tracks=("melody",))
@@ -111,7 +112,7 @@ def test_recordings_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
             return super().classify(recordings)
 
     whole = compose(JAZZ, Writer(), Beeper(), Counting(), seed=1, candidates=7, max_rounds=1)
-    monkeypatch.setattr(pipeline, "MAX_WAITING_SAMPLES", 2 * pipeline.DRAFT_SAMPLE_RATE)
+    monkeypatch.setattr(pipeline, "MAX_WAITING_SAMPLES", 2 * DRAFT_SAMPLE_RATE)
     parts = compose(JAZZ, Writer(), Beeper(), Counting(), seed=1, candidates=7, max_rounds=1)
     assert sizes == [7, 3, 3, 1]
     assert parts.candidates == whole.candidates

@@ -21,6 +21,7 @@ from melodygen.audio.excerpts import SILENCE_RMS
 from melodygen.audio.features import Features, mono_features, to_mono_at
 from melodygen.classification.recording import (
     MIN_MUSIC,
+    RHYTHM_SECONDS,
     Excerpts,
     check_length,
     excerpts_of,
@@ -36,15 +37,15 @@ from melodygen.classification.scoring import (
     tag_evidence_of,
     window_classifier,
 )
-from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft, score_rhythm, stretch
+from melodygen.classification.symbolic import is_symbolic, read_symbolic, score_rhythm, stretch
 from melodygen.classification.tagger import Tagger
 from melodygen.contracts import Renderer, StyleClassifier, WindowClassifier
 from melodygen.errors import AudioError
 from melodygen.music.score import Score
+from melodygen.rendering.draft import render_draft
 from melodygen.styles.scores import StyleScores
 
 CHAPTER_SECONDS = 600.0
-RHYTHM_SECONDS = 60.0
 JOINED_SECONDS = 60.0
 """A rest this short joins the chapter before it."""
 

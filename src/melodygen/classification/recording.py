@@ -23,6 +23,7 @@ SPARSE_SECONDS = 90.0
 MAX_SECONDS = 1200.0
 """What is kept of a recording that can only be read from start to end."""
 RHYTHM_SECONDS = 60.0
+"""What tempo and key are read from, out of the middle."""
 SEGMENT_SECONDS = 5.0
 MIN_SOUNDING = 0.5
 """Share of a window that must sound."""

@@ -1,4 +1,4 @@
-"""MIDI and score files for the classifier: read, cut to a stretch from the middle, rendered as a draft.
+"""MIDI and score files for the classifier: read, and cut to a stretch from the middle.
 
 Tempo and meter are what is in force longest; the key is read from notes and signature (:mod:`melodygen.music.key`).
 """
@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.analysis.rhythm import Rhythm
-from melodygen.audio.buffer import Audio
-from melodygen.contracts import Renderer
 from melodygen.data.scan import dominant_meter, dominant_qpm, prepare_score
 from melodygen.errors import MidiReadError
 from melodygen.io.formats import MIDI_SUFFIXES
@@ -21,7 +19,6 @@ from melodygen.music.key import key_of
 from melodygen.music.score import Score, Tempo, Track, note_array
 
 STRETCH_SECONDS = 60.0
-RENDER_RATE = 22_050
 MAX_SECONDS = 36_000.0
 TICKS = 480
 
@@ -86,10 +83,6 @@ def stretch(score: Score, seconds: float = STRETCH_SECONDS) -> Score:
     if not tracks:  # a rest of a minute in the middle
         return score
     return Score(tuple(tracks), (Tempo(0, 120.0),), ticks_per_quarter=TICKS)
-
-
-def render_draft(score: Score, renderer: Renderer) -> Audio:
-    return renderer.render(score, RENDER_RATE, "draft")
 
 
 def score_rhythm(score: Score) -> Rhythm:

@@ -23,11 +23,10 @@ from melodygen.data.shards import PieceInfo, encode_columns
 from melodygen.errors import MelodygenError, reason_of
 from melodygen.music.key import key_name
 from melodygen.music.score import ROLES
-from melodygen.tokens.vocabulary import METERS
+from melodygen.tokens.vocabulary import MAX_TOKENS_A_BAR, METERS
 
 SECONDS_A_FILE = 60.0
 """Time limit; notation is read by slower code than MIDI."""
-MAX_TOKENS_A_BAR = 300
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from melodygen.errors import RenderError
 from melodygen.live.transport import NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, MidiEvent
+from melodygen.music.instruments import DRUM_CHANNEL
 from melodygen.music.score import Track
 from melodygen.rendering.additive import AdditiveBank
 from melodygen.rendering.mixing import VoiceBank
@@ -25,7 +26,6 @@ from melodygen.rendering.soundfont_path import find_soundfont
 Samples = NDArray[np.float32]
 Sound = tuple[int, int, int]
 """Channel, program, pitch."""
-DRUM_CHANNEL = 9
 HELD_SECONDS = 6.0
 RELEASE_SECONDS = 0.12
 GAIN = 0.35

@@ -27,6 +27,7 @@ from melodygen.generation.quality import quality
 from melodygen.generation.stream import MAX_SILENT_BARS
 from melodygen.music.score import Score
 from melodygen.registry import nearest
+from melodygen.rendering.draft import render_draft
 from melodygen.request import LoopOptions, Request, check_loop, check_request
 from melodygen.styles.mixture import style_probability, style_shares
 from melodygen.styles.scores import StyleScores
@@ -48,7 +49,6 @@ FAIR_QUALITY = 0.5
 """A first round whose best has less is followed by another: of six candidates of game music the only one that passes
 may be a tune of one bar over and over.
 """
-DRAFT_SAMPLE_RATE = 22_050
 """Sample rate of draft renders in Hz: enough for the classifier, and a third of the time of 44.1 kHz."""
 MAX_WAITING_SAMPLES = 12_000_000
 """Samples of recordings that are classified together: about 50 MB, nine minutes."""
@@ -433,7 +433,7 @@ class _Rounds:
         scored: list[StyleScores | None] = []
         waiting: list[Audio | None] = []
         for index, score in enumerate(scores):
-            waiting.append(render_draft(score, self.renderer))
+            waiting.append(audible_draft(score, self.renderer))
             if stage:
                 self.progress(stage, (index + 1) / len(scores))
             last = index + 1 == len(scores)
@@ -471,11 +471,11 @@ class _Rounds:
         return {f"style {name}": round(scores[name], 4) for name in shares}
 
 
-def render_draft(score: Score, renderer: Renderer) -> Audio | None:
+def audible_draft(score: Score, renderer: Renderer) -> Audio | None:
     """Return a draft render, or None for silence, which no classifier should be asked about."""
     if not score.num_notes:
         return None
-    audio = renderer.render(score, DRAFT_SAMPLE_RATE, quality="draft")
+    audio = render_draft(score, renderer)
     return audio if audio.num_samples and float(np.abs(audio.samples).max()) > SILENCE_PEAK else None
 
 

@@ -13,7 +13,15 @@ from melodygen.music.form import FormBar
 from melodygen.tokens.codec import bar_token
 from melodygen.tokens.grammar import Grammar
 from melodygen.tokens.returns import CHORDLINE, LEAST_TOKENS, Returns
-from melodygen.tokens.vocabulary import END, FILL, MAX_AGAIN, METERS, SEGMENT_ROLES, VOCABULARY
+from melodygen.tokens.vocabulary import (
+    END,
+    FILL,
+    MAX_AGAIN,
+    MAX_TOKENS_A_BAR,
+    METERS,
+    SEGMENT_ROLES,
+    VOCABULARY,
+)
 
 RECENT_SHARE = 0.4
 """Share of the net's context that the latest bars keep when the prefix is shortened."""
@@ -26,8 +34,6 @@ FRESH_ROLES = ("melody", "chords", "other")
 """Roles that make a section new; bass and drums may go on as before."""
 MAX_SILENT_BARS = 4
 """A role may rest for this many bars, a phrase; a longer rest is a flaw."""
-MAX_TOKENS_A_BAR = 300
-"""In a bar with more tokens than this, only tokens that end the bar are allowed."""
 
 
 @dataclass

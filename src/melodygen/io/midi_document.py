@@ -22,10 +22,10 @@ from melodygen.io.markers import chord_flags, label_of
 from melodygen.io.midi_events import END_OF_TRACK, Event, MidiEvents, meta_event, parse_midi, serialise_midi
 from melodygen.io.midi_view import FileNotes, pair_notes, text_of, view_score
 from melodygen.music.harmony import transpose_label, usual_name
+from melodygen.music.instruments import DRUM_CHANNEL
 from melodygen.music.key import key_of
 from melodygen.music.score import NOTE_DTYPE, KeySignature, Score, Track
 
-DRUM_CHANNEL = 9
 TEXT, MARKER, KEY_SIGNATURE = b"\xff\x01", b"\xff\x06", b"\xff\x59"
 
 

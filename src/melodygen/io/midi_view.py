@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from melodygen.errors import ScoreError
 from melodygen.io.markers import chord_flags, label_of
 from melodygen.io.midi_events import Event, MidiEvents
+from melodygen.music.instruments import DRUM_CHANNEL
 from melodygen.music.score import (
     EMPTY_CONTROLS,
     EXPRESSION,
@@ -39,7 +40,6 @@ from melodygen.music.score import (
 
 MAX_NOTES = 2_000_000
 MAX_HOURS = 12
-DRUM_CHANNEL = 9
 USED_CONTROLLERS = (VOLUME, PAN, EXPRESSION, SUSTAIN)
 RPN_MSB, RPN_LSB, NRPN_MSB, NRPN_LSB, DATA_MSB, DATA_LSB, RESET_CONTROLLERS = 101, 100, 99, 98, 6, 38, 121
 ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123

@@ -11,10 +11,10 @@ from pathlib import Path
 from melodygen.errors import UsageError
 from melodygen.io.midi import write_midi
 from melodygen.live.transport import NOTE_OFF, NOTE_ON, PROGRAM_CHANGE, MidiBytes
+from melodygen.music.instruments import DRUM_CHANNEL
 from melodygen.music.score import Score, Tempo, TimeSignature, Track, note_array
 
 TICKS_PER_QUARTER = 480
-DRUM_CHANNEL = 9
 RECENT_EVENTS = 20_000
 """Number of events kept when not all are."""
 TEMPO_STEP = 0.5

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+DRUM_CHANNEL = 9
+"""MIDI channel of drums in General MIDI, from 0."""
 ROLE_RANGES = {"melody": (55, 86), "chords": (45, 79), "bass": (28, 55), "other": (45, 84)}
 """(lowest, highest) MIDI number of each role."""
 

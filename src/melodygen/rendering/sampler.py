@@ -25,10 +25,9 @@ from melodygen.rendering import mastering
 from melodygen.rendering.additive import AdditiveBank
 from melodygen.rendering.mixing import BEND_BLOCK, Desk, Samples, Voice, check_quality, desk, no_one
 from melodygen.rendering.programs import nearest_kit, nearest_program
-from melodygen.rendering.soundfont import Gen, SoundFont, Zone
+from melodygen.rendering.soundfont import DRUM_BANK, Gen, SoundFont, Zone
 from melodygen.rendering.soundfont_path import find_soundfont
 
-DRUM_BANK = 128
 CACHE_BYTES = 160 * 2**20
 """Largest size of the cached voices; a full cache is emptied."""
 VOICE_STEP_SECONDS = 0.5

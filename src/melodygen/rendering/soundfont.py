@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 
 from melodygen.errors import RenderError
 
+DRUM_BANK = 128
+"""Bank of the drum kits in a soundfont, by General MIDI."""
 NUM_GENERATORS = 61
 SF3_COMPRESSED = 0x10
 RECORDS = {

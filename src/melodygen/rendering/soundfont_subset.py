@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melodygen.atomic import atomic_path
-from melodygen.rendering.soundfont import RECORDS, SF3_COMPRESSED, Gen, SoundFont
+from melodygen.rendering.soundfont import DRUM_BANK, RECORDS, SF3_COMPRESSED, Gen, SoundFont
 
 PAIR_CENTIBELS = 75
 """What one half alone lacks: 3 dB, where players count attenuation 0.4."""
 GUARD_FRAMES = 46
 """Zeros after each sample that the specification asks for, in frames; also what is kept behind a loop."""
-DRUM_BANK = 128
 Zones = list[tuple[list[tuple[int, int]], bytes]]
 """Zones of a preset or instrument: generators (operator, amount) and raw modulators."""
 

@@ -27,12 +27,13 @@ from melodygen.audio.decode import open_recording
 from melodygen.audio.excerpts import levelled
 from melodygen.audio.features import Features, resampling_ratio, to_mono_at
 from melodygen.audio.files import write_audio
-from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft
+from melodygen.classification.symbolic import is_symbolic, read_symbolic
 from melodygen.data.scan import dominant_meter
 from melodygen.errors import UsageError
 from melodygen.io.midi import write_midi
 from melodygen.music.key import key_of
 from melodygen.music.score import Score
+from melodygen.rendering.draft import render_draft
 from melodygen.services.output import AUDIO_FORMATS, check_writable
 
 CLICK_RATE = 44_100

@@ -31,6 +31,7 @@ from melodygen.music.form import Form
 from melodygen.music.key import key_at_end
 from melodygen.music.score import Score
 from melodygen.parsing import check_range
+from melodygen.rendering.draft import render_draft
 from melodygen.request import CONTROLS, LoopOptions, Request, check_loop, check_request
 from melodygen.services.models import LoadedModels, ModelNames, load_models, random_seed
 from melodygen.services.output import check_writable, plan_output, prepare_folder
@@ -255,7 +256,7 @@ def asked_before(file: UserFile) -> dict[str, Any]:
 
 
 def _heard_style(score: Score, models: LoadedModels) -> str:
-    audio = models.renderer.render(score, 22_050, quality="draft")
+    audio = render_draft(score, models.renderer)
     scores = models.classifier.classify([audio])[0]
     return max((s for s in models.generator.styles if s in scores.labels), key=lambda s: scores[s])
 

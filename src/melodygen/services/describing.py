@@ -19,13 +19,13 @@ from melodygen.audio.decode import read_mono
 from melodygen.audio.features import Features, mel_power, mono_features, to_mono_at
 from melodygen.classification.batch import load_recognizer
 from melodygen.classification.recognizer import TrackClassifier
-from melodygen.classification.recording import check_length
+from melodygen.classification.recording import MAX_SECONDS, MIN_MUSIC, RHYTHM_SECONDS, check_length
 from melodygen.classification.scoring import Scorer, is_silent, window_classifier
-from melodygen.classification.symbolic import is_symbolic, read_symbolic, render_draft, score_rhythm, stretch
+from melodygen.classification.symbolic import is_symbolic, read_symbolic, score_rhythm, stretch
 from melodygen.classification.tagger import Tagger, load_tagger
 from melodygen.contracts import Renderer, StyleClassifier
 from melodygen.data.scan import without_leading_rest
-from melodygen.errors import AudioError, ClassifierError
+from melodygen.errors import AudioError, ClassifierError, reason_of
 from melodygen.library.chroma import chroma_of_score, chroma_of_sound, packed, patches_of
 from melodygen.library.embedding import DIMENSION, fused, notes_part, rhythm_part, tonality_part
 from melodygen.library.lines import lines_of
@@ -33,12 +33,10 @@ from melodygen.library.tags import read_tags
 from melodygen.library.track import Description, Facts, Tags
 from melodygen.library.tune import tune_of_sound
 from melodygen.music.score import Score
+from melodygen.rendering.draft import render_draft
 
 RATE = 16_000
-MAX_SECONDS = 1_200.0
 STYLE_WINDOWS = 6
-RHYTHM_SECONDS = 60.0
-MIN_MUSIC = 0.5
 
 
 class Describer:
@@ -76,6 +74,13 @@ class Describer:
         mono = read_mono(path, RATE, MAX_SECONDS)
         check_length(path, len(mono) / RATE)
         return self._recording(mono, read_tags(path))
+
+    def describe_or_reason(self, path: Path) -> Description | str:
+        """Every failure becomes a line: nothing that a file holds may stop the others."""
+        try:
+            return self.describe(path)
+        except Exception as error:
+            return reason_of(error, path.name)
 
     def _score(self, score: Score) -> Description:
         """A leading rest counts in times, and is not listened to."""

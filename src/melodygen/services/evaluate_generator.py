@@ -21,7 +21,7 @@ from melodygen.evaluation.generator import (
 )
 from melodygen.evaluation.statistics import piece_of
 from melodygen.evaluation.tables import write_json
-from melodygen.generation.loop import render_draft
+from melodygen.generation.loop import audible_draft
 from melodygen.generation.performance import perform
 from melodygen.io.midi import write_midi
 from melodygen.music.score import Score
@@ -148,7 +148,7 @@ def _heard(scores: Mapping[str, list[Score]], tell: Progress) -> dict[str, list[
     for number, (name, listed) in enumerate(scores.items()):
         for index, score in enumerate(listed):
             tell(f"listening to {name}", (number + index / len(listed)) / len(scores))
-            audio = render_draft(score, renderer)
+            audio = audible_draft(score, renderer)
             if audio is None:
                 continue
             result = classifier.classify([audio])[0]

@@ -26,6 +26,8 @@ POSITIONS_PER_QUARTER = 12
 MAX_POSITIONS = 96
 MAX_AGAIN = 32
 """Largest distance in bars that an ``again`` token can express."""
+MAX_TOKENS_A_BAR = 300
+"""A generator ends a bar that has more tokens; music whose bars need more is not learned from."""
 MAX_COUNTDOWN = 32
 """Largest exact countdown; the token ``bar:33`` stands for 33 bars left or more."""
 

@@ -26,6 +26,7 @@ from melodygen.data.stems import read_source
 from melodygen.data.views import AS_IS, PLAIN, ViewMaker
 from melodygen.errors import CorpusError, MelodygenError
 from melodygen.nets.checkpoint import weights_sha256
+from melodygen.rendering.draft import render_draft
 
 EXEMPLARS = "exemplars.safetensors"
 KEPT = "details"
@@ -81,9 +82,7 @@ def embed_files(
             view = maker.make(source, rng, how) if source is not None else None
             if view is None:
                 continue
-            heard = features(renderer.render(view.score, 22_050, "draft"), classifier.front_end)[
-                :WINDOWS_A_VIEW
-            ]
+            heard = features(render_draft(view.score, renderer), classifier.front_end)[:WINDOWS_A_VIEW]
         except MelodygenError:
             continue
         embedded.append(classifier.details(heard))

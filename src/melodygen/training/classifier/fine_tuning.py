@@ -34,6 +34,7 @@ from melodygen.nets import checkpoint as checkpoints
 from melodygen.nets.cnn import Residual, StyleCnn
 from melodygen.registry import list_styles
 from melodygen.rendering.default import load_renderer
+from melodygen.rendering.draft import render_draft
 from melodygen.training.classifier.trainer import (
     ClassifierRecipe,
     ClassifierTrainingState,
@@ -81,9 +82,7 @@ def most_similar_style(
         if playable is None:
             continue
         try:
-            total += classifier.classify([renderer.render(read_midi(playable.path), 22_050, "draft")])[
-                0
-            ].probabilities
+            total += classifier.classify([render_draft(read_midi(playable.path), renderer)])[0].probabilities
         except MelodygenError:
             continue
     styles = list_styles()

@@ -17,6 +17,7 @@ from melodygen.data.scan import SourceFile
 from melodygen.data.stems import Source, read_source
 from melodygen.data.views import TRAINING, View, ViewMaker, ViewStyle
 from melodygen.errors import CorpusError, MelodygenError
+from melodygen.rendering.draft import render_draft
 from melodygen.training.classifier.view_store import Entry, StoreWriter, render_stems
 
 MAX_TAKES = 30
@@ -220,7 +221,7 @@ def validation_windows(views: ViewSource, how: ViewStyle, pieces: int) -> Window
             if view is None or source is None:
                 continue
             renderer = views.renderers[int(rng.integers(len(views.renderers)))]
-            levels = features(renderer.render(view.score, 22_050, "draft"), config)
+            levels = features(render_draft(view.score, renderer), config)
             found.append((levels, style, file.name, source.collection))
     if not found:
         raise CorpusError("the corpus holds no validation pieces (split 'valid'); mark some in its manifest")
