@@ -10,7 +10,7 @@ SCRIPT = """
 import gc
 from math import sqrt
 from melodygen.data.scan import read_folder
-from melodygen.services.workers import in_processes
+from melodygen.worker_pool import in_processes
 print("the script runs")
 print(sorted(in_processes([1.0, 4.0, 9.0], sqrt, 2, gc.collect, (), str)))
 print(list(read_folder([1.0, 4.0], 2, read=sqrt, reject=pow)))

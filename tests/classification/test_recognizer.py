@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_classifier import save_tiny_classifier
 
+from melodygen import worker_pool
 from melodygen.analysis.rhythm import read_rhythm
 from melodygen.audio.block_resampler import BlockResampler
 from melodygen.audio.buffer import Audio
@@ -384,12 +385,12 @@ def test_a_crash_in_a_worker_is_named_and_the_rest_goes_on(
     class Pool(ThreadPoolExecutor):
         _processes: dict[int, Any] = {}  # noqa: RUF012
 
-    def hear(path: Path, how: RecognitionOptions) -> Any:
+    def hear(path: Path, options: RecognitionOptions) -> Any:
         if path.name == "3.wav":
             raise BrokenProcessPool("gone")
-        return classify_file(here, path, how)
+        return classify_file(here, path, options)
 
-    monkeypatch.setattr(batch, "_executor", lambda workers, spec: Pool(workers))
+    monkeypatch.setattr(worker_pool, "_executor", lambda workers, *begin: Pool(workers))
     monkeypatch.setattr(batch, "_classify_in_worker", hear)
     paths = [wav(tmp_path / f"{i}.wav", sound(0.3, seed=i)) for i in range(8)]
     results = list(classify_files(paths, PLAIN, str(folder), 2))

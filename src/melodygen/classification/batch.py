@@ -6,13 +6,9 @@ again; the rest goes on.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -23,11 +19,11 @@ from melodygen.contracts import StyleClassifier
 from melodygen.errors import reason_of
 from melodygen.nets.checkpoint import CONFIG, DEFAULT_CLASSIFIER
 from melodygen.resources import models_dir
+from melodygen.worker_pool import in_processes
 
 RECORDINGS_CLASSIFIER = "musicnn"
 FILES_A_WORKER = 6
 """The process that is there is done with fewer sooner than one that must start first."""
-AHEAD = 3
 
 _recognizer: list[TrackClassifier] = []
 """Of a worker process, made when it starts."""
@@ -76,37 +72,11 @@ def classify_files(
         for path in paths:
             yield classify_file(here, path, options)
         return
-    executor = _executor(workers, spec)
-    waiting: deque[tuple[Path, Future[TrackResult | TrackError]]] = deque()
-    todo = iter(paths)
-    try:
-        while True:
-            while len(waiting) < workers * AHEAD and (more := next(todo, None)) is not None:
-                waiting.append((more, executor.submit(_classify_in_worker, more, options)))
-            if not waiting:
-                return
-            path, future = waiting.popleft()
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                _stop(executor)
-                suspects = [path, *(p for p, _ in waiting)]
-                waiting.clear()
-                for suspect in suspects:
-                    yield _classify_apart(suspect, options, spec)
-                executor = _executor(workers, spec)
-    finally:
-        _stop(executor)
-
-
-def _executor(workers: int, spec: str | None) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(spec,)
-    )
+    work = partial(_classify_in_worker, options=options)
+    yield from in_processes(paths, work, workers, _start_worker, (spec,), _crashed, in_order=True)
 
 
 def _start_worker(spec: str | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to act on
     import torch
 
     torch.set_num_threads(1)
@@ -117,21 +87,8 @@ def _classify_in_worker(path: Path, options: RecognitionOptions) -> TrackResult 
     return classify_file(_recognizer[0], path, options)
 
 
-def _classify_apart(path: Path, options: RecognitionOptions, spec: str | None) -> TrackResult | TrackError:
-    executor = _executor(1, spec)
-    try:
-        return executor.submit(_classify_in_worker, path, options).result()
-    except BrokenProcessPool:
-        return TrackError(str(path), "the decoder crashed on this file")
-    finally:
-        _stop(executor)
-
-
-def _stop(executor: ProcessPoolExecutor) -> None:
-    processes = list((executor._processes or {}).values())
-    executor.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.kill()
+def _crashed(path: Path) -> TrackError:
+    return TrackError(str(path), "the decoder crashed on this file")
 
 
 __all__ = ["RECORDINGS_CLASSIFIER", "classify_file", "classify_files", "default_workers", "load_recognizer"]

@@ -16,7 +16,7 @@ from melodygen.library.store import LibraryStore
 from melodygen.library.track import Description, Failed
 from melodygen.services.describing import Describer
 from melodygen.services.queueing import enqueue, hear_queued, server_of
-from melodygen.services.workers import describe_or_reason, in_processes
+from melodygen.worker_pool import in_processes
 
 if TYPE_CHECKING:
     from melodygen.services.library import Library
@@ -110,7 +110,7 @@ def _described(
 ) -> Iterator[Outcome]:
     if workers <= 1:
         for item in waiting:
-            yield item, describe_or_reason(describer, Path(item.path))
+            yield item, describer.describe_or_reason(Path(item.path))
     else:
         yield from in_processes(
             waiting, _describe_there, workers, _begin, (classifier,),
@@ -119,11 +119,14 @@ def _described(
 
 
 def _begin(classifier: str | None) -> None:
+    import torch
+
+    torch.set_num_threads(1)
     _here.append(Describer.load(classifier))
 
 
 def _describe_there(item: taking.Pending) -> Outcome:
-    return item, describe_or_reason(_here[0], Path(item.path))
+    return item, _here[0].describe_or_reason(Path(item.path))
 
 
 __all__ = ["Filling", "add_files"]

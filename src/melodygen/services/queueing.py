@@ -17,7 +17,6 @@ from melodygen.library.server import ServerStore
 from melodygen.library.store import LibraryStore
 from melodygen.library.track import Description, Failed
 from melodygen.processes import ScriptlessContext
-from melodygen.services.workers import describe_or_reason
 
 if TYPE_CHECKING:
     from melodygen.services.describing import Describer
@@ -69,7 +68,7 @@ def _heard(store: ServerStore, describer: Describer, job: Job) -> tuple[str, str
     elif not there:
         found = "no such file on the machine of the worker, or it has changed since it was queued"
     else:
-        found = describe_or_reason(describer, Path(path))
+        found = describer.describe_or_reason(Path(path))
     stamps = dict(job.files)
     if isinstance(found, str):
         for other, stamp in job.files:
