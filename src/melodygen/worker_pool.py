@@ -81,7 +81,9 @@ def _alone(
 
 
 def _executor(workers: int, begin: Callable[..., None], begin_args: tuple[Any, ...]) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=ScriptlessContext(), initializer=_begin, initargs=(begin, begin_args))
+    return ProcessPoolExecutor(
+        workers, mp_context=ScriptlessContext(), initializer=_begin, initargs=(begin, begin_args)
+    )
 
 
 def _stop(executor: ProcessPoolExecutor) -> None:

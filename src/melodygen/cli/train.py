@@ -246,6 +246,7 @@ def _forecast_text(report: dict[str, Any], length: int) -> str:
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -292,6 +293,7 @@ class _Watcher:
 
 @contextmanager
 def shown_progress(leads: bool, quiet: bool) -> Iterator[_Watcher]:
+    """The watcher of a run, with a line of progress on stderr where this process speaks and is not quiet."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -71,6 +71,7 @@ class Song:
 
     @property
     def sizes(self) -> list[int]:
+        """Length of each bar in positions."""
         return [BAR] * len(self.changes)
 
 

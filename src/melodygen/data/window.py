@@ -68,6 +68,7 @@ class Window:
 
     @property
     def pitch_classes(self) -> NDArray[np.float64]:
+        """How much each pitch class sounds (12,)."""
         weights: NDArray[np.float64] = np.asarray(
             self.shards.arrays["pitch_classes"][self.rows], dtype=np.float64
         )

@@ -1,1 +1,1 @@
-
+"""Measurement: loss, statistics, copies, baselines, labelled tracks, maps of a collection."""

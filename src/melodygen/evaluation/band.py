@@ -316,6 +316,7 @@ def _root_at(roots: Sequence[tuple[tuple[int, int], int]], bar: int) -> int:
 
 
 def top_line(piece: Piece) -> list[Timed]:
+    """The highest note at each onset of the tune, else of the other parts, else of the chords."""
     role = next((r for r in ("melody", "other", "chords") if r in piece.roles), None)
     if role is None:
         return []

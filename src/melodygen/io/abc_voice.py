@@ -98,6 +98,7 @@ class Voice:
         return new
 
     def midi(self, words: list[str]) -> None:
+        """Take the words of a ``%%MIDI`` line; what it says of other things is passed over."""
         numbers = [int(w) for w in words[1:] if w.lstrip("-").isdigit()]
         if words[:1] == ["program"] and numbers and 0 <= numbers[-1] <= 127:
             self.program = numbers[-1]
@@ -107,6 +108,7 @@ class Voice:
             self.transposition = numbers[0]
 
     def set_field(self, letter: str, value: str) -> None:
+        """Take a field of the header or of a line, as in ``M:6/8``."""
         if letter == "M":
             meter = _meter(value)
             self.meter = meter
@@ -327,6 +329,7 @@ class Voice:
         self.last, self.last_duration = [], Fraction(0)  # a broken rhythm does not reach over a bar line
 
     def close(self) -> None:
+        """The music has ended: what stands after the last bar line is a bar."""
         if self.at > 0 or self.bar.notes:
             self._next_bar()
 

@@ -104,6 +104,7 @@ def _units(tick: int, ticks: Sequence[int], starts: Sequence[int], scale: float)
 
 
 def layout_of(score: Score) -> Layout:
+    """The bars of a score with their meters and keys; where no key is said, the one that is heard."""
     ticks = score.bar_ticks()
     scale = UNITS_PER_QUARTER / score.ticks_per_quarter
     lengths = tuple(max(3, round((b - a) * scale / 3) * 3) for a, b in pairwise(ticks))
@@ -171,6 +172,7 @@ class Part:
             yield PlayedNote(at(note.onset_tick), at(note.offset_tick), note.pitch, note.velocity)
 
     def element(self) -> Element:
+        """The ``part`` element with all measures."""
         part = Element("part", id=self.identity)
         for bar in range(len(self.layout.lengths)):
             measure = SubElement(part, "measure", number=str(bar + 1))

@@ -28,6 +28,8 @@ MEDIA = {
 
 
 def add_job_routes(app: FastAPI, studio: Studio) -> None:
+    """The routes below ``/v1/jobs``: what is queued, its events and its files."""
+
     @app.get("/v1/jobs", tags=["jobs"])
     def jobs(count: int = Query(50, ge=1, le=500)) -> list[dict[str, Any]]:
         """The newest jobs, newest first."""

@@ -80,6 +80,7 @@ class Studio:
         self._pruner.start()
 
     def close(self) -> None:
+        """Stop what plays and end the workers; jobs that wait go on at the next start."""
         self._ending.set()
         self.performer.stop()
         for runner in self.runners.values():

@@ -43,6 +43,7 @@ class KeptReport:
 
     @classmethod
     def of(cls, number: int, record: CandidateRecord, paths: Mapping[str, Path]) -> KeptReport:
+        """Of candidate ``number``, from 1, and the path of each format it was written in."""
         files = {kind: str(path) for kind, path in paths.items()}
         return cls(number, record.seed, record.style_probability, record.quality, record.flaw or None, files)
 
