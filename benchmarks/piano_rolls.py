@@ -87,8 +87,11 @@ def batch(pieces: list[NDArray[np.int64]], rows: int, length: int, rng: np.rando
 
 
 @torch.no_grad()
-def nats_a_frame(net: Transformer, rolls: list[Roll], coding: str, context: int = 1024) -> float:
-    """Return the loss of all tokens over all frames; each token sees at least half of the context before it."""
+def nats_a_frame(net: Transformer, rolls: list[Roll], coding: str, context: int) -> float:
+    """Return the loss of all tokens over all frames; each token sees at least half of the context before it.
+
+    ``context``: tokens in view; more than a training row has would be distances that the net never saw.
+    """
     net.eval()
     total, step = 0.0, context // 2
     for roll in rolls:
@@ -131,7 +134,7 @@ def train(options: argparse.Namespace, rolls: dict[str, list[Roll]]) -> tuple[Tr
             weights[name].lerp_(value, 1 - keep)
         if (step + 1) % options.every == 0 or step + 1 == options.steps:
             average.load_state_dict(weights)
-            valid = nats_a_frame(average, rolls["valid"], options.coding)
+            valid = nats_a_frame(average, rolls["valid"], options.coding, options.length)
             seconds = time.process_time() - begun
             curve.append({"step": step + 1, "loss": float(loss.detach()), "valid": valid, "seconds": seconds})
             print(json.dumps(curve[-1]), flush=True)
@@ -168,7 +171,7 @@ def main() -> None:
     net, seen = train(options, rolls)
     numbers = sum(p.numel() for p in net.parameters())
     result = {"set": options.rolls.stem, "parameters": numbers, **seen,
-              "test": nats_a_frame(net, rolls["test"], options.coding),
+              "test": nats_a_frame(net, rolls["test"], options.coding, options.length),
               "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}}  # fmt: skip
     print(json.dumps({k: v for k, v in result.items() if k != "curve"}))
     if options.out is not None:

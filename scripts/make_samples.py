@@ -1,4 +1,4 @@
-"""Write samples/: two pieces in each style as MIDI and Ogg, and a README that says how each was made.
+"""Write samples/: two pieces in each style and two long ones as MIDI and Ogg, and a README that says how each was made.
 
     python scripts/make_samples.py [--seed 1] [--out samples]
 
@@ -17,12 +17,13 @@ from typing import Any
 from melodygen.styles.loader import built_in_styles
 
 PIECES_PER_STYLE = 2
+LONG_STYLES, LONG_BARS = ("jazz", "pop"), 64
 
 
-def make(style: str, seed: int, folder: Path) -> list[dict[str, Any]]:
+def make(stem: str, folder: Path, *controls: str) -> list[dict[str, Any]]:
     """The reports of the pieces written."""
-    arguments = ["--style", style, "--seed", str(seed), "--count", str(PIECES_PER_STYLE), "--json", "--force"]
-    place = ["--out", str(folder / f"{style}.mid"), "--formats", "mid,ogg"]
+    arguments = [*controls, "--json", "--force"]
+    place = ["--out", str(folder / f"{stem}.mid"), "--formats", "mid,ogg"]
     command = [sys.executable, "-m", "melodygen", "generate", *arguments, *place]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     pieces: list[dict[str, Any]] = json.loads(done.stdout)["pieces"]
@@ -60,9 +61,14 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     pieces = []
     for style in built_in_styles().values():
-        pieces += make(style.name, options.seed, options.out)
+        asked = ("--style", style.name, "--seed", str(options.seed))
+        pieces += make(style.name, options.out, *asked, "--count", str(PIECES_PER_STYLE))
         heard = [f"{piece['style_probability']:.2f}" for piece in pieces[-PIECES_PER_STYLE:]]
         print(f"{style.name}: {', '.join(heard)}", flush=True)
+    for name in LONG_STYLES:
+        asked = ("--style", name, "--seed", str(options.seed), "--bars", str(LONG_BARS))
+        pieces += make(f"{name}-long", options.out, *asked)
+        print(f"{name}, {LONG_BARS} bars: {pieces[-1]['style_probability']:.2f}", flush=True)
     (options.out / "README.md").write_text(describe(pieces), encoding="utf-8")
 
 
