@@ -26,8 +26,8 @@ def make(stem: str, folder: Path, *controls: str) -> list[dict[str, Any]]:
     place = ["--out", str(folder / f"{stem}.mid"), "--formats", "mid,ogg"]
     command = [sys.executable, "-m", "melodygen", "generate", *arguments, *place]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    pieces: list[dict[str, Any]] = json.loads(done.stdout)["pieces"]
-    return pieces
+    written: dict[str, Any] = json.loads(done.stdout)
+    return list(written.get("pieces", [written]))  # a single piece is told without a list
 
 
 def describe(pieces: list[dict[str, Any]]) -> str:
