@@ -66,8 +66,8 @@ def main() -> None:
         heard = [f"{piece['style_probability']:.2f}" for piece in pieces[-PIECES_PER_STYLE:]]
         print(f"{style.name}: {', '.join(heard)}", flush=True)
     for name in LONG_STYLES:
-        asked = ("--style", name, "--seed", str(options.seed), "--bars", str(LONG_BARS))
-        pieces += make(f"{name}-long", options.out, *asked)
+        asked = ("--style", name, "--seed", str(options.seed))
+        pieces += make(f"{name}-long", options.out, *asked, "--bars", str(LONG_BARS))
         print(f"{name}, {LONG_BARS} bars: {pieces[-1]['style_probability']:.2f}", flush=True)
     (options.out / "README.md").write_text(describe(pieces), encoding="utf-8")
 
