@@ -27,7 +27,7 @@ PLAIN = RecognitionOptions(rhythm=False)
 def tagger() -> Tagger:
     """Without its head for music: plucked sines are none."""
     found = load_tagger()
-    found.music_head = None
+    found.music_head = found.events = None
     return found
 
 
@@ -107,6 +107,20 @@ def test_the_music_head_reads_the_embeddings_of_both_nets(
         monkeypatch.setattr(tagger, "music_head", (weights, 0.1))
         odds = np.exp(float(expected[at % 200]) + 0.1)
         assert tagger.summary(heard).music == pytest.approx(odds / (1 + odds), abs=1e-5)
+
+
+def test_the_event_detector_is_asked_in_doubt_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = load_tagger()
+    events, windows = whole.events, whole.windows(music(12.0))
+    assert events is not None
+    asked: list[int] = []
+    monkeypatch.setattr(events, "log_odds", lambda heard: asked.append(len(heard)) or -6.0)
+    for logit, times in ((40.0, 0), (-40.0, 0), (1.35, 1)):
+        asked.clear()
+        monkeypatch.setattr(whole, "music_head", (np.zeros(400), logit))
+        found = whole.tag_windows(windows).music
+        assert asked == [len(windows)] * times and found is not None
+        assert (found > 0.5) is (logit > 2.0)  # the detector says no where the head does not know
 
 
 def test_silence_has_no_tags(tagger: Tagger) -> None:

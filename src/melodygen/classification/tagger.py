@@ -10,7 +10,7 @@ seconds is heard as it is, never repeated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from melodygen.audio.buffer import Audio
 from melodygen.audio.excerpts import levelled, spread_starts, without_silence
 from melodygen.audio.features import Features, to_mono_at
 from melodygen.audio.musicnn_mel import N_FFT, SAMPLE_RATE, WINDOW_SAMPLES, log_mel
+from melodygen.classification.event_evidence import EventEvidence, read_event_evidence
 from melodygen.classification.music_head import read_music_head
 from melodygen.classification.taxonomy import (
     PART_OF,
@@ -74,7 +75,8 @@ class Tags:
 @dataclass(frozen=True, eq=False)
 class WindowOutputs:
     """Of W windows heard: ``weights`` (W,) sum to 1; ``listeners`` (W, 50) and ``players`` (V, 50) logits of tags, V
-    those windows that the second net heard; ``embeddings`` (W, 200), ``player_embeddings`` (V, 200); ``flux`` (W,)."""
+    those windows that the second net heard; ``embeddings`` (W, 200), ``player_embeddings`` (V, 200); ``flux`` (W,);
+    ``events``: the event detector's log odds of music, None where it was not asked."""
 
     weights: Floats
     listeners: Floats
@@ -82,6 +84,7 @@ class WindowOutputs:
     embeddings: Features
     player_embeddings: Features
     flux: Floats
+    events: float | None = None
 
 
 class Tagger:
@@ -95,12 +98,13 @@ class Tagger:
         tags: dict[str, tuple[str, ...]],
         classifier_id: str,
         music_head: tuple[Floats, float] | None = None,
+        events: EventEvidence | None = None,
     ) -> None:
         self._nets = {name: net.prepare() for name, net in nets.items() if isinstance(net, Musicnn)}
         self.tags = tags
         self.labels = tuple(STYLE_TAGS)
         self.classifier_id = classifier_id
-        self.music_head = music_head
+        self.music_head, self.events = music_head, events
 
     @classmethod
     def from_folder(cls, folder: Path) -> Tagger:
@@ -111,7 +115,8 @@ class Tagger:
         nets = tagger_nets()
         load_weights(folder, nets)
         name = f"{config.get('name', folder.name)}-{weights_sha256(folder)[:8]}"
-        return cls(nets, tags, name, read_music_head(folder, config, len(DATASETS) * EMBEDDING))
+        head = read_music_head(folder, config, len(DATASETS) * EMBEDDING)
+        return cls(nets, tags, name, head, read_event_evidence(folder, config))
 
     def classify(self, recordings: Sequence[Audio]) -> list[StyleScores]:
         """One StyleScores a recording. Raises AudioError for one without samples."""
@@ -145,7 +150,11 @@ class Tagger:
         embeddings, listeners = self._run("msd", mel)
         player_embeddings, players = self._run("mtt", mel[len(mel) % 2 == 0 and len(mel) > 1 :: 2])
         flux = np.maximum(np.diff(mel, axis=1), 0).mean(axis=(1, 2), dtype=np.float64)
-        return WindowOutputs(level / level.sum(), listeners, players, embeddings, player_embeddings, flux)
+        heard = WindowOutputs(level / level.sum(), listeners, players, embeddings, player_embeddings, flux)
+        logit = self._music_logit(heard)
+        if logit is None or self.events is None or not self.events.matters(logit):
+            return heard  # most recordings: the detector could change nothing
+        return replace(heard, events=self.events.log_odds(windows))
 
     def tag_table(self, windows: Sequence[Features]) -> dict[str, Floats]:
         """Probability of each tag that is shown in each window, (W,) a tag; windows are of one length."""
@@ -173,7 +182,7 @@ class Tagger:
             dict(sorted(both.items(), key=lambda item: (-item[1], item[0]))),
             StyleScores(self.labels, scores, self.classifier_id, PART_OF),
             mood_of(listeners, players, float(np.clip(liveliness, -2, 2)), mode),
-            self._music(np.concatenate((embedding, heard.player_embeddings.mean(axis=0)))),
+            self._music(heard),
             embedding,
         )
 
@@ -187,12 +196,23 @@ class Tagger:
                 logits.append(said.numpy().astype(np.float64))
         return np.concatenate(embeddings), np.concatenate(logits)
 
-    def _music(self, embedding: Features) -> float | None:
-        """Probability of music from the embeddings of both nets (400,)."""
+    def _music_logit(self, heard: WindowOutputs) -> float | None:
+        """What the music head says, from the embeddings of both nets; None without a head."""
         if self.music_head is None:
             return None
         weights, bias = self.music_head
-        return float(_sigmoid(np.asarray(embedding.astype(np.float64) @ weights + bias)))
+        first = np.asarray(heard.weights @ heard.embeddings, dtype=np.float32)
+        both = np.concatenate((first, heard.player_embeddings.mean(axis=0))).astype(np.float64)
+        return float(both @ weights + bias)
+
+    def _music(self, heard: WindowOutputs) -> float | None:
+        """Probability of music: the head's, and the event detector's where it was asked."""
+        logit = self._music_logit(heard)
+        if logit is None:
+            return None
+        if self.events is not None:
+            logit = self.events.added(logit, heard.events or 0.0)
+        return float(_sigmoid(np.asarray(logit)))
 
 
 def tagger_nets() -> torch.nn.ModuleDict:

@@ -1,7 +1,7 @@
 """Checkpoint folders: ``config.json``, ``model.safetensors`` and ``README.md`` (the model card).
 
-No file is a pickle. ``config.json`` holds ``format_version``, ``kind`` (generator, classifier or beats), ``name``,
-``summary``, the ``net`` (type and flat arguments), what the ids or outputs mean, and ``provenance``. Loading
+No file is a pickle. ``config.json`` holds ``format_version``, ``kind`` (generator, classifier, beats or detector),
+``name``, ``summary``, the ``net`` (type and flat arguments), what the ids or outputs mean, and ``provenance``. Loading
 is strict: names and shapes must fit, and an unknown version or vocabulary is refused with its name.
 docs/formats.md lists all fields.
 """
@@ -27,6 +27,8 @@ DEFAULT_GENERATOR = "melodygen-transformer"
 DEFAULT_CLASSIFIER = "style-cnn"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 EMBEDDING = "embedding.weight"
+SCALE = ".row_scale"
+"""Ends the name of the scales (rows, 1) of a matrix of int8."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class CheckpointInfo:
 
     Attributes:
         name: name of the folder.
-        kind: ``generator``, ``classifier``, ``tagger`` or ``beats``.
+        kind: ``generator``, ``classifier``, ``tagger``, ``beats`` or ``detector``.
         path: the folder.
         sha256: hash of the weights file.
         summary: one line from the config.
@@ -64,7 +66,7 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
 
     Args:
         folder: the checkpoint folder.
-        kind: ``generator``, ``classifier``, ``tagger`` or ``beats`` if only that kind is accepted.
+        kind: ``generator``, ``classifier``, ``tagger``, ``beats`` or ``detector`` if only that kind is accepted.
 
     Raises:
         CheckpointError: the folder is no checkpoint, or of another version or kind.
@@ -81,6 +83,7 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
         "classifier",
         "tagger",
         "beats",
+        "detector",
     ):
         raise CheckpointError(f"checkpoint {folder}: {CONFIG} is not melodygen's (no kind)")
     if config.get("format_version") != FORMAT_VERSION:
@@ -141,7 +144,7 @@ def load_weights(folder: Path, net: nn.Module) -> None:
         tensors: dict[str, Tensor] = load_file(str(folder / WEIGHTS))
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(f"checkpoint {folder}: {WEIGHTS} is missing or broken: {error}") from error
-    tensors = _grown(tensors, net)
+    tensors = _grown(_whole(tensors), net)
     try:
         net.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, strict=True
@@ -149,6 +152,17 @@ def load_weights(folder: Path, net: nn.Module) -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"checkpoint {folder}: the weights do not fit the net: {reason}") from error
+
+
+def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights whose rows are stored in 8 bits, each row times its ``SCALE``."""
+    scales = {name: t for name, t in tensors.items() if name.endswith(SCALE)}
+    plain = {name: t for name, t in tensors.items() if name not in scales}
+    return plain | {
+        name.removesuffix(SCALE): plain[name.removesuffix(SCALE)].float() * scale.float()
+        for name, scale in scales.items()
+        if name.removesuffix(SCALE) in plain
+    }
 
 
 def _grown(tensors: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
