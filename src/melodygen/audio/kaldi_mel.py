@@ -33,7 +33,8 @@ def _mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
 @lru_cache(maxsize=1)
 def band_filters() -> Floats:
     """(bins, F): triangles of height 1, as high as their middle lies inside."""
-    edges = np.linspace(*_mel(np.array((LOWEST_HZ, HIGHEST_HZ))), NUM_BANDS + 2)
+    lowest, highest = _mel(np.array((LOWEST_HZ, HIGHEST_HZ))).tolist()
+    edges = np.linspace(lowest, highest, NUM_BANDS + 2)
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     bins = _mel(np.arange(N_FFT // 2 + 1) * SAMPLE_RATE / N_FFT)[:, None]
     filters = np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle))
