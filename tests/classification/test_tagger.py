@@ -115,7 +115,7 @@ def test_the_event_detector_is_asked_in_doubt_alone(monkeypatch: pytest.MonkeyPa
     assert events is not None
     asked: list[int] = []
     monkeypatch.setattr(events, "log_odds", lambda heard: asked.append(len(heard)) or -6.0)
-    for logit, times in ((40.0, 0), (-40.0, 0), (1.35, 1)):
+    for logit, times in ((40.0, 0), (-40.0, 0), (1.1, 1)):
         asked.clear()
         monkeypatch.setattr(whole, "music_head", (np.zeros(400), logit))
         found = whole.tag_windows(windows).music
