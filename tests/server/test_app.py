@@ -19,7 +19,9 @@ pytest.importorskip("httpx", reason="httpx is not installed")
 from fastapi.testclient import TestClient
 from studio_jobs import ended, generated
 
+from melodygen.music.score import Score, Section, Tempo, Track, note_array
 from melodygen.server.app import PAGE, ServerSettings, create_app
+from melodygen.server.score_json import score_to_json
 from melodygen.services.models import ModelNames
 
 HOST = "127.0.0.1"
@@ -185,3 +187,10 @@ def test_a_full_queue_says_when_to_come_back_and_jobs_are_cancelled(
         )  # it sleeps for a minute: its process was ended
         third = client.post("/v1/generate", json={"style": "jazz"}).json()["id"]
         assert client.get(f"/v1/jobs/{third}").json()["state"] in ("queued", "running")
+
+
+def test_sections_are_drawn_where_they_begin() -> None:
+    tune = Track(notes=note_array([(1920 * i, 960, 60, 80) for i in range(4)]))
+    marked = (Section(0, "Section A"), Section(3840, "Chorus"))
+    drawn = score_to_json(Score(tracks=(tune,), tempos=(Tempo(0, 60.0),), sections=marked))
+    assert drawn["sections"] == [[0.0, "A"], [8.0, "Chorus"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from melodygen.cli.app import app
 from melodygen.errors import OutputExistsError, UsageError
 from melodygen.io.midi import read_midi, write_midi
 from melodygen.music.harmony import CHORD_QUALITIES, parse_chord
-from melodygen.music.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
+from melodygen.music.score import Chord, KeySignature, Score, Section, Tempo, TimeSignature, Track, note_array
 from melodygen.services.analyze import AnalyzeRequest, analyze, run
 
 RATE = 22_050
@@ -103,6 +104,30 @@ def test_times_are_those_of_the_file_though_it_begins_with_a_rest(tmp_path: Path
     found = analyze(tmp_path / "late.mid")
     assert found.downbeats.tolist() == [0.0, 2.0, 4.0, 6.0]
     assert found.chords[0].label == "N" and found.chords[0].end_seconds == 4.0
+
+
+@pytest.mark.parametrize(
+    ("marked", "told"),
+    [
+        (((0, "Section A"), (4, "Section B"), (6, "Section a")), ["A", "B", "a"]),
+        (((0, "Verse"), (4, "Chorus")), ["Verse", "Chorus"]),
+        (((0, "Take 3"),), None),
+    ],
+)
+def test_sections_of_a_score_are_those_that_are_marked(
+    tmp_path: Path, marked: tuple[tuple[int, str], ...], told: list[str] | None
+) -> None:
+    score = replace(
+        block_chords(), sections=tuple(Section(bar * 1440, name) for bar, name in marked)
+    )  # bars of 3/4
+    write_midi(tmp_path / "song.mid", score)
+    found = analyze(tmp_path / "song.mid").sections
+    if told is None:
+        assert "Take 3" not in [s.name for s in found], "one marker divides nothing"
+        return
+    assert [s.name for s in found] == told
+    assert np.allclose([s.start_seconds for s in found], [score.tick_to_seconds(b * 1440) for b, _ in marked])
+    assert all(a.end_seconds == b.start_seconds for a, b in itertools.pairwise(found))
 
 
 def test_drums_alone_have_no_chords(tmp_path: Path) -> None:

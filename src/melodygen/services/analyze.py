@@ -12,7 +12,7 @@ from scipy.signal import resample_poly
 
 from melodygen.analysis.beats import MIN_BEATS_OF_METER, load_beat_tracker
 from melodygen.analysis.rhythm import key_of_sound
-from melodygen.analysis.sections import section_spans
+from melodygen.analysis.sections import SectionSpan, section_spans
 from melodygen.analysis.sound_chords import (
     NO_CHORD,
     ChordSpan,
@@ -31,6 +31,7 @@ from melodygen.classification.symbolic import is_symbolic, read_symbolic
 from melodygen.data.scan import dominant_meter
 from melodygen.errors import UsageError
 from melodygen.io.midi import write_midi
+from melodygen.music.form import SECTION_NAME
 from melodygen.music.key import key_of
 from melodygen.music.score import Score
 from melodygen.rendering.draft import render_draft
@@ -68,7 +69,8 @@ def analyze(path: str | os.PathLike[str]) -> TrackAnalysis:
     """Return beats, tempo, meter, key, chords and sections of an audio, MIDI or score file.
 
     At most the first twenty minutes of a recording are heard. Beats, meter and key of scores are those that are
-    written; their chords too, where there are symbols, else they are read from the notes.
+    written; their chords too, where there are symbols, else they are read from the notes; and their sections, where
+    markers name two or more.
 
     Raises:
         AudioError: a recording cannot be read.
@@ -142,8 +144,12 @@ def _analysis(mono: Features, score: Score | None, notes: tuple[str, ...], path:
             else pitch_classes_of_score(score, [*(beats_of_score(score)[0]), max(score.end_tick, 1)])
         )
         chords = chord_spans(edges, treble, bass, fifths, mode)
-    bars = np.append(found.downbeats, edges[-1])
-    sections = section_spans(bars, pitch_classes_of_sound(mono, SAMPLE_RATE, bars)[0], _timbre(mono, bars))
+    sections = [] if score is None else _written_sections(score, seconds)
+    if not sections:
+        bars = np.append(found.downbeats, edges[-1])
+        sections = section_spans(
+            bars, pitch_classes_of_sound(mono, SAMPLE_RATE, bars)[0], _timbre(mono, bars)
+        )
     return replace(found, chords=tuple(chords), sections=tuple(sections))
 
 
@@ -191,6 +197,18 @@ def beats_of_score(score: Score) -> tuple[list[int], list[int], tuple[int, int]]
 
 def _is_compound(numerator: int, denominator: int) -> bool:
     return denominator >= 8 and numerator % 3 == 0 and numerator > 3
+
+
+def _written_sections(score: Score, seconds: float) -> list[SectionSpan]:
+    """The sections that markers name, melodygen's own by their letters; none where one marker divides nothing."""
+    starts = [score.tick_to_seconds(section.tick) for section in score.sections]
+    ends = [*starts[1:], seconds]
+    spans = [
+        SectionSpan(start, end, section.name.removeprefix(SECTION_NAME))
+        for start, end, section in zip(starts, ends, score.sections, strict=True)
+        if end > start
+    ]
+    return spans if len(spans) > 1 else []
 
 
 def _written_chords(score: Score, seconds: float) -> list[ChordSpan]:

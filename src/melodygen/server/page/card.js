@@ -22,7 +22,9 @@ export class Card {
     const { number } = data;
     const canvas = element("canvas");
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `Piano roll of candidate ${number}: ${this.score.tracks.map((t) => `${t.role} ${t.notes.length} notes`).join(", ")}`);
+    const sections = this.score.sections.map(([, name]) => name).join(" ");
+    const parts = [...this.score.tracks.map((t) => `${t.role} ${t.notes.length} notes`), ...(sections ? [`sections ${sections}`] : [])];
+    canvas.setAttribute("aria-label", `Piano roll of candidate ${number}: ${parts.join(", ")}`);
     this.#view = element("div", { className: "scroll", tabIndex: 0 }, canvas);
     this.#view.setAttribute("role", "group");
     this.#view.setAttribute("aria-label", `Picture of candidate ${number}; drag to select bars`);

@@ -1,4 +1,4 @@
-// A piano roll on a canvas: pitched tracks above, drums below, bar lines, chords, playhead. Dragging selects bars.
+// A piano roll on a canvas: pitched tracks above, drums below, bar lines, chords, sections, playhead. Dragging selects bars.
 
 import { prepared } from "./dom.js";
 
@@ -71,6 +71,12 @@ export class Roll {
       if (x(seconds) < right) continue;
       pen.fillText(label.replace(":maj", "").replace(":min", "m").replace(":", ""), x(seconds) + 2, 11);
       right = x(seconds) + pen.measureText(label).width + 6;
+    }
+    pen.fillStyle = colour("text");
+    pen.font = "bold 11px system-ui, sans-serif";
+    for (const [seconds, name] of score.sections) {
+      pen.fillRect(x(seconds), 0, 1, height);
+      pen.fillText(name, x(seconds) + 4, bottom - 4);
     }
     if (playhead !== null) {
       pen.fillStyle = colour("text");
