@@ -103,12 +103,15 @@ def test_a_piece_in_a_form_returns_to_its_theme(generator: NeuralGenerator, endi
     assert any(theme != bridge for theme, _, bridge, _ in pitches)
 
 
-def test_solos_take_the_chords_of_their_section(generator: NeuralGenerator) -> None:
+@pytest.mark.parametrize("tracks", ["melody,chords,bass,drums", "chords,drums", "melody"])
+def test_solos_take_the_chords_of_their_section(generator: NeuralGenerator, tracks: str) -> None:
+    """One voice alone too, which has no chord symbols otherwise."""
+
     def segments(bar: list[int]) -> tuple[list[list[int]], list[list[int]]]:
         found = split_segments(bar[1:])[1]
         return [s for s in found if s[0] == CHORDLINE], [s for s in found if s[0] != CHORDLINE]
 
-    asked = Request.of("polka", bars=24, meter="2/4", form="AaBA")
+    asked = Request.of("polka", bars=24, meter="2/4", form="AaBA", tracks=tracks)
     chords = []
     for _, stream in generator.write(asked, SEEDS):
         (theme, tune), (solo, new), (again, last) = (
@@ -117,6 +120,11 @@ def test_solos_take_the_chords_of_their_section(generator: NeuralGenerator) -> N
         assert theme == solo == again and tune == last != new
         chords += [segment for bar in theme for segment in bar]
     assert chords, "some bars have chord symbols"
+
+
+def test_a_form_without_solos_gives_one_voice_no_chords(generator: NeuralGenerator) -> None:
+    asked = Request.of("polka", bars=8, meter="2/4", form="ABAB", tracks="melody")
+    assert not generator.generate(asked, [1])[0].score.chords
 
 
 @pytest.mark.parametrize(("form", "intro"), [(None, 0), ("AABA", 0), ("AaABAB", 0), (None, 7)])

@@ -71,7 +71,8 @@ def test_a_usual_form_divides_the_piece_and_can_be_asked_for(pattern: str, bars:
     ("style", "bars", "letters"),
     [
         ("jazz", 32, "AABA"), ("jazz", 64, "AABAaabA"), ("pop", 64, "ABABCBAB"), ("blues", 36, "AaA"),
-        ("ragtime", 64, "AABBACCD"), ("folk", 50, "AABBB"), ("hymn", 24, ""), ("rock", 37, ""),
+        ("ragtime", 64, "AABBACCD"), ("folk", 50, "AABAB"), ("hymn", 56, "AABAABA"),
+        ("jazz", 33, "ABA"), ("hymn", 24, ""), ("rock", 37, ""),
     ],
 )  # fmt: skip
 def test_styles_have_their_forms(style: str, bars: int, letters: str) -> None:

@@ -123,7 +123,8 @@ class TokenPlan:
         chords = self._given_chords(request)
         roles = tuple(tracks)
         pitched = [r for r in roles if r != "drums"]
-        if chords is not None or (len(pitched) > 1 and self._given is None) or self._has_chords(source):
+        has_harmony = len(pitched) > 1 or (pitched and self._has_new_music_on_chords)
+        if chords is not None or (has_harmony and self._given is None) or self._has_chords(source):
             roles = ("chordline", *roles)
         self._progressions = self._draft_progressions(request) if chords is None and pitched else None
         self._has_auto = self._progressions is not None
@@ -440,6 +441,11 @@ class TokenPlan:
             usual_bars = self.style.dataset.chorus_bars or SECTION_BARS
             letters = "" if asked.raw else usual_form(self.style.form, self.num_bars, usual_bars)
         return Form(letters, self.num_bars // len(letters)) if letters else None
+
+    @property
+    def _has_new_music_on_chords(self) -> bool:
+        """Whether the form has a lower-case letter, so that even one voice needs chord symbols."""
+        return self._form is not None and any(letter.islower() for letter in self._form.letters)
 
     def _may_rest(self) -> dict[int, int]:
         """Tokens of the roles that are written and must not rest for long, and the bar from which on."""

@@ -70,8 +70,8 @@ def usual_form(pattern: str, bars: int, section_bars: int = SECTION_BARS) -> str
     """Return the form of a piece in a style whose form is ``pattern``; an empty text for a piece that has none.
 
     Args:
-        pattern: letters; a longer piece goes through them again, a shorter one ends with the last of them that it has
-            introduced.
+        pattern: letters; a longer piece goes through them again, one that stops on the way ends with the
+            last of them, if it was introduced.
         bars: length of the piece.
         section_bars: the style's usual length of a section; another of ``POSSIBLE_BARS`` is taken where it does not
             divide the piece.
@@ -88,9 +88,12 @@ def usual_form(pattern: str, bars: int, section_bars: int = SECTION_BARS) -> str
     size = min(possible, key=lambda n: (abs(n - section_bars), n))
     count = bars // size
     letters: str = (pattern * -(-count // len(pattern)))[:count]
-    if count % len(pattern) and pattern[-1] in letters[:-1]:
-        letters = letters[:-1] + pattern[-1]
-    return letters
+    last = pattern[-1]
+    if letters[-1] == last or last not in letters:
+        return letters
+    if letters[-2] == last and letters[-1] != last.lower():
+        return letters[:-2] + letters[-1] + last  # the two change places: ABA rather than AAA
+    return letters[:-1] + last
 
 
 @dataclass(frozen=True)
