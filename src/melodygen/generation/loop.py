@@ -199,7 +199,7 @@ def compose(
         renderer: renders them for the classifier.
         classifier: gives the style probability.
         seed: seed of the loop. A single candidate has this seed itself, so the seed of any candidate gives
-            that candidate.
+            that candidate, where it fits into the net's context.
         candidates: number of candidates in a round.
         min_style: style probability that is good enough, 0-1.
         max_rounds: largest number of rounds.
