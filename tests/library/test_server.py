@@ -25,6 +25,7 @@ from melodygen.library.server import ServerStore
 from melodygen.library.similar import SoundSpace
 from melodygen.library.store import PATCHES, STEPS, hash_of
 from melodygen.library.track import Description
+from melodygen.services.describing import Describer
 from melodygen.services.listening import record_like, record_plays
 from melodygen.services.playlists import save_playlist
 from melodygen.services.queueing import enqueue, server_of, work
@@ -55,6 +56,7 @@ class FakeDescriber:
     """Hears what the file says: ``tune 7`` is described as number 7, anything else fails."""
 
     embedder_id = "e"
+    describe_or_reason = Describer.describe_or_reason
 
     def describe(self, path: Path) -> Description:
         return described(int(path.read_bytes().split()[1]))

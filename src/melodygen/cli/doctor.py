@@ -78,11 +78,13 @@ def _models() -> list[dict[str, Any]]:
     """Load each checkpoint; there must be one of each kind."""
     from melodygen.analysis.beats import load_beat_tracker
     from melodygen.classification.cnn import load_classifier
+    from melodygen.classification.event_evidence import load_detector
     from melodygen.generation.neural import load_generator
     from melodygen.nets import checkpoint as checkpoints
 
     loaders: dict[str, Callable[[str], object]] = {
         "generator": load_generator, "classifier": load_classifier, "beats": load_beat_tracker,
+        "detector": load_detector,
     }  # fmt: skip
     rows, kinds = [], set()
     for found in checkpoints.list_checkpoints():
