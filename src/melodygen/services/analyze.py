@@ -202,7 +202,7 @@ def _is_compound(numerator: int, denominator: int) -> bool:
 def _written_sections(score: Score, seconds: float) -> list[SectionSpan]:
     """The sections that markers name, melodygen's own by their letters; none where one marker divides nothing."""
     starts = [score.tick_to_seconds(section.tick) for section in score.sections]
-    ends = [*starts[1:], seconds]
+    ends = [*starts[1:], seconds] if starts else []
     spans = [
         SectionSpan(start, end, section.name.removeprefix(SECTION_NAME))
         for start, end, section in zip(starts, ends, score.sections, strict=True)
