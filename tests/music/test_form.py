@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from melodygen.errors import ScoreError
-from melodygen.music.form import MIN_USUAL_BARS, Form, parse_form, usual_form
+from melodygen.music.form import MIN_USUAL_BARS, Form, form_of, parse_form, usual_form
+from melodygen.music.score import Section
 from melodygen.styles.loader import built_in_styles
 
 LETTERS = st.text("ABCabc", min_size=1, max_size=12).map(lambda text: "A" + text)
@@ -36,7 +37,7 @@ def test_each_bar_returns_from_a_bar_at_the_same_place_of_the_same_section(lette
         letters = letters.upper()
     form = Form(letters, size)
     bars = form.bars()
-    assert len(bars) == size * len(letters) and len(form.section_names()) == len(letters)
+    assert len(bars) == size * len(letters) and form_of(form.sections(range(len(letters)))) == letters
     for index, bar in enumerate(bars):
         letter, place = letters[index // size], index % size
         is_first = letter not in letters[: index // size] and letter.isupper()
@@ -78,6 +79,11 @@ def test_a_usual_form_divides_the_piece_and_can_be_asked_for(pattern: str, bars:
 def test_styles_have_their_forms(style: str, bars: int, letters: str) -> None:
     known = built_in_styles()[style]
     assert usual_form(known.form, bars, known.dataset.chorus_bars or 8) == letters
+
+
+def test_sections_of_others_are_no_form() -> None:
+    assert form_of(()) == form_of((Section(0, "Verse"), Section(960, "Chorus"))) == ""
+    assert form_of((Section(0, "Section A"), Section(960, "Chorus"))) == ""
 
 
 def test_a_style_that_goes_through_has_no_form() -> None:

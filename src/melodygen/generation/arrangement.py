@@ -20,8 +20,8 @@ from melodygen.errors import UsageError
 from melodygen.generation.changes import VARIED_ROLES, DerivedGenerator, Extender, SpanWriter, untouched
 from melodygen.generation.ensemble import derived
 from melodygen.generation.quality import ending_mark
-from melodygen.music.form import SECTION_NAME, Form
-from melodygen.music.score import Chord, Score, Section, Tempo, TimeSignature, control_array, note_array
+from melodygen.music.form import Form
+from melodygen.music.score import Chord, Score, Tempo, TimeSignature, control_array, note_array
 from melodygen.parsing import parse_form
 from melodygen.request import Request
 
@@ -108,16 +108,15 @@ def arrange(
     length = starts[form.section_bars]
     sections: dict[str, Score] = {"A": theme}
     whole = theme
-    marks = [Section(0, SECTION_NAME + "A")]
     for number, letter in enumerate(form.letters[1:], 1):
         progress("arranging", number / (len(form.letters) + 1))
         if letter not in sections:
             draft_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
             sections[letter] = _contrast(whole, sections, form, generator, request, draft_seed)
-        marks.append(Section(number * length, SECTION_NAME + letter))
         whole = appended(whole, sections[letter], number * length)
     whole = _with_varied_ends(whole, form, generator, request, seed)
-    return replace(_with_end(whole, form, length, generator, request, seed), sections=tuple(marks))
+    marks = form.sections(number * length for number in range(len(form.letters)))
+    return replace(_with_end(whole, form, length, generator, request, seed), sections=marks)
 
 
 def _contrast(

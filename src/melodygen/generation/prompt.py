@@ -23,7 +23,7 @@ from melodygen.music.harmony import parse_chord
 from melodygen.music.instruments import is_single_line, note_range
 from melodygen.music.key import key_name
 from melodygen.music.progression import read_progression, usual_progression
-from melodygen.music.score import Score, Section, Tempo
+from melodygen.music.score import Score, Tempo
 from melodygen.request import Request
 from melodygen.styles.style import Style
 from melodygen.tokens.codec import (
@@ -463,15 +463,6 @@ class TokenPlan:
             return [FormBar(fresh_from=0)] * self.num_bars
         return [] if self._form is None else self._form.bars()
 
-    def _sections(self, score: Score) -> tuple[Section, ...]:
-        """The sections of the form, at their ticks."""
-        if self._form is None:
-            return ()
-        starts = score.bar_ticks()[:: self._form.section_bars]
-        return tuple(
-            Section(tick, name) for tick, name in zip(starts, self._form.section_names(), strict=False)
-        )
-
     @property
     def _written_qpm(self) -> float:
         """The tempo that the header tells: a new piece is written in its style's, and played in the requested one."""
@@ -505,9 +496,11 @@ class TokenPlan:
         piece = harmonise(Piece(bars, self.qpm, key or estimate_piece_key(bars)))
         if self._own is None or self._lines is None:
             new_piece = piece_to_score(piece, self.programs, title=self.style.name)
-            return replace(
-                new_piece, tempos=(Tempo(0, self._written_qpm),), sections=self._sections(new_piece)
+            starts = (
+                () if self._form is None else new_piece.bar_ticks()[: self.num_bars : self._form.section_bars]
             )
+            sections = () if self._form is None else self._form.sections(starts)
+            return replace(new_piece, tempos=(Tempo(0, self._written_qpm),), sections=sections)
         lines = (
             BarLines.of(mend_meters(self._own), bars) if len(bars) >= len(self._lines.starts) else self._lines
         )

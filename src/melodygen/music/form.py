@@ -7,9 +7,14 @@ lower case is new music on its chords, as a solo is on the chords of the theme.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from melodygen.errors import ScoreError
+
+if TYPE_CHECKING:
+    from melodygen.music.score import Section
 
 MAX_SECTIONS = 26
 NO_FORM = "none"
@@ -66,6 +71,16 @@ def parse_form(text: str) -> str:
     return letters
 
 
+def form_of(sections: Sequence[Section]) -> str:
+    """Return the letters of a piece's sections; an empty text where it has none, or others than melodygen's own."""
+    names = [section.name for section in sections]
+    return "".join(n.removeprefix(SECTION_NAME) for n in names) if all(map(_is_own, names)) else ""
+
+
+def _is_own(name: str) -> bool:
+    return name.startswith(SECTION_NAME) and len(name) == len(SECTION_NAME) + 1
+
+
 def usual_form(pattern: str, bars: int, section_bars: int = SECTION_BARS) -> str:
     """Return the form of a piece in a style whose form is ``pattern``; an empty text for a piece that has none.
 
@@ -114,9 +129,13 @@ class Form:
         """Bars at the end of the piece that close it, or lead back to its beginning."""
         return min(MAX_ENDING_BARS, self.varied_bars)
 
-    def section_names(self) -> list[str]:
-        """Return the name of each section."""
-        return [SECTION_NAME + letter for letter in self.letters]
+    def sections(self, ticks: Iterable[int]) -> tuple[Section, ...]:
+        """Return the sections by their letters; ``ticks`` are where they begin, fewer where the last are silent."""
+        from melodygen.music.score import Section  # with numpy; the help of the commands does without
+
+        return tuple(
+            Section(tick, SECTION_NAME + letter) for tick, letter in zip(ticks, self.letters, strict=False)
+        )
 
     def bars(self) -> list[FormBar]:
         """Return what each bar owes to the form."""

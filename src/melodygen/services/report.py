@@ -11,7 +11,7 @@ from melodygen import __version__
 from melodygen.data.scan import dominant_meter
 from melodygen.generation.loop import CandidateRecord, Composition
 from melodygen.generation.obtained import asked_figures
-from melodygen.music.form import SECTION_NAME
+from melodygen.music.form import form_of
 from melodygen.music.key import key_name
 from melodygen.services.output import AUDIO_FORMATS
 from melodygen.services.user_file import num_bars
@@ -163,7 +163,7 @@ def report_of(
         style=request.style,
         seed=piece.seed,
         bars=request.bars if request.given is None else num_bars(request.given),
-        form="".join(s.name.removeprefix(SECTION_NAME) for s in piece.score.sections) or None,
+        form=form_of(piece.score.sections) or None,
         qpm=round(piece.score.qpm, 3),
         meter=str(dominant_meter(piece.score if request.given is None else request.given)),
         key=key_name((keys[0].tonic, keys[0].mode), keys[0].fifths) if keys else None,
