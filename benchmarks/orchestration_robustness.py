@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from melodygen.audio.features import FrontEndConfig, features
 from melodygen.classification.cnn import CnnClassifier
-from melodygen.classification.symbolic import read_symbolic, stretch
+from melodygen.classification.symbolic import as_heard, read_symbolic, stretch
 from melodygen.data.reorchestration import reorchestrated
 from melodygen.data.scan import find_files
 from melodygen.errors import MelodygenError
@@ -90,7 +90,7 @@ def prepare(arguments: argparse.Namespace) -> None:
             try:
                 made = {}
                 for change, played in versions(stretch(read_symbolic(path), SECONDS), index, held):
-                    audio = render_draft(played, other if change == "font" else usual)
+                    audio = render_draft(as_heard(played), other if change == "font" else usual)
                     made[change] = features(audio, config)
             except MelodygenError as error:
                 print(f"{told}: {error}", flush=True)

@@ -1,11 +1,12 @@
-"""The verdict of `classify` on MIDI and scores: the style CNN alone, and with the tagger's styles (`tag_evidence`).
+"""The verdict of `classify` on MIDI and scores: the style CNN alone, and with the tagger's styles and the score's
+instruments (`tag_evidence`).
 
     python benchmarks/score_verdicts.py prepare CACHE --corpus DIR --foreign DIR --font A.sf2 --font B.sf2 \
         --unseen-font TimGM6mb.sf2 [--sets ...]
     python benchmarks/score_verdicts.py fit CACHE           measures what is usual, chooses weight and temperature
     python benchmarks/score_verdicts.py measure CACHE [--sets ...] [--page docs/classifier.md]
 
-`prepare` keeps what both say of each item: of the sets of classifier_quality.py (`as_is`, `known`, `unknown`), and of
+`prepare` keeps what all say of each item: of the sets of classifier_quality.py (`as_is`, `known`, `unknown`), and of
 validation titles (`validation`) and MIDI from elsewhere with each change of orchestration_robustness.py, half a minute
 each; of `foreign-seen` and `foreign` also a minute as `classify` hears it (change `minute`). `fit` looks at half of the
 validation titles and at no file from elsewhere; `measure` tells the calibration of the other half.
@@ -28,7 +29,8 @@ from melodygen.atomic import atomic_path
 from melodygen.audio.buffer import Audio
 from melodygen.audio.features import features, to_mono_at
 from melodygen.classification.cnn import CnnClassifier
-from melodygen.classification.symbolic import read_symbolic, stretch
+from melodygen.classification.instrument_evidence import instrument_evidence
+from melodygen.classification.symbolic import as_heard, read_symbolic, stretch
 from melodygen.classification.tag_evidence import LabelEvidence, TagEvidence
 from melodygen.classification.tagger import Tagger, load_tagger
 from melodygen.data.scan import find_files
@@ -62,31 +64,36 @@ SECTION = "score-verdicts"
 
 
 class Heard(NamedTuple):
-    """What both say of one item: (labels,) logits of the CNN, (styles,) probabilities of the tagger."""
+    """What all say of one item: (labels,) logits of the CNN, (styles,) probabilities of the tagger, (labels,) what the
+    instruments say."""
 
     label: str
     name: str
     logits: Floats
     tagged: Floats
+    played_on: Floats
 
 
 class Verdicts(NamedTuple):
-    """Of a set: targets (N,), names, logits (N, labels) and the tagger's probabilities (N, styles)."""
+    """Of a set: targets (N,), names, logits (N, labels), the tagger's probabilities (N, styles) and what the
+    instruments say (N, labels)."""
 
     targets: NDArray[np.int64]
     names: list[str]
     logits: Floats
     tagged: Floats
+    played_on: Floats
 
     def part(self, keep: NDArray[np.bool_]) -> Verdicts:
         names = [name for name, kept in zip(self.names, keep, strict=True) if kept]
-        return Verdicts(self.targets[keep], names, self.logits[keep], self.tagged[keep])
+        kept = (values[keep] for values in (self.logits, self.tagged, self.played_on))
+        return Verdicts(self.targets[keep], names, *kept)
 
 
 class Overheard:
-    """A renderer whose sound the tagger hears, too."""
+    """A renderer whose sound the tagger hears, too; ``heard`` keeps what it and the instruments say."""
 
-    def __init__(self, renderer: SamplerRenderer, tagger: Tagger, heard: list[Floats]) -> None:
+    def __init__(self, renderer: SamplerRenderer, tagger: Tagger, heard: list[tuple[Floats, Floats]]) -> None:
         self.renderer_id, self._renderer, self._tagger, self._heard = (
             renderer.renderer_id,
             renderer,
@@ -96,7 +103,7 @@ class Overheard:
 
     def render(self, score: Score, sample_rate: int, quality: str = "final") -> Audio:
         audio = self._renderer.render(score, sample_rate, quality)
-        self._heard.append(tagged_styles(audio, self._tagger))
+        self._heard.append((tagged_styles(audio, self._tagger), played_on(score)))
         return audio
 
 
@@ -104,11 +111,16 @@ def tagged_styles(audio: Audio, tagger: Tagger) -> Floats:
     return tagger.tag(to_mono_at(audio, tagger.sample_rate)).styles.probabilities
 
 
+def played_on(score: Score) -> Floats:
+    return np.array(list(instrument_evidence(score, LABELS).values()))
+
+
 def save(path: Path, items: list[Heard]) -> None:
     with atomic_path(path, overwrite=True) as temporary, temporary.open("wb") as stream:
         np.savez(
             stream, label=np.array([i.label for i in items]), name=np.array([i.name for i in items]),
             logits=np.array([i.logits for i in items]), tagged=np.array([i.tagged for i in items]),
+            played_on=np.array([i.played_on for i in items]),
         )  # fmt: skip
     print(f"{path.name}: {len(items)} items", flush=True)
 
@@ -116,21 +128,22 @@ def save(path: Path, items: list[Heard]) -> None:
 def load(path: Path) -> Verdicts:
     held = np.load(path)
     targets = np.array([LABELS.index(label) for label in held["label"].tolist()])
-    return Verdicts(targets, held["name"].tolist(), held["logits"], held["tagged"])
+    return Verdicts(targets, held["name"].tolist(), held["logits"], held["tagged"], held["played_on"])
 
 
 def views(arguments: argparse.Namespace, name: str, judge: CnnClassifier, tagger: Tagger) -> list[Heard]:
     """Validation titles as classifier_quality.py makes them."""
     files = find_files(arguments.corpus)
     fonts = {"as_is": [], "known": arguments.font, "unknown": [arguments.unseen_font]}[name]
-    heard: list[Floats] = []
+    heard: list[tuple[Floats, Floats]] = []
     renderers = [Overheard(SamplerRenderer(f), tagger, heard) for f in fonts or [None]]
     source = ViewSource(
         group_files(files, "valid", LABELS), LABELS, ViewMaker(read_takes(files, "valid")), renderers
     )
     found = validation_windows(source, VIEWS[name], PIECES_A_STYLE)
     logits = mean_by_group(judge.window_logits(found.windows), found.item)
-    return [Heard(*row) for row in zip(found.label, found.name, logits, heard, strict=True)]
+    rows = zip(found.label, found.name, logits, heard, strict=True)
+    return [Heard(label, told, said, *beside) for label, told, said, beside in rows]
 
 
 def played_versions(
@@ -159,11 +172,10 @@ def prepare(arguments: argparse.Namespace) -> None:
                 for change, played in played_versions(
                     read_symbolic(path), name in ELSEWHERE, index, arguments.changes
                 ):
-                    audio = render_draft(played, other if change == "font" else usual)
+                    audio = render_draft(as_heard(played), other if change == "font" else usual)
                     logits = judge.window_logits(features(audio, judge.front_end)).mean(axis=0)
-                    held.setdefault(change, []).append(
-                        Heard(label, told, logits, tagged_styles(audio, tagger))
-                    )
+                    beside = tagged_styles(audio, tagger), played_on(played)
+                    held.setdefault(change, []).append(Heard(label, told, logits, *beside))
             except MelodygenError as error:
                 print(f"{told}: {error}", flush=True)
         for change, items in held.items():
@@ -176,11 +188,14 @@ def own(found: Verdicts, judge: CnnClassifier) -> Floats:
 
 
 def fused(found: Verdicts, judge: CnnClassifier, tagger: Tagger, evidence: TagEvidence) -> Floats:
-    """(N, labels) probabilities of both."""
+    """(N, labels) probabilities of all together."""
     rows = []
-    for probabilities, tagged in zip(own(found, judge), found.tagged, strict=True):
+    for probabilities, tagged, instruments in zip(
+        own(found, judge), found.tagged, found.played_on, strict=True
+    ):
         said = StyleScores(tagger.labels, tagged, tagger.classifier_id)
-        styles = dict(evidence.fused(list(zip(LABELS, probabilities.tolist(), strict=True)), said))
+        played = dict(zip(LABELS, instruments.tolist(), strict=True))
+        styles = dict(evidence.fused(list(zip(LABELS, probabilities.tolist(), strict=True)), said, played))
         rows.append([styles[label] for label in LABELS])
     return np.array(rows)
 
@@ -208,8 +223,9 @@ def usual_of(halves: dict[str, Verdicts], evidence: TagEvidence, tagger: Tagger)
 
 
 def fit(arguments: argparse.Namespace) -> None:
-    """What is usual, then the weight before the first that costs titles as they are written and arranged more than
-    MAX_LOSS, then the temperature over all validation sets, changed ones too. It looks at half of the titles."""
+    """What is usual, then the tagger's weight before the first that costs titles as they are written and arranged more
+    than MAX_LOSS, then the temperature over all validation sets, changed ones too; the weight of the instruments stays.
+    It looks at half of the titles."""
     judge, tagger = CnnClassifier.from_folder(resolve("style-cnn", "")), load_tagger()
     paths = [arguments.cache / f"{name}.npz" for name in ("as_is", "known")]
     paths += [arguments.cache / f"validation-{change}.npz" for change in CHANGES.values()]
@@ -284,7 +300,8 @@ def measure(arguments: argparse.Namespace) -> None:
             found, change = load(path), path.stem[len(name) + 1 :]
             for who, said in (
                 ("alone", own(found, judge)),
-                ("with tags", fused(found, judge, tagger, evidence)),
+                ("with tags", fused(found, judge, tagger, replace(evidence, instruments=0.0))),
+                ("with tags and instruments", fused(found, judge, tagger, evidence)),
             ):
                 told = names.get(change, "a minute" if change else "a minute, as the set is made")
                 before = same.get(who)

@@ -37,7 +37,14 @@ from melodygen.classification.scoring import (
     tag_evidence_of,
     window_classifier,
 )
-from melodygen.classification.symbolic import is_symbolic, read_symbolic, score_rhythm, stretch
+from melodygen.classification.symbolic import (
+    as_heard,
+    is_symbolic,
+    leads_are_placeholders,
+    read_symbolic,
+    score_rhythm,
+    stretch,
+)
 from melodygen.classification.tagger import Tagger
 from melodygen.contracts import Renderer, StyleClassifier, WindowClassifier
 from melodygen.errors import AudioError
@@ -99,8 +106,8 @@ class Listened:
 class TrackClassifier:
     """``recordings`` classifies recordings, ``renders`` what our renderers made. A renderer is made when needed.
 
-    Of scores and renders the styles of a tagger of recordings count beside those of ``renders``, where that says how
-    (``TagEvidence``).
+    Of scores and renders the styles of a tagger of recordings count beside those of ``renders``, and of scores their
+    instruments, where that says how (``TagEvidence``).
     """
 
     def __init__(
@@ -125,12 +132,13 @@ class TrackClassifier:
 
     def _listen_to_score(self, path: Path) -> Listened:
         score = read_symbolic(path)
-        rendered = self._rendered(stretch(score))
+        excerpt = stretch(score)
+        rendered = self._rendered(excerpt)
         classifier = window_classifier(self.for_renders)
         windows = _windows(path, to_mono_at(rendered, classifier.front_end.sample_rate), classifier)
         if self._tagger_beside() is None:
             return Listened(classifier, windows)
-        result = self._classify_rendered(path, score, rendered, RecognitionOptions(rhythm=False))
+        result = self._classify_rendered(path, score, excerpt, rendered, RecognitionOptions(rhythm=False))
         return Listened(classifier, windows, fused=_scores_of(result, self.for_renders.labels))
 
     def _listen_to_file(self, path: Path) -> Listened:
@@ -168,23 +176,26 @@ class TrackClassifier:
             from melodygen.rendering.sampler import SamplerRenderer
 
             self._renderer = SamplerRenderer()
-        return render_draft(score, self._renderer)
+        return render_draft(as_heard(score), self._renderer)
 
     def _classify_score(self, path: Path, options: RecognitionOptions) -> TrackResult:
         warnings: list[str] = []
         score = read_symbolic(path, warnings)
         excerpt = score if options.whole else stretch(score)
         notes = (*(() if excerpt is score else ("a minute from the middle was heard",)), *warnings)
-        return self._classify_rendered(path, score, self._rendered(excerpt), options, notes)
+        if leads_are_placeholders(excerpt):
+            notes = ("it names no instruments but synthesiser leads and was heard on a piano", *notes)
+        return self._classify_rendered(path, score, excerpt, self._rendered(excerpt), options, notes)
 
     def _classify_rendered(
-        self, path: Path, score: Score, audio: Audio, options: RecognitionOptions, notes: tuple[str, ...] = ()
-    ) -> TrackResult:
-        """The verdict on a score by its render, of all of it or of a minute."""
+        self, path: Path, score: Score, excerpt: Score, audio: Audio, options: RecognitionOptions,
+        notes: tuple[str, ...] = (),
+    ) -> TrackResult:  # fmt: skip
+        """The verdict on a score by the render of an excerpt, which is all of it or a minute."""
         tagger, tagged = self._tagger_beside(), None
         if tagger is not None:
             tagged = _tagged(tagger, excerpts_of(to_mono_at(audio, tagger.sample_rate), tagger))
-        scorer = Scorer(self.for_renders, tagged)
+        scorer = Scorer(self.for_renders, tagged, excerpt)
         signal = Signal()
         signal.add(np.ascontiguousarray(audio.samples.T), 0)
         track = _Track(

@@ -14,11 +14,13 @@ from melodygen.audio.buffer import Audio
 from melodygen.audio.excerpts import SILENCE_RMS
 from melodygen.audio.features import Features, FrontEndConfig, mono_features, window_starts
 from melodygen.classification.cnn import CnnClassifier
+from melodygen.classification.instrument_evidence import instrument_evidence
 from melodygen.classification.tag_evidence import TagEvidence
 from melodygen.classification.tagger import Tagger
 from melodygen.classification.taxonomy import logit
 from melodygen.contracts import StyleClassifier, WindowClassifier
 from melodygen.errors import ClassifierError
+from melodygen.music.score import Score
 from melodygen.styles.scores import StyleScores
 
 Floats = NDArray[np.float64]
@@ -70,16 +72,20 @@ class WindowScores:
 class Scorer:
     """A classifier as tracks and streams need it."""
 
-    def __init__(self, classifier: StyleClassifier, tagged: StyleScores | None = None) -> None:
+    def __init__(
+        self, classifier: StyleClassifier, tagged: StyleScores | None = None, score: Score | None = None
+    ) -> None:
         """Score with a classifier.
 
         Args:
             classifier: any.
             tagged: what a tagger says of the track; it counts where the classifier says how (``tag_evidence_of``).
+            score: what is played, where it is known; its instruments count where the tagger does.
         """
         self.classifier = classifier
         evidence = tag_evidence_of(classifier)
         self._beside = None if evidence is None or tagged is None else (evidence, tagged)
+        self._played_on = None if score is None else instrument_evidence(score, classifier.labels)
         self._windows = classifier if isinstance(classifier, WindowClassifier) else None
         self.front_end = FrontEndConfig() if self._windows is None else self._windows.front_end
 
@@ -128,9 +134,12 @@ class Scorer:
         return WindowScores(styles, music, starts, ends, is_loud)
 
     def styles(self, logits: Floats) -> tuple[tuple[str, float], ...]:
-        """Logits (labels,) -> every label with its probability, likeliest first; the tagger's counted in."""
+        """Logits (labels,) -> every label with its probability, likeliest first; what stands beside it counted in."""
         own = self._own_styles(logits)
-        return own if self._beside is None else self._beside[0].fused(own, self._beside[1])
+        if self._beside is None:
+            return own
+        evidence, tagged = self._beside
+        return evidence.fused(own, tagged, self._played_on)
 
     def _own_styles(self, logits: Floats) -> tuple[tuple[str, float], ...]:
         labels = self.classifier.labels

@@ -5,6 +5,7 @@ Tempo and meter are what is in force longest; the key is read from notes and sig
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,12 @@ from melodygen.music.score import Score, Tempo, Track, note_array
 STRETCH_SECONDS = 60.0
 MAX_SECONDS = 36_000.0
 TICKS = 480
+LEADS = range(80, 88)
+"""General MIDI programs of synthesiser leads."""
+CONSOLE_LINES = 3
+"""So many single lines two pulse waves and a triangle play, or the voices of a home computer's chip."""
+MAX_CHORD_SHARE = 0.1
+"""Of a single line's onsets: grace notes and overlaps of a transcription."""
 
 
 def is_symbolic(path: Path) -> bool:
@@ -83,6 +90,35 @@ def stretch(score: Score, seconds: float = STRETCH_SECONDS) -> Score:
     if not tracks:  # a rest of a minute in the middle
         return score
     return Score(tuple(tracks), (Tempo(0, 120.0),), ticks_per_quarter=TICKS)
+
+
+def leads_are_placeholders(score: Score) -> bool:
+    """Return whether a score's synthesiser leads stand for instruments that nobody chose.
+
+    A games console of the 1980s plays up to three single lines on square and saw waves. A score that has nothing but
+    leads (General MIDI programs 80-87, drums aside) and is more than that, in lines or in chords, can be none: its
+    sequencer had no better program, or put one on every track.
+
+    Args:
+        score: any.
+    """
+    pitched = [track for track in score.tracks if not track.is_drum and len(track)]
+    if not pitched or not all(track.program in LEADS for track in pitched):
+        return False
+    return len(pitched) > CONSOLE_LINES or any(_chord_share(track) > MAX_CHORD_SHARE for track in pitched)
+
+
+def _chord_share(track: Track) -> float:
+    """Share of the onsets of a track at which more than one note begins."""
+    _, together = np.unique(track.notes["onset_tick"], return_counts=True)
+    return float((together > 1).mean())
+
+
+def as_heard(score: Score) -> Score:
+    """Return the score as it is rendered for classifiers: on a piano where its leads are placeholders."""
+    if not leads_are_placeholders(score):
+        return score
+    return replace(score, tracks=tuple(t if t.is_drum else replace(t, program=0) for t in score.tracks))
 
 
 def score_rhythm(score: Score) -> Rhythm:

@@ -1,4 +1,4 @@
-"""What the tagger's styles say about a render, beside the style CNN.
+"""What the tagger's styles and a score's instruments say about a render, beside the style CNN.
 
 The CNN learned from renders of a few collections and hears their instruments and sources as much as style. The tagger
 learned from songs and from no render, so the two are wrong about different pieces. A label's log probability is raised
@@ -42,6 +42,7 @@ class TagEvidence:
 
     Attributes:
         weight: how much a log probability above the usual one counts; 0: not at all.
+        instruments: how much a nat of what the instruments of a score say counts; 0: not at all.
         temperature: divides the sum of the log probabilities.
         labels: what speaks for a label of the CNN; for others nothing does, whatever the tagger says (no tag is of
             games).
@@ -50,15 +51,21 @@ class TagEvidence:
     weight: float = field(metadata={"high": 2.0})
     temperature: float = field(metadata={"low": 0.01, "high": 100.0})
     labels: Mapping[str, LabelEvidence]
+    instruments: float = field(default=0.0, metadata={"high": 2.0})
 
     def fused(
-        self, styles: Sequence[tuple[str, float]], tagged: StyleScores
+        self,
+        styles: Sequence[tuple[str, float]],
+        tagged: StyleScores,
+        played_on: Mapping[str, float] | None = None,
     ) -> tuple[tuple[str, float], ...]:
-        """Return the labels of the CNN with what both say.
+        """Return the labels of the CNN with what all say.
 
         Args:
             styles: every label of the CNN with its probability.
             tagged: what the tagger says of the same sound.
+            played_on: what the instruments of the score say for each label, in nats
+                (``classification.instrument_evidence``); None where there is no score.
 
         Returns:
             (label, probability), likeliest first; the probabilities sum to 1.
@@ -66,6 +73,8 @@ class TagEvidence:
         said = self.log_probabilities(tagged)
         above = [said[label] - self.labels[label].usual if label in said else 0.0 for label, _ in styles]
         both = np.log(np.maximum([p for _, p in styles], LEAST_PROBABILITY)) + self.weight * np.array(above)
+        if played_on is not None:
+            both = both + self.instruments * np.array([played_on.get(label, 0.0) for label, _ in styles])
         likelihood = np.exp((both - both.max()) / self.temperature)
         shares = likelihood / likelihood.sum()
         order = np.argsort(-shares, kind="stable")
