@@ -167,10 +167,10 @@ __all__ = ["CnnClassifier"]
 
 def load_classifier(spec: str = "") -> StyleClassifier:
     """A classifier by the name or the folder of a checkpoint; empty for the shipped one. Its ``net`` says whether it is
-    a style CNN or a tagger."""
-    folder = resolve(spec, DEFAULT_CLASSIFIER)
-    if read_config(folder, "classifier").get("net", {}).get("type") == "musicnn":
-        from melodygen.classification.tagger import Tagger
+    a style CNN or a tagger, which may have a style head."""
+    from melodygen.classification.tagger import Tagger, is_tagger
 
+    folder = resolve(spec, DEFAULT_CLASSIFIER)
+    if is_tagger(read_config(folder, "classifier")):
         return Tagger.from_folder(folder)
     return CnnClassifier.from_folder(folder)

@@ -45,9 +45,9 @@ from melodygen.classification.symbolic import (
     score_rhythm,
     stretch,
 )
-from melodygen.classification.tagger import Tagger
+from melodygen.classification.tagger import Tagger, WindowOutputs
 from melodygen.contracts import Renderer, StyleClassifier, WindowClassifier
-from melodygen.errors import AudioError
+from melodygen.errors import AudioError, ClassifierError
 from melodygen.music.score import Score
 from melodygen.rendering.draft import render_draft
 from melodygen.styles.scores import StyleScores
@@ -90,11 +90,12 @@ class Listened:
     """A file as the classifiers hear it, read and rendered once.
 
     Attributes:
-        classifier: works by windows; where recordings are left to a tagger, the one for renders.
+        classifier: works by windows; where recordings are left to a tagger, the one for renders, and where those
+            are left to it too, the one that stands beside (``by_windows``).
         windows: (W, F, T), those of ``classifier``.
         recording: of a recording that is left to a tagger, the tagger and the mono sound at its rate.
-        fused: of a score or a render, what ``classify`` says where a tagger counts beside ``classifier``; None for
-            others, and where it is no music.
+        fused: of a score or a render, what ``classify`` says where a tagger counts beside ``classifier``, or alone;
+            None for others, and where it is no music.
     """
 
     classifier: WindowClassifier
@@ -107,14 +108,20 @@ class TrackClassifier:
     """``recordings`` classifies recordings, ``renders`` what our renderers made. A renderer is made when needed.
 
     Of scores and renders the styles of a tagger of recordings count beside those of ``renders``, and of scores their
-    instruments, where that says how (``TagEvidence``).
+    instruments, where that says how (``TagEvidence``). ``by_windows`` is what ``listen`` hears windows with where
+    ``renders`` is a tagger.
     """
 
     def __init__(
-        self, recordings: StyleClassifier, renders: StyleClassifier, renderer: Renderer | None = None
+        self,
+        recordings: StyleClassifier,
+        renders: StyleClassifier,
+        renderer: Renderer | None = None,
+        by_windows: StyleClassifier | None = None,
     ) -> None:
         self.for_recordings, self.for_renders = recordings, renders
         self._renderer = renderer
+        self._by_windows = by_windows or renders
 
     def classify(self, path: Path, options: RecognitionOptions = RecognitionOptions()) -> TrackResult:
         """The style, tempo, meter and key of a file. Raises AudioError or MidiReadError with a one-line reason."""
@@ -130,20 +137,38 @@ class TrackClassifier:
         _refuse_folder(path)
         return self._listen_to_score(path) if is_symbolic(path) else self._listen_to_file(path)
 
+    def tagger_outputs(self, path: Path) -> WindowOutputs:
+        """What the nets of the tagger of recordings make of a file, of a score of a render of a minute. Raises
+        AudioError or MidiReadError with a one-line reason, also for silence, ClassifierError without a tagger."""
+        _refuse_folder(path)
+        tagger = self.for_recordings
+        if not isinstance(tagger, Tagger):
+            raise ClassifierError(f"{tagger.classifier_id} is no tagger")
+        if is_symbolic(path):
+            mono = to_mono_at(self._rendered(stretch(read_symbolic(path))), tagger.sample_rate)
+            heard = excerpts_of(mono, tagger)
+        else:
+            with open_recording(path) as recording:
+                heard = read_excerpts(recording, tagger, rhythm=False, segments=False)[0]
+        check_length(path, heard.seconds)
+        if not heard.windows:
+            raise AudioError(f"{path.name}: silence")
+        return tagger.outputs(heard.windows)
+
     def _listen_to_score(self, path: Path) -> Listened:
         score = read_symbolic(path)
         excerpt = stretch(score)
         rendered = self._rendered(excerpt)
-        classifier = window_classifier(self.for_renders)
+        classifier = window_classifier(self._by_windows)
         windows = _windows(path, to_mono_at(rendered, classifier.front_end.sample_rate), classifier)
-        if self._tagger_beside() is None:
+        if not self._hears_renders_by_tagger():
             return Listened(classifier, windows)
         result = self._classify_rendered(path, score, excerpt, rendered, RecognitionOptions(rhythm=False))
-        return Listened(classifier, windows, fused=_scores_of(result, self.for_renders.labels))
+        return Listened(classifier, windows, fused=_scores_of(result, self.for_renders))
 
     def _listen_to_file(self, path: Path) -> Listened:
         tagger = self.for_recordings if isinstance(self.for_recordings, Tagger) else None
-        classifier = window_classifier(self.for_recordings if tagger is None else self.for_renders)
+        classifier = window_classifier(self.for_recordings if tagger is None else self._by_windows)
         rate = classifier.front_end.sample_rate
         with open_recording(path) as recording:
             left_to = None if _is_render(recording) else tagger
@@ -152,10 +177,10 @@ class TrackClassifier:
         windows = _windows(path, sounds[0], classifier)
         if left_to is not None:
             return Listened(classifier, windows, recording=(left_to, sounds[1]))
-        if self._tagger_beside() is None:
+        if not self._hears_renders_by_tagger():
             return Listened(classifier, windows)
         result = self._classify_file(path, RecognitionOptions(rhythm=False))
-        return Listened(classifier, windows, fused=_scores_of(result, self.for_renders.labels))
+        return Listened(classifier, windows, fused=_scores_of(result, self.for_renders))
 
     def signal_of(self, result: TrackResult) -> tuple[WindowClassifier, Features]:
         """The classifier of a track, and the track again as mono sound at its rate, ten minutes at most. Raises
@@ -205,10 +230,15 @@ class TrackClassifier:
         return _classify(track, scorer, options)
 
     def _tagger_beside(self) -> Tagger | None:
-        """The tagger that counts beside the classifier of renders."""
-        if not isinstance(self.for_recordings, Tagger) or tag_evidence_of(self.for_renders) is None:
+        """The tagger that counts beside the classifier of renders; one with styles of its own does not."""
+        tagger = self.for_recordings
+        if not isinstance(tagger, Tagger) or tag_evidence_of(self.for_renders) is None:
             return None
-        return self.for_recordings
+        return tagger if tagger.style_head is None else None
+
+    def _hears_renders_by_tagger(self) -> bool:
+        """Whether a tagger counts in what is said of renders, beside another classifier or alone."""
+        return isinstance(self.for_renders, Tagger) or self._tagger_beside() is not None
 
     def _classify_file(self, path: Path, options: RecognitionOptions) -> TrackResult:
         with open_recording(path) as recording:
@@ -246,12 +276,13 @@ def _tagged(tagger: Tagger, heard: Excerpts) -> StyleScores | None:
     return tagger.tag_windows(heard.windows).styles if heard.windows else None
 
 
-def _scores_of(result: TrackResult, labels: tuple[str, ...]) -> StyleScores | None:
-    """Its styles in the order of ``labels``; None where it is no music."""
+def _scores_of(result: TrackResult, classifier: StyleClassifier) -> StyleScores | None:
+    """Its styles in the order of the labels of the classifier of renders; None where it is no music."""
     if not result.styles:
         return None
-    said = dict(result.styles)
-    return StyleScores(labels, np.array([said[label] for label in labels]), result.classifier)
+    said, labels = dict(result.styles), classifier.labels
+    part_of = classifier.part_of if isinstance(classifier, Tagger) else {}
+    return StyleScores(labels, np.array([said[label] for label in labels]), result.classifier, part_of)
 
 
 def _is_render(recording: Recording) -> bool:

@@ -15,7 +15,6 @@ from melodygen.audio.features import Features
 from melodygen.audio.musicnn_mel import SAMPLE_RATE, WINDOW_SAMPLES
 from melodygen.classification.result import Segment, TrackResult
 from melodygen.classification.tagger import MIN_SAMPLES, NUM_WINDOWS, Tagger, Tags
-from melodygen.classification.taxonomy import UNSURE_BELOW
 from melodygen.errors import AudioError
 
 SPARSE_SECONDS = 90.0
@@ -155,7 +154,7 @@ def result_of(
     styles = tuple(tags.styles.top(len(tagger.labels)))
     return TrackResult(
         path, "recording", heard.seconds, styles, found, tagger.classifier_id, tags.music, "", notes, segments,
-        styles[0][1] < UNSURE_BELOW, tuple(tags.probabilities.items()), tags.mood, tags.embedding,
+        styles[0][1] < tagger.unsure_below, tuple(tags.probabilities.items()), tags.mood, tags.embedding,
     )  # fmt: skip
 
 

@@ -104,8 +104,11 @@ class Scorer:
 
     @property
     def unsure_below(self) -> float:
-        """Probability of the likeliest style below which there is no verdict; 0 where the classifier says none."""
-        return self.classifier.unsure_below if isinstance(self.classifier, CnnClassifier) else 0.0
+        """Probability of the likeliest style below which there is no verdict; 0 where the classifier says none, and
+        of a tagger without a style head: its threshold was measured on recordings, not on renders."""
+        if isinstance(self.classifier, Tagger) and self.classifier.style_head is None:
+            return 0.0
+        return self.classifier.unsure_below if isinstance(self.classifier, CnnClassifier | Tagger) else 0.0
 
     @property
     def window_samples(self) -> int:

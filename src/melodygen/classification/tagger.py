@@ -4,7 +4,8 @@ Two nets hear a recording, one that learned the tags of listeners (Million Song 
 a game (MagnaTagATune, "mtt"; instruments, voices and classical music). Silence is cut out, the loudness is brought to a
 reference, then windows of three seconds are heard, evenly spread: one for every five seconds, at least three and at
 most ``NUM_WINDOWS``; the second net hears every other one. Windows count by their level. Music shorter than three
-seconds is heard as it is, never repeated.
+seconds is heard as it is, never repeated. Styles are those of the taxonomy, or those that a user taught a head
+(``classification.style_head``).
 """
 
 from __future__ import annotations
@@ -24,17 +25,19 @@ from melodygen.audio.features import Features, to_mono_at
 from melodygen.audio.musicnn_mel import N_FFT, SAMPLE_RATE, WINDOW_SAMPLES, log_mel
 from melodygen.classification.event_evidence import EventEvidence, read_event_evidence
 from melodygen.classification.music_head import read_music_head
+from melodygen.classification.style_head import HEAD_NET, StyleHead, read_style_head
 from melodygen.classification.taxonomy import (
     PART_OF,
     STYLE_TAGS,
     TEMPERATURE,
+    UNSURE_BELOW,
     Mood,
     mood_of,
     style_logits,
     style_probabilities,
 )
 from melodygen.errors import AudioError, CheckpointError
-from melodygen.nets.checkpoint import load_weights, read_config, resolve, weights_sha256
+from melodygen.nets.checkpoint import load_weights, net_type, read_config, resolve, weights_sha256
 from melodygen.nets.musicnn import EMBEDDING, Musicnn
 from melodygen.styles.scores import StyleScores
 
@@ -61,7 +64,8 @@ class Tags:
     """What is heard in a recording.
 
     ``probabilities``  of the first net's 50 tags and of ``PLAYERS_TAGS``, likeliest first.
-    ``styles``         over the taxonomy (``classification.taxonomy`` says on which tags each rests).
+    ``styles``         over the taxonomy (``classification.taxonomy`` says on which tags each rests), or those that
+                       the tagger's style head knows.
     ``embedding``      (200,) float32, what the first net makes of the sound before it names tags.
     """
 
@@ -99,24 +103,34 @@ class Tagger:
         classifier_id: str,
         music_head: tuple[Floats, float] | None = None,
         events: EventEvidence | None = None,
+        style_head: StyleHead | None = None,
     ) -> None:
+        """``classifier_id`` is that of the nets, ``nets_id``; with a style head the tagger goes by that one's."""
         self._nets = {name: net.prepare() for name, net in nets.items() if isinstance(net, Musicnn)}
         self.tags = tags
-        self.labels = tuple(STYLE_TAGS)
-        self.classifier_id = classifier_id
+        self.style_head = style_head
+        self.labels = tuple(STYLE_TAGS) if style_head is None else style_head.labels
+        self.part_of = PART_OF if style_head is None else {}
+        self.unsure_below = UNSURE_BELOW if style_head is None else style_head.unsure_below
+        self.nets_id = classifier_id
+        self.classifier_id = classifier_id if style_head is None else style_head.classifier_id
         self.music_head, self.events = music_head, events
 
     @classmethod
     def from_folder(cls, folder: Path) -> Tagger:
-        """Raises CheckpointError for a folder that is not a whole tagger."""
-        folder = Path(folder)
+        """Of a head that was taught styles: the tagger that it rests on, with the head. Raises CheckpointError for a
+        folder that is neither, or is not whole, and for a head that rests on other weights."""
+        folder, style_head = Path(folder), None
         config = read_config(folder, "classifier")
+        if net_type(config) == HEAD_NET:
+            folder, style_head = read_style_head(folder, config)
+            config = read_config(folder, "classifier")
         tags = _tags(folder, config)
         nets = tagger_nets()
         load_weights(folder, nets)
         name = f"{config.get('name', folder.name)}-{weights_sha256(folder)[:8]}"
         head = read_music_head(folder, config, len(DATASETS) * EMBEDDING)
-        return cls(nets, tags, name, head, read_event_evidence(folder, config))
+        return cls(nets, tags, name, head, read_event_evidence(folder, config), style_head)
 
     def classify(self, recordings: Sequence[Audio]) -> list[StyleScores]:
         """One StyleScores a recording. Raises AudioError for one without samples."""
@@ -164,6 +178,11 @@ class Tagger:
         shown = {tag: table[tag] for tag in PLAYERS_TAGS}
         return {**shown, **dict(zip(self.tags["msd"], listeners.T, strict=True))}
 
+    def both_embeddings(self, heard: WindowOutputs) -> Floats:
+        """(400,): the embeddings of both nets of windows taken together; what the heads of music and of styles read."""
+        first = np.asarray(heard.weights @ heard.embeddings, dtype=np.float32)
+        return np.concatenate((first, heard.player_embeddings.mean(axis=0))).astype(np.float64)
+
     def embed(self, windows: Sequence[Features]) -> Features:
         """(W, 400): the embeddings of both nets, of windows of one length; what the music head reads."""
         mel = log_mel(np.stack(windows))
@@ -173,18 +192,26 @@ class Tagger:
         """Windows taken together, each by its weight."""
         listeners = _named(self.tags["msd"], heard.weights @ _sigmoid(heard.listeners))
         players = _named(self.tags["mtt"], _sigmoid(heard.players).mean(axis=0))
-        logits = style_logits(listeners, players)
-        scores = style_probabilities(np.array([logits[label] for label in self.labels]), TEMPERATURE)
         embedding = np.asarray(heard.weights @ heard.embeddings, dtype=np.float32)
         liveliness = (float(heard.weights @ heard.flux) - MEAN_FLUX) / FLUX_DEVIATION
         both = {**{tag: players[tag] for tag in PLAYERS_TAGS}, **listeners}
         return Tags(
             dict(sorted(both.items(), key=lambda item: (-item[1], item[0]))),
-            StyleScores(self.labels, scores, self.classifier_id, PART_OF),
+            self._styles(heard, listeners, players),
             mood_of(listeners, players, float(np.clip(liveliness, -2, 2)), mode),
             self._music(heard),
             embedding,
         )
+
+    def _styles(
+        self, heard: WindowOutputs, listeners: dict[str, float], players: dict[str, float]
+    ) -> StyleScores:
+        """What the style head says; without one what the tags say."""
+        if self.style_head is not None:
+            return self.style_head.scores(self.both_embeddings(heard))
+        logits = style_logits(listeners, players)
+        scores = style_probabilities(np.array([logits[label] for label in self.labels]), TEMPERATURE)
+        return StyleScores(self.labels, scores, self.classifier_id, self.part_of)
 
     def _run(self, name: str, mel: Features) -> tuple[Features, Floats]:
         """Embeddings (W, 200) and logits (W, tags) of log-mel (W, T, F)."""
@@ -201,9 +228,7 @@ class Tagger:
         if self.music_head is None:
             return None
         weights, bias = self.music_head
-        first = np.asarray(heard.weights @ heard.embeddings, dtype=np.float32)
-        both = np.concatenate((first, heard.player_embeddings.mean(axis=0))).astype(np.float64)
-        return float(both @ weights + bias)
+        return float(self.both_embeddings(heard) @ weights + bias)
 
     def _music(self, heard: WindowOutputs) -> float | None:
         """Probability of music: the head's, and the event detector's where it was asked."""
@@ -218,6 +243,11 @@ class Tagger:
 def tagger_nets() -> torch.nn.ModuleDict:
     """The two nets, untrained."""
     return torch.nn.ModuleDict({name: Musicnn() for name in DATASETS})
+
+
+def is_tagger(config: dict[str, Any]) -> bool:
+    """Whether a checkpoint with this config is loaded as a Tagger: one itself, or a style head on one."""
+    return net_type(config) in (DEFAULT_TAGGER, HEAD_NET)
 
 
 def load_tagger(spec: str = "") -> Tagger:
@@ -236,7 +266,7 @@ def _named(tags: Sequence[str], values: Floats) -> dict[str, float]:
 def _tags(folder: Path, config: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     held = config.get("tags")
     whole = isinstance(held, dict) and all(len(set(held.get(name, ()))) == 50 for name in DATASETS)
-    if not whole or config.get("net", {}).get("type") != DEFAULT_TAGGER:
+    if not whole or net_type(config) != DEFAULT_TAGGER:
         raise CheckpointError(
             f"checkpoint {folder}: config.json must hold a musicnn net and 50 tags of each data set"
         )
@@ -244,4 +274,12 @@ def _tags(folder: Path, config: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(str(tag) for tag in held[name]) for name in DATASETS}
 
 
-__all__ = ["NUM_WINDOWS", "Tagger", "Tags", "WindowOutputs", "load_tagger", "tagger_nets"]
+__all__ = [
+    "NUM_WINDOWS",
+    "Tagger",
+    "Tags",
+    "WindowOutputs",
+    "is_tagger",
+    "load_tagger",
+    "tagger_nets",
+]

@@ -98,6 +98,12 @@ def read_config(folder: Path, kind: str | None = None) -> dict[str, Any]:
     return config
 
 
+def net_type(config: Mapping[str, Any]) -> str:
+    """Return the type of the net that the config of a checkpoint names; empty where it names none."""
+    net = config.get("net")
+    return str(net.get("type", "")) if isinstance(net, dict) else ""
+
+
 def save_checkpoint(
     folder: Path, net: nn.Module, config: Mapping[str, Any], card: str, half: bool = True
 ) -> None:
