@@ -15,6 +15,7 @@ import pytest
 from melodygen.errors import LibraryError
 from melodygen.library import intake
 from melodygen.library.chroma import NUM_BINS, PATCH_WIDTH
+from melodygen.library.embedding import with_styles
 from melodygen.library.folder import FolderStore
 from melodygen.library.store import PATCHES, LibraryStore, hash_of
 from melodygen.library.track import NOTE_DTYPE, Description, Facts, Tags
@@ -219,6 +220,11 @@ def test_another_embedders_library_is_refused(tmp_path: Path) -> None:
         store.set_embedder("one", 8)
         with pytest.raises(LibraryError, match="re-embed"):
             store.sound("another")
+        store.sound(with_styles("one", "mine"))
+        store.set_embedder(with_styles("one", "mine"), 8)
+        store.sound("one")
+        with pytest.raises(LibraryError, match="re-embed"):
+            store.sound(with_styles("another", "mine"))
 
 
 def test_each_row_knows_its_span() -> None:

@@ -30,6 +30,7 @@ DIMENSION = sum(SIZES.values())
 BEAT_FRACTIONS = (0.25, 1 / 3, 0.5, 2 / 3, 0.75, 1.0, 1.25, 4 / 3, 1.5, 5 / 3, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0)
 FRAMES_PER_SECOND = 25
 USUAL_QPM = 110.0
+STYLES_OF = "; styles of "
 
 
 def fused(parts: Mapping[str, Floats], weights: Mapping[str, float] = WEIGHTS) -> Floats:
@@ -108,4 +109,24 @@ def notes_part(score: Score, steps: NDArray[np.int8]) -> Floats:
     return out
 
 
-__all__ = ["DIMENSION", "SIZES", "WEIGHTS", "fused", "notes_part", "rhythm_part", "tonality_part"]
+def with_styles(vectors: str, classifier_id: str) -> str:
+    """The id of an embedder whose tracks have the styles of a classifier that its vectors do not hang on."""
+    return f"{vectors}{STYLES_OF}{classifier_id}"
+
+
+def vectors_of(embedder_id: str) -> str:
+    """What of an embedder's id its vectors hang on."""
+    return embedder_id.partition(STYLES_OF)[0]
+
+
+__all__ = [
+    "DIMENSION",
+    "SIZES",
+    "WEIGHTS",
+    "fused",
+    "notes_part",
+    "rhythm_part",
+    "tonality_part",
+    "vectors_of",
+    "with_styles",
+]

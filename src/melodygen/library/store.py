@@ -26,6 +26,7 @@ from melodygen.errors import LibraryError
 from melodygen.io.notation import split_tune
 from melodygen.library.catalog import Catalog, FileStamp
 from melodygen.library.chroma import NUM_BINS, PATCH_WIDTH
+from melodygen.library.embedding import vectors_of
 from melodygen.library.rows import Rows
 from melodygen.library.similar import SoundSpace
 from melodygen.library.track import NOTE_DTYPE, Description, TrackRecord
@@ -144,14 +145,19 @@ class LibraryStore(ABC):
     # reading
 
     def sound(self, embedder_id: str | None = None) -> Rows:
-        """Vectors of one embedder. Raises LibraryError when the library has those of another."""
+        """Vectors of one embedder. Raises LibraryError when the library has those of another; whose styles they come
+        with makes no difference."""
         held = self.embedder_id
-        if embedder_id is not None and held != embedder_id:
-            raise LibraryError(
-                f"{self.name}: its vectors are of {held}, and you listen with {embedder_id}; "
-                "embed it again with: melodygen library add --re-embed"
-            )
+        if embedder_id is not None and vectors_of(held or "") != vectors_of(embedder_id):
+            raise self.other_embedder(embedder_id)
         return self.rows(f"{SOUND}{held}")
+
+    def other_embedder(self, embedder_id: str) -> LibraryError:
+        """What to raise where the library was filled with another embedder, or with other styles."""
+        return LibraryError(
+            f"{self.name}: its vectors are of {self.embedder_id}, and you listen with {embedder_id}; give the "
+            "--classifier it was made with, or embed it again with: melodygen library add --re-embed"
+        )
 
     @abstractmethod
     def space(self) -> SoundSpace:

@@ -99,7 +99,7 @@ def _choose_embedder(store: LibraryStore, describer: Describer, re_embed: bool) 
     held = store.embedder_id
     if held is not None and held != describer.embedder_id:
         if not re_embed:
-            store.sound(describer.embedder_id)  # raises, and says the way out
+            raise store.other_embedder(describer.embedder_id)
         store.forget_other_vectors(describer.embedder_id)
     if held != describer.embedder_id:  # or else it would wait for workers, who hold it while they hear
         store.set_embedder(describer.embedder_id, describer.dimension)

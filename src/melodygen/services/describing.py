@@ -2,8 +2,9 @@
 
 A recording is decoded once, to mono at 16 kHz, twenty minutes of it at most. A score is rendered as a draft, a minute
 from its middle; its fingerprints are made of all its notes. The tune of a recording is kept where one voice is heard
-almost alone. Tags, mood and the styles of recordings are the tagger's, the styles of scores those of both. Both hear
-windows that are spread evenly over a track: the time that a track takes hardly depends on its length.
+almost alone. Tags, mood and the styles of recordings are the tagger's, the styles of scores those of both, or of the
+tagger alone where a user taught it styles. Both hear windows that are spread evenly over a track: the time that a track
+takes hardly depends on its length.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from melodygen.analysis.rhythm import Rhythm, read_rhythm
 from melodygen.audio.decode import read_mono
 from melodygen.audio.features import Features, mel_power, mono_features, to_mono_at
 from melodygen.classification.batch import load_recognizer
+from melodygen.classification.cnn import load_classifier
 from melodygen.classification.recognizer import TrackClassifier
 from melodygen.classification.recording import MAX_SECONDS, MIN_MUSIC, RHYTHM_SECONDS, check_length
 from melodygen.classification.scoring import Scorer, is_silent, window_classifier
@@ -27,7 +29,14 @@ from melodygen.contracts import Renderer, StyleClassifier
 from melodygen.data.scan import without_leading_rest
 from melodygen.errors import AudioError, ClassifierError, reason_of
 from melodygen.library.chroma import chroma_of_score, chroma_of_sound, packed, patches_of
-from melodygen.library.embedding import DIMENSION, fused, notes_part, rhythm_part, tonality_part
+from melodygen.library.embedding import (
+    DIMENSION,
+    fused,
+    notes_part,
+    rhythm_part,
+    tonality_part,
+    with_styles,
+)
 from melodygen.library.lines import lines_of
 from melodygen.library.tags import read_tags
 from melodygen.library.track import Description, Facts, Tags
@@ -40,7 +49,8 @@ STYLE_WINDOWS = 6
 
 
 class Describer:
-    """Holds the nets. ``embedder_id`` names them and the way their vectors are put together."""
+    """Holds the nets. ``embedder_id`` names them, the way their vectors are put together, and the head of styles that
+    a user taught."""
 
     dimension = DIMENSION
 
@@ -52,7 +62,10 @@ class Describer:
             raise ClassifierError(
                 f"{classifier.classifier_id} does not hear {RATE // 2} Hz; the library needs that"
             )
-        self.embedder_id = f"fused1+{tagger.classifier_id}+{classifier.classifier_id}"
+        vectors = f"fused1+{tagger.nets_id}+{classifier.classifier_id}"
+        self.embedder_id = (
+            vectors if tagger.style_head is None else with_styles(vectors, tagger.classifier_id)
+        )
 
     @classmethod
     def load(cls, classifier: str | None = None) -> Describer:
@@ -61,9 +74,13 @@ class Describer:
 
     @classmethod
     def of(cls, recognizer: TrackClassifier) -> Describer:
-        """With the nets of a recognizer; the shipped tagger where it has none."""
-        tagger = recognizer.for_recordings
-        return cls(tagger if isinstance(tagger, Tagger) else load_tagger(), recognizer.for_renders)
+        """With the nets of a recognizer; the shipped tagger where it has none, and where it has a tagger alone the
+        shipped classifier of renders."""
+        tagger, renders = recognizer.for_recordings, recognizer.for_renders
+        return cls(
+            tagger if isinstance(tagger, Tagger) else load_tagger(),
+            load_classifier() if isinstance(renders, Tagger) else renders,
+        )
 
     def describe(self, path: Path) -> Description:
         """Raises AudioError or MidiReadError with a one-line reason; silence is an AudioError."""
@@ -127,7 +144,7 @@ class Describer:
         front_end = self._classifier.front_end
         windows = mono_features(_spread(low, front_end.num_samples, STYLE_WINDOWS), front_end)
         embedded, logits = self._classifier.outputs(windows)
-        if kind == "score":
+        if kind == "score" and self._tagger.style_head is None:
             styles = Scorer(self._classifier, tagged.styles).styles(logits.mean(axis=0))
         else:
             styles = tuple(tagged.styles.top(len(tagged.styles.labels)))

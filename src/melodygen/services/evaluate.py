@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from melodygen.classification.batch import load_recognizer
+from melodygen.classification.cnn import load_classifier
+from melodygen.classification.recognizer import TrackClassifier
 from melodygen.classification.result import TrackError
+from melodygen.classification.scoring import window_classifier
+from melodygen.classification.tagger import Tagger
 from melodygen.errors import CorpusError, UsageError
 from melodygen.evaluation.collection_map import Layout, collection_items, lay_out, write_map
 from melodygen.evaluation.comparison import Evaluation, check_labels, evaluate_labelled
@@ -86,7 +90,7 @@ def evaluate(asked: EvaluateRequest, progress: ProgressCallback) -> EvaluateResu
     items = read_labelled(asked.folder)
     check_labels(item.label for item in items)  # before all of them are heard
     num_changed = CHANGED_TRACKS if asked.changes else 0
-    classified, failed = _classified(items, asked.classifier, progress, num_changed)
+    classified, failed = _classified(items, _measured(asked.classifier), progress, num_changed)
     if not classified:
         raise CorpusError(f"{asked.folder}: none of {len(items)} tracks can be heard{_first_reason(failed)}")
     evaluation = evaluate_labelled(
@@ -103,12 +107,15 @@ def evaluate(asked: EvaluateRequest, progress: ProgressCallback) -> EvaluateResu
 
 
 def map_collection(asked: MapRequest, progress: ProgressCallback) -> MapResult:
-    """Lay a collection out in two dimensions and write it. Raises CorpusError for fewer than four tracks."""
+    """Lay a collection out in two dimensions and write it. Raises CorpusError for fewer than four tracks,
+    ClassifierError for a classifier that does not work by windows."""
     if asked.out.suffix.lower() not in (".html", ".png"):
         raise UsageError(f"--out {asked.out}: give a name that ends in .html or .png")
     check_writable([asked.out], asked.force)
     items = collection_items(asked.folder)
-    classified, failed = _classified(items, asked.classifier or DEFAULT_CLASSIFIER, progress)
+    recognizer = load_recognizer(asked.classifier or DEFAULT_CLASSIFIER)
+    window_classifier(recognizer.for_renders)  # before all of them are read
+    classified, failed = _classified(items, recognizer, progress)
     if len(classified) < MIN_MAP_TRACKS:
         raise CorpusError(
             f"{asked.folder}: {len(classified)} tracks can be heard; a map needs at least {MIN_MAP_TRACKS}"
@@ -120,12 +127,20 @@ def map_collection(asked: MapRequest, progress: ProgressCallback) -> MapResult:
     return MapResult(str(asked.out), layout, len(classified), failed)
 
 
+def _measured(classifier: str | None) -> TrackClassifier:
+    """What is named; a tagger with the shipped style CNN beside it, which the baselines need."""
+    named = load_recognizer(classifier)
+    if not isinstance(named.for_renders, Tagger):
+        return named
+    return TrackClassifier(named.for_recordings, named.for_renders, by_windows=load_classifier())
+
+
 def _classified(
-    items: Sequence[Item], classifier: str | None, progress: ProgressCallback, num_changed: int = 0
+    items: Sequence[Item], recognizer: TrackClassifier, progress: ProgressCallback, num_changed: int = 0
 ) -> tuple[list[ClassifiedItem], list[TrackError]]:
     count = len(items)
     on_item: Callable[[int], None] = lambda n: progress(f"classifying {n}/{count}", n / count)  # noqa: E731
-    return classify_labelled(items, load_recognizer(classifier), on_item, num_changed)
+    return classify_labelled(items, recognizer, on_item, num_changed)
 
 
 def _first_reason(failed: Sequence[TrackError]) -> str:

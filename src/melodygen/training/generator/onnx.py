@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from melodygen.atomic import atomic_path
 from melodygen.classification.cnn import CnnClassifier
+from melodygen.classification.tagger import is_tagger
 from melodygen.errors import CheckpointError, PluginError
 from melodygen.generation.neural import NETS, NeuralGenerator
 from melodygen.nets import checkpoint as checkpoints
@@ -74,6 +75,18 @@ class _Exported:
     examples: tuple[Tensor, ...]
 
 
+def _exportable(folder: Path) -> str:
+    """The kind of a checkpoint. Raises CheckpointError for one that is not written as ONNX."""
+    config = checkpoints.read_config(folder)
+    kind = str(config["kind"])
+    if kind not in ("generator", "classifier") or is_tagger(config):
+        what = "a tagger, or a head on one" if kind == "classifier" else f"of the kind {kind}"
+        raise CheckpointError(
+            f"checkpoint {folder} is {what}; only generators and style CNNs can be written as ONNX"
+        )
+    return kind
+
+
 def _loaded(folder: Path, kind: str) -> _Exported:
     """The net of a checkpoint in float32."""
     rng = np.random.default_rng(EXAMPLE_STREAM)
@@ -116,15 +129,16 @@ def export_onnx(model: str, target: Path, overwrite: bool = False) -> dict[str, 
 
     Raises:
         PluginError: the ``onnx`` extra is not installed.
-        CheckpointError: the result differs from torch by more than ``LARGEST_DIFFERENCE``.
+        CheckpointError: the checkpoint is neither a generator nor a style CNN, or the result differs from torch by more
+            than ``LARGEST_DIFFERENCE``.
     """
+    folder = checkpoints.resolve(model, checkpoints.DEFAULT_GENERATOR)
+    kind = _exportable(folder)
     try:
         import onnx  # noqa: F401
         import onnxruntime
     except ImportError as error:
         raise PluginError("export needs the packages: pip install 'melodygen[onnx]'") from error
-    folder = checkpoints.resolve(model, checkpoints.DEFAULT_GENERATOR)
-    kind = checkpoints.read_config(folder)["kind"]
     exported = _loaded(folder, kind)
     plain = _with_plain_norms(exported.net)
     traced = _Traceable(plain).eval() if isinstance(plain, Transformer) else plain
