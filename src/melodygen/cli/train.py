@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from melodygen.cli.common import plain
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Train on a folder of music: a generator with its classifier, or a classifier alone.",
@@ -201,23 +203,36 @@ def generator(
 @app.command("classifier")
 def classifier(
     folder: Annotated[
-        Path, typer.Argument(help="A folder of folders named by label, with audio or music files.")
+        Path,
+        typer.Argument(
+            help="A folder of folders named by label, with audio or music files; with --from musicnn also labels.csv "
+            "(path,label,artist)."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The checkpoint folder to write.")],
     source: Annotated[
         str,
         typer.Option(
             "--from",
-            help="Classifier whose weights training starts from: name or folder; 'none': random weights.",
+            help="Classifier whose weights training starts from: name or folder; 'none': random weights; 'musicnn': "
+            "teach the tagger of recordings, best for audio.",
         ),
     ] = "",
-    steps: Annotated[int, typer.Option(help="Number of optimizer steps.")] = 600,
+    steps: Annotated[
+        int | None, typer.Option(help="Number of optimizer steps of the CNN. Default: 600.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Replace what is in --out.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no report.")] = False,
 ) -> None:
-    """Train the CNN alone: it learns to tell the folders apart by ear."""
+    """Train the CNN alone: it learns to tell the folders apart by ear.
+
+    With --from musicnn the tagger of recordings learns them instead: a small head on what it hears, fitted in hardly
+    more time than hearing the files takes. Then 'melodygen classify --classifier OUT' tells your styles, and tags and
+    mood as before. Files of one artist should lie in one sub-folder below the label, or be named in labels.csv: the
+    figures are of artists that were not learned from. MIDI and scores are heard as renders.
+    """
     from melodygen.services.train import TrainClassifierRequest, train_classifier
 
     asked = TrainClassifierRequest(folder, out, source, steps, seed, force)
@@ -226,8 +241,33 @@ def classifier(
         print(json.dumps(figures))
     elif not quiet:
         print(f"{out}: {figures['told']}; {len(figures['rejected'])} files were not used")
+        for line in _head_lines(figures) if "penalty" in figures else ():
+            print(f"  {line}")
         for row in figures["rejected"]:
-            print(f"  {row['file']}: {row['reason']}".encode("utf-8", "backslashreplace").decode())
+            print(plain(f"  {row['file']}: {row['reason']}"))
+        if "penalty" in figures:
+            print(f"  melodygen classify FILES --classifier {out}")
+
+
+def _head_lines(figures: dict[str, Any]) -> list[str]:
+    """What is known of a head on the tagger, beside how often it is right."""
+    lines = []
+    if figures["tested"]:
+        unsure, heard_as = figures["unsure"], figures["heard_as"]
+        lines.append(
+            f"balanced over labels {figures['balanced_accuracy']:.1%}; calibration error "
+            f"{figures['calibration_error']:.3f} (temperature {figures['temperature']:.2f})"
+        )
+        of_these = "" if unsure["right"] is None else f", {unsure['right']:.0%} of them right"
+        of_others = "" if unsure["sure_right"] is None else f"; of the others {unsure['sure_right']:.0%}"
+        lines.append(
+            f"unsure below {figures['unsure_below']:g}: {unsure['share']:.0%} of the files{of_these}{of_others}"
+        )
+        for label, share in figures["recall"].items():
+            others = ", ".join(f"{name} {n}" for name, n in heard_as[label].items() if name != label)
+            taken = f", taken for {others}" if others else ""
+            lines.append(plain(f"{label}: {share:.0%} of {sum(heard_as[label].values())} right{taken}"))
+    return [*lines, *(plain(note) for note in figures["notes"])]
 
 
 def _forecast_text(report: dict[str, Any], length: int) -> str:

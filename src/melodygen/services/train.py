@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from melodygen.errors import OutputExistsError, UsageError
+from melodygen.errors import CheckpointError, OutputExistsError, UsageError
+from melodygen.nets import checkpoint as checkpoints
 from melodygen.parsing import check_range
 from melodygen.services.output import check_free_space
 from melodygen.training.distributed import DistributedContext, choose_device, join_processes
@@ -31,6 +32,8 @@ from melodygen.training.generator.work_folder import working_folder
 
 FREE_BYTES = 300 * 2**20
 """What a run may need on the disk."""
+STEPS = 600
+"""Of the CNN alone, where no number is given."""
 FEW_PIECES = 3
 """Of each old style, written to measure how long that takes."""
 Display = Callable[[bool], AbstractContextManager[Watcher]]
@@ -108,12 +111,16 @@ class TrainingForecast:
 
 @dataclass(frozen=True)
 class TrainClassifierRequest:
-    """What ``melodygen train classifier`` is asked for: a folder of folders named by label."""
+    """What ``melodygen train classifier`` is asked for: a folder of folders named by label.
+
+    ``source``  the classifier to start from: a style CNN, ``none``, or the tagger, which is taught by a head.
+    ``steps``   of the CNN; None for 600. A head is fitted without any.
+    """
 
     folder: Path
     out: Path
     source: str = ""
-    steps: int = 600
+    steps: int | None = None
     seed: int = 1
     force: bool = False
 
@@ -178,21 +185,58 @@ def forecast(asked: TrainGeneratorRequest, display: Display) -> TrainingForecast
 
 
 def train_classifier(asked: TrainClassifierRequest, display: Display) -> dict[str, Any]:
-    """Train the CNN alone on labelled folders and save it. Gives its figures, and the files that were not used.
+    """Train the CNN alone on labelled folders, or a head on the tagger, and save it. Gives its figures, and the files
+    that were not used.
 
-    Raises UsageError, CorpusError, OutputExistsError.
+    Raises UsageError, CorpusError, CheckpointError, OutputExistsError.
     """
-    check_range("steps", asked.steps, 1, 1_000_000)
-    out = asked.out
+    steps = STEPS if asked.steps is None else asked.steps
+    check_range("steps", steps, 1, 1_000_000)
+    out, tagger = asked.out, _tagger_of(asked)
     if not asked.force and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(f"{out} is already there: choose another --out, or replace it with --force")
+    if tagger is not None:
+        from melodygen.training.classifier.style_head import train_style_head
+
+        with display(True) as watcher:
+            figures = train_style_head(asked.folder, out, tagger, asked.seed, watcher)
+        return {"out": str(out), **figures}
     from melodygen.training.classifier import fine_tuning
 
     with display(True) as watcher, tempfile.TemporaryDirectory() as scratch:
         figures = fine_tuning.train_classifier(
-            asked.folder, out, asked.source, asked.steps, asked.seed, watcher, Path(scratch)
+            asked.folder, out, asked.source, steps, asked.seed, watcher, Path(scratch)
         )
     return {"out": str(out), **figures}
+
+
+def _tagger_of(asked: TrainClassifierRequest) -> Path | None:
+    """The folder of the tagger that shall be taught; None where it is no tagger.
+
+    Raises CheckpointError for a head that was taught already, UsageError for what does not go with a tagger.
+    """
+    from melodygen.classification.style_head import HEAD_NET
+    from melodygen.classification.tagger import DEFAULT_TAGGER
+
+    if asked.source in ("", "none"):
+        return None
+    folder = checkpoints.resolve(asked.source, checkpoints.DEFAULT_CLASSIFIER)
+    kind = checkpoints.net_type(checkpoints.read_config(folder, "classifier"))
+    if kind == HEAD_NET:
+        raise CheckpointError(
+            f"checkpoint {folder} is a head on a tagger, which does not go on learning: give --from "
+            f"{DEFAULT_TAGGER} and a folder of all that it shall know"
+        )
+    if kind != DEFAULT_TAGGER:
+        return None
+    if asked.steps is not None:
+        raise UsageError(
+            f"--steps {asked.steps} does not go with --from {asked.source}: a head on a tagger is fitted, not trained "
+            "in steps; leave it out"
+        )
+    if asked.out.resolve() == folder.resolve():
+        raise UsageError(f"--out {asked.out} is the tagger itself; name another folder")
+    return folder
 
 
 def _record(
