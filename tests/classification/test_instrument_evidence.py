@@ -44,6 +44,14 @@ def test_programs_of_a_family_and_their_number_count_alike(programs: list[int], 
     assert sum(found.values()) == pytest.approx(0, abs=1e-9), "it is measured from the mean of the styles"
 
 
+def test_instruments_that_no_style_is_played_on_leave_the_verdict_to_the_ears() -> None:
+    """Every family at once is likelier as anything than as a band of any style: all styles are spoken for alike."""
+    found = instrument_evidence(band(*range(0, 128, 8)), STYLES)
+    assert max(found.values()) - min(found.values()) < 1
+    few = instrument_evidence(band(29, 30), STYLES)
+    assert few["rock"] - min(few.values()) > 1
+
+
 @given(st.lists(st.sampled_from(PIANOS_AND_LEADS), max_size=4))
 def test_pianos_and_leads_say_nothing(programs: list[int]) -> None:
     assert set(instrument_evidence(band(*programs, drums=True), (*STYLES, "tango")).values()) == {0.0}

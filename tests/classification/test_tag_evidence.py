@@ -14,6 +14,7 @@ from melodygen.audio.buffer import Audio
 from melodygen.audio.features import to_mono_at
 from melodygen.audio.files import write_audio
 from melodygen.classification.batch import load_recognizer
+from melodygen.classification.instrument_evidence import instrument_evidence
 from melodygen.classification.recognizer import RecognitionOptions
 from melodygen.classification.symbolic import read_symbolic
 from melodygen.classification.tag_evidence import LabelEvidence, TagEvidence, read_tag_evidence
@@ -124,9 +125,9 @@ def test_a_broken_entry_is_refused(changes: dict[str, Any], message: str) -> Non
 # ---- the shipped checkpoints
 
 
-def tune() -> Score:
+def tune(program: int = 0) -> Score:
     rows = [(i * 480, 400, pitch, 80) for i, pitch in enumerate((62, 66, 69, 74, 73, 69, 66, 64) * 5)]
-    return Score((Track(note_array(rows), 0, False, "melody", "tune"),), (Tempo(0, 120.0),))
+    return Score((Track(note_array(rows), program, False, "melody", "tune"),), (Tempo(0, 120.0),))
 
 
 @pytest.mark.models
@@ -149,6 +150,26 @@ def test_scores_and_renders_are_judged_by_both_and_by_one_where_it_is_named(tmp_
     assert dict(render.styles) == pytest.approx(dict(found.styles), abs=0.02)  # 16 bits
     kept = Describer.of(here).describe(tmp_path / "a.mid").facts.styles
     assert kept[0][0] == found.styles[0][0] and kept != alone.styles
+
+
+@pytest.mark.models
+def test_the_instruments_of_a_score_count_and_those_of_its_render_are_not_known(tmp_path: Path) -> None:
+    write_midi(tmp_path / "a.mid", tune(105))
+    here, tagger = load_recognizer(), load_tagger()
+    shipped = here.for_renders.tag_evidence  # type: ignore[attr-defined]  # of the shipped CNN
+    score = read_symbolic(tmp_path / "a.mid")
+    audio = render_draft(score, SamplerRenderer())
+    alone = load_recognizer("style-cnn").classify(tmp_path / "a.mid", PLAIN)
+    heard = tagger.tag(to_mono_at(audio, tagger.sample_rate)).styles
+    banjo = instrument_evidence(score, here.for_renders.labels)
+    found = here.classify(tmp_path / "a.mid", PLAIN)
+    assert found.styles == shipped.fused(alone.styles, heard, banjo)
+    unheard = dict(shipped.fused(alone.styles, heard))
+    assert dict(found.styles)["folk"] > unheard["folk"] + 1e-3
+    write_audio(tmp_path / "a.flac", Audio(audio.samples, audio.sample_rate), {"software": "melodygen 1.0"})
+    assert dict(here.classify(tmp_path / "a.flac", PLAIN).styles) == pytest.approx(unheard, abs=0.02)
+    kept = dict(Describer.of(here).describe(tmp_path / "a.mid").facts.styles)
+    assert kept["folk"] > unheard["folk"] + 1e-3
 
 
 @pytest.mark.models

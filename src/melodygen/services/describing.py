@@ -23,7 +23,7 @@ from melodygen.classification.cnn import load_classifier
 from melodygen.classification.recognizer import TrackClassifier
 from melodygen.classification.recording import MAX_SECONDS, MIN_MUSIC, RHYTHM_SECONDS, check_length
 from melodygen.classification.scoring import Scorer, is_silent, window_classifier
-from melodygen.classification.symbolic import is_symbolic, read_symbolic, score_rhythm, stretch
+from melodygen.classification.symbolic import as_heard, is_symbolic, read_symbolic, score_rhythm, stretch
 from melodygen.classification.tagger import Tagger, load_tagger
 from melodygen.contracts import Renderer, StyleClassifier
 from melodygen.data.scan import without_leading_rest
@@ -106,14 +106,15 @@ class Describer:
 
             self._renderer = SamplerRenderer()
         music = without_leading_rest(score)
-        mono = to_mono_at(render_draft(stretch(music), self._renderer), RATE)
+        excerpt = stretch(music)
+        mono = to_mono_at(render_draft(as_heard(excerpt), self._renderer), RATE)
         notes, steps = lines_of(score)
         chroma = chroma_of_score(score)
         weights = np.zeros(12, dtype=np.float32)
         for track in score.tracks:
             if not track.is_drum:
                 np.add.at(weights, track.notes["pitch"] % 12, track.notes["duration_ticks"])
-        facts, parts = self._heard(mono, "score", score_rhythm(music), chroma, weights)
+        facts, parts = self._heard(mono, excerpt, score_rhythm(music), chroma, weights)
         parts["notes"] = notes_part(score, steps)
         facts = replace(facts, duration_seconds=score.duration_seconds)
         tags = Tags(title=" ".join(score.title.split()))
@@ -121,35 +122,35 @@ class Describer:
 
     def _recording(self, mono: Features, tags: Tags) -> Description:
         chroma = chroma_of_sound(_halved(mono))
-        facts, parts = self._heard(mono, "recording", None, chroma, None)
+        facts, parts = self._heard(mono, None, None, chroma, None)
         notes, steps = tune_of_sound(mono, facts.qpm, facts.meter)
         return Description(facts, tags, fused(parts), patches_of(chroma), packed(chroma), notes, steps, parts)
 
     def _heard(
         self,
         mono: Features,
-        kind: str,
+        score: Score | None,
         rhythm: Rhythm | None,
         chroma: Features,
         pitch_classes: Features | None,
     ) -> tuple[Facts, dict[str, Features]]:
-        """Facts, and the parts of the vector that sound gives; mono is at 16 kHz."""
+        """Facts, and the parts of the vector that sound gives; mono is at 16 kHz, of a recording or of ``score``."""
         if is_silent(mono):
             raise AudioError("silence")
         low = _halved(mono)
         known = rhythm or read_rhythm(_middle(mono, RATE), RATE)
         mode = None if known.key is None else known.key[1]
         tagged = self._tagger.tag_windows(self._tagger.windows(mono), mode)
-        is_music = kind == "score" or tagged.music is None or tagged.music >= MIN_MUSIC
+        is_music = score is not None or tagged.music is None or tagged.music >= MIN_MUSIC
         front_end = self._classifier.front_end
         windows = mono_features(_spread(low, front_end.num_samples, STYLE_WINDOWS), front_end)
         embedded, logits = self._classifier.outputs(windows)
-        if kind == "score" and self._tagger.style_head is None:
-            styles = Scorer(self._classifier, tagged.styles).styles(logits.mean(axis=0))
+        if score is not None and self._tagger.style_head is None:
+            styles = Scorer(self._classifier, tagged.styles, score).styles(logits.mean(axis=0))
         else:
             styles = tuple(tagged.styles.top(len(tagged.styles.labels)))
         facts = Facts(
-            kind=kind,
+            kind="recording" if score is None else "score",
             duration_seconds=len(mono) / RATE,
             styles=styles if is_music else (),
             qpm=known.qpm,
