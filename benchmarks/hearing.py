@@ -3,6 +3,7 @@
     python benchmarks/hearing.py styles CLIPS [--json OUT]      zero-shot, and heads in folds by artist
     python benchmarks/hearing.py changes CLIPS [--every 2]      what silence, excerpts and gain change
     python benchmarks/hearing.py windows DIR                    how many windows a long recording needs
+    python benchmarks/hearing.py music DIR                      what of each folder in DIR is heard as music
     python benchmarks/hearing.py rhythm DIR [--soundfont FILE]  tempo and key on renders of MIDI files, beside librosa
 
 CLIPS is a folder with labels.csv (path, label, artist). The zero-shot verdict has learned from no clip; its labels are
@@ -198,6 +199,28 @@ def windows(folder: Path, most: int = 32) -> dict[str, Any]:
     return report
 
 
+def music(folder: Path) -> dict[str, Any]:
+    """Of each folder: share heard as music, with Wilson's 95 % interval, as ``classify`` hears excerpts and wholes."""
+    tagger = load_tagger()
+    report: dict[str, Any] = {}
+    for kind in sorted(p for p in folder.iterdir() if p.is_dir()):
+        sounds = [read_mono(path, SAMPLE_RATE) for path in music_files(kind, recursive=True)]
+        for length, seconds in (("3 s from the middle", 3), ("5 s from the middle", 5), ("whole", 600)):
+            size = seconds * SAMPLE_RATE
+            parts = [y[max(0, (len(y) - size) // 2) :][:size] for y in sounds]
+            said = [tagger.tag(part).music for part in parts]
+            heard = sum(probability is None or probability >= 0.5 for probability in said)
+            report[f"{kind.name}, {length} ({len(said)})"] = (heard / len(said), *wilson(heard, len(said)))
+    return report
+
+
+def wilson(hits: int, of: int) -> tuple[float, float]:
+    """95 % of Wilson's interval of a share."""
+    z = 1.96
+    middle, room = hits / of + z * z / (2 * of), z * np.sqrt(hits * (of - hits) / of**3 + z * z / (4 * of**2))
+    return float((middle - room) / (1 + z * z / of)), float((middle + room) / (1 + z * z / of))
+
+
 def renders(folder: Path, soundfont: Path | None) -> Iterator[tuple[Score, Features]]:
     """Scores whose tempo holds for nine tenths of their time, and a minute of their sound."""
     renderer = SamplerRenderer(soundfont) if soundfont else SamplerRenderer()
@@ -281,7 +304,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("styles", "changes", "windows", "rhythm"))
+    parser.add_argument("what", choices=("styles", "changes", "windows", "music", "rhythm"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--soundfont", type=Path)
@@ -291,6 +314,7 @@ def main() -> None:
         "styles": lambda: styles(given.folder),
         "changes": lambda: changes(given.folder, given.every),
         "windows": lambda: windows(given.folder),
+        "music": lambda: music(given.folder),
         "rhythm": lambda: rhythm(given.folder, given.soundfont),
     }
     report = runs[given.what]()

@@ -114,7 +114,7 @@ def test_the_event_detector_is_asked_in_doubt_alone(monkeypatch: pytest.MonkeyPa
     events, windows = whole.events, whole.windows(music(12.0))
     assert events is not None
     asked: list[int] = []
-    monkeypatch.setattr(events, "log_odds", lambda heard: asked.append(len(heard)) or -6.0)
+    monkeypatch.setattr(events, "evidence", lambda heard: asked.append(len(heard)) or -1.8)
     for logit, times in ((40.0, 0), (-40.0, 0), (1.1, 1)):
         asked.clear()
         monkeypatch.setattr(whole, "music_head", (np.zeros(400), logit))

@@ -100,17 +100,32 @@ def test_the_likelier_of_music_and_singing_counts_in_log_odds() -> None:
         ((0.0, 1.0, 1.0), MOST_LOG_ODDS),
     ):
         evidence = EventEvidence(Sure(said), how)
-        assert evidence.log_odds(windows) == pytest.approx(expected, abs=1e-5)
-        assert evidence.added(2.0, expected) == pytest.approx(1.0 + 0.5 * expected)
+        assert evidence.evidence(windows) == pytest.approx(0.5 * expected, abs=1e-5)
+        assert evidence.added(2.0, 0.5 * expected) == pytest.approx(1.0 + 0.5 * expected)
 
 
-def test_it_is_asked_just_where_it_could_change_the_verdict() -> None:
-    how = EventWeight("", weight=0.5, offset=-1.0)
+def test_singing_counts_once_more_as_far_as_it_is_above_what_speech_has() -> None:
+    windows = [np.zeros(SAMPLE_RATE, np.float32)] * 2
+    how = EventWeight("", weight=0.5, offset=0.0, singing=2.0, singing_above=-1.0)
+    for said, expected in (
+        ((0.1, 0.8, 0.2), 0.5 * math.log(4) + 2.0 * (math.log(4) + 1.0)),
+        ((0.1, 0.2, 0.8), 0.5 * math.log(4)),  # music, no singing
+        ((0.9, 0.2, 0.1), -0.5 * math.log(4)),  # speech: what is below takes nothing away
+    ):
+        assert EventEvidence(Sure(said), how).evidence(windows) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("singing", (0.0, 2.0))
+def test_it_is_asked_just_where_it_could_change_the_verdict(singing: float) -> None:
+    how = EventWeight("", weight=0.5, offset=-1.0, singing=singing, singing_above=-1.0)
+    most = EventEvidence(Sure((0.0, 1.0, 1.0)), how).evidence([np.zeros(SAMPLE_RATE, np.float32)])
+    assert most == pytest.approx(0.5 * MOST_LOG_ODDS + singing * (MOST_LOG_ODDS + 1.0), abs=1e-4)
     evidence = EventEvidence(EventDetector(), how)
-    for logit in np.linspace(-8, 10, 91).tolist():
-        verdicts = {evidence.added(logit, odds) > 0 for odds in (-MOST_LOG_ODDS, 0.0, MOST_LOG_ODDS)}
+    for logit in np.linspace(-30, 10, 401).tolist():
+        verdicts = {evidence.added(logit, odds) > 0 for odds in (-0.5 * MOST_LOG_ODDS, 0.0, most)}
         assert evidence.matters(logit) or len(verdicts) == 1
     assert not evidence.matters(1.0 + 0.5 * MOST_LOG_ODDS + 0.01)
+    assert not evidence.matters(1.0 - most - 0.01)
 
 
 def test_what_is_no_detector_is_refused() -> None:

@@ -2,7 +2,8 @@
 
 The head reads embeddings that were learned from music, so engines and animals that have a pitch look like music to it.
 The detector learned from sounds of all kinds, but takes drums alone and drones for no music. Their sum is better than
-either (docs/experiments/classifier.md).
+either. A voice without accompaniment looks like speech to the head, while the detector tells singing from speech well:
+singing counts once more (docs/experiments/classifier.md).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from melodygen.nets.event_detector import EVENTS, EventDetector
 DETECTOR_NET = "dfsmn"
 MOST_LOG_ODDS = 6.9
 """The detector is never surer than one in a thousand."""
-_MUSICAL = [EVENTS.index("singing"), EVENTS.index("music")]
+_SINGING, _MUSIC = EVENTS.index("singing"), EVENTS.index("music")
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,17 @@ class EventWeight:
 
     Attributes:
         checkpoint: its name.
-        weight: of its log odds of music beside the head's.
+        weight: of its log odds of music or singing beside the head's.
         offset: is added to the sum.
+        singing: weight of its log odds of singing, as far as they are above ``singing_above``.
+        singing_above: natural log odds; those of speech and of other sounds are mostly below.
     """
 
     checkpoint: str
     weight: float = field(metadata={"low": 0.0, "high": 10.0})
     offset: float = field(metadata={"low": -100.0, "high": 100.0})
+    singing: float = field(default=0.0, metadata={"low": 0.0, "high": 10.0})
+    singing_above: float = field(default=0.0, metadata={"low": -MOST_LOG_ODDS, "high": MOST_LOG_ODDS})
 
 
 class EventEvidence:
@@ -51,20 +56,28 @@ class EventEvidence:
 
     def matters(self, logit: float) -> bool:
         """Whether the detector could change the verdict of a music head with this logit."""
-        return abs(logit + self._how.offset) <= self._how.weight * MOST_LOG_ODDS
+        how, without = self._how, logit + self._how.offset
+        most = how.weight * MOST_LOG_ODDS
+        return without - most <= 0 <= without + most + how.singing * (MOST_LOG_ODDS - how.singing_above)
 
-    def added(self, logit: float, log_odds: float) -> float:
-        """Return the logit of head and detector together."""
-        return logit + self._how.weight * log_odds + self._how.offset
+    def added(self, logit: float, evidence: float) -> float:
+        """Return the logit of head and detector together; ``evidence`` is 0 where the detector was not asked."""
+        return logit + evidence + self._how.offset
 
-    def log_odds(self, windows: Sequence[Features]) -> float:
-        """Return the mean over windows of one length, at the reference loudness, of the log odds of music or singing
-        in a frame."""
+    def evidence(self, windows: Sequence[Features]) -> float:
+        """Return what the detector adds, in natural log odds, for windows of one length at the reference loudness."""
         with torch.inference_mode():
             said = self._net(torch.from_numpy(kaldi_mel(np.stack(windows)))).numpy()
-        share = said[..., _MUSICAL].max(axis=2).mean(axis=1, dtype=np.float64)
-        odds = np.log(np.maximum(share, 1e-12)) - np.log(np.maximum(1 - share, 1e-12))
-        return float(np.clip(odds, -MOST_LOG_ODDS, MOST_LOG_ODDS).mean())
+        singing = _log_odds(said[..., _SINGING])
+        either = _log_odds(said[..., [_SINGING, _MUSIC]].max(axis=2))
+        return self._how.weight * either + self._how.singing * max(0.0, singing - self._how.singing_above)
+
+
+def _log_odds(said: Features) -> float:
+    """Return the mean over windows of the log odds of the share of frames; ``said`` is (windows, frames), 0 to 1."""
+    share = said.mean(axis=1, dtype=np.float64)
+    odds = np.log(np.maximum(share, 1e-12)) - np.log(np.maximum(1 - share, 1e-12))
+    return float(np.clip(odds, -MOST_LOG_ODDS, MOST_LOG_ODDS).mean())
 
 
 def load_detector(spec: str) -> EventDetector:

@@ -80,7 +80,7 @@ class Tags:
 class WindowOutputs:
     """Of W windows heard: ``weights`` (W,) sum to 1; ``listeners`` (W, 50) and ``players`` (V, 50) logits of tags, V
     those windows that the second net heard; ``embeddings`` (W, 200), ``player_embeddings`` (V, 200); ``flux`` (W,);
-    ``events``: the event detector's log odds of music, None where it was not asked."""
+    ``events``: what the event detector adds to the music head's log odds, None where it was not asked."""
 
     weights: Floats
     listeners: Floats
@@ -168,7 +168,7 @@ class Tagger:
         logit = self._music_logit(heard)
         if logit is None or self.events is None or not self.events.matters(logit):
             return heard  # most recordings: the detector could change nothing
-        return replace(heard, events=self.events.log_odds(windows))
+        return replace(heard, events=self.events.evidence(windows))
 
     def tag_table(self, windows: Sequence[Features]) -> dict[str, Floats]:
         """Probability of each tag that is shown in each window, (W,) a tag; windows are of one length."""
