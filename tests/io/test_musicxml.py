@@ -19,7 +19,16 @@ from melodygen.io.musicxml import musicxml_bytes, write_musicxml
 from melodygen.io.musicxml_reader import read_musicxml
 from melodygen.io.notation import read_notation
 from melodygen.music.chord_symbol import QUALITIES
-from melodygen.music.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
+from melodygen.music.score import (
+    Chord,
+    KeySignature,
+    Score,
+    Section,
+    Tempo,
+    TimeSignature,
+    Track,
+    note_array,
+)
 
 ROLES = ("melody", "chords", "bass", "drums")
 STEPS = "FCGDAEB"
@@ -48,6 +57,36 @@ def test_notes_drums_symbols_and_marks_come_back(meter: tuple[int, int]) -> None
     assert again.chords == score.chords
     assert (again.tempos, again.time_signatures) == (score.tempos, score.time_signatures)
     assert again.key_signatures == score.key_signatures
+
+
+@pytest.mark.parametrize("names", [("Section A", "Section b"), ("Verse 1", "Coda & <end>")])
+def test_sections_are_rehearsal_marks_and_come_back(names: tuple[str, str], tmp_path: Path) -> None:
+    plain = tune(5, (3, 4), ROLES)
+    bar = plain.ticks_per_quarter * 3
+    score = replace(plain, sections=(Section(0, names[0]), Section(2 * bar + bar // 2, names[1])))
+    data = musicxml_bytes(score)
+    check_schema(data)
+    assert back(score).sections == score.sections
+    (tmp_path / "a.musicxml").write_bytes(data)
+    converter = pytest.importorskip("music21.converter")
+    sheet = converter.parse(tmp_path / "a.musicxml", forceSource=True)
+    marks = list(sheet.recurse().getElementsByClass("RehearsalMark"))
+    assert [mark.content for mark in marks] == [name.removeprefix("Section ") for name in names]
+
+
+def test_a_rehearsal_mark_in_a_repeat_is_as_often_there_as_it_is_played() -> None:
+    data = musicxml_bytes(replace(tune(2, (4, 4), ("melody",)), sections=(Section(0, "Section A"),))).decode()
+    once = '<measure number="1">'
+    assert once in data
+    repeated = data.replace(
+        once, once + '<barline location="left"><repeat direction="forward"/></barline>', 1
+    )
+    at = repeated.rindex("</measure>")
+    repeated = (
+        repeated[:at] + '<barline location="right"><repeat direction="backward"/></barline>' + repeated[at:]
+    )
+    found = read_musicxml(repeated.encode(), "x.musicxml", "x")
+    assert [(s.tick, s.name) for s in found.sections] == [(0, "Section A"), (2 * 4 * 480, "Section A")]
 
 
 def test_music21_sees_the_same_notes(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from melodygen.io.musicxml_harmony import harmony_element
 from melodygen.music.accidentals import BarAccidentals, Speller
 from melodygen.music.beats import UNITS_PER_QUARTER
 from melodygen.music.engraving import Event, PlayedNote, WrittenBar, WrittenNote, engrave
+from melodygen.music.form import SECTION_NAME
 from melodygen.music.harmony import label_in_key
 from melodygen.music.key import key_of
 from melodygen.music.score import Chord, KeySignature, Score, TimeSignature, Track
@@ -221,12 +222,17 @@ class Part:
                     _text(element, "clef-octave-change", clef.octave)
 
     def _marks(self, bar: int) -> list[tuple[int, Element]]:
-        """Tempo marks and chord symbols of a bar with their places in units."""
+        """Rehearsal and tempo marks and chord symbols of a bar with their places in units."""
         if not self.with_symbols:
             return []
         low, high = self.layout.ticks[bar], self.layout.ticks[bar + 1]
         scale = UNITS_PER_QUARTER / self.score.ticks_per_quarter
         marks = [
+            (round((s.tick - low) * scale), _rehearsal(s.name))
+            for s in self.score.sections
+            if low <= s.tick < high
+        ]
+        marks += [
             (round((t.tick - low) * scale), _tempo(t.qpm)) for t in self.score.tempos if low <= t.tick < high
         ]
         for chord in self.layout.chords:
@@ -346,6 +352,14 @@ class Part:
             )
 
 
+def _rehearsal(name: str) -> Element:
+    """A boxed letter or word: a section of melodygen's own forms by its letter, another by its name."""
+    direction = Element("direction", placement="above")
+    printable = "".join(c for c in name.removeprefix(SECTION_NAME) if c.isprintable())
+    _text(SubElement(direction, "direction-type"), "rehearsal", printable)
+    return direction
+
+
 def _tempo(qpm: float) -> Element:
     direction = Element("direction", placement="above")
     metronome = SubElement(SubElement(direction, "direction-type"), "metronome")
@@ -356,8 +370,8 @@ def _tempo(qpm: float) -> Element:
 
 
 def _offset_place(mark: Element) -> int:
-    """Where ``offset`` stands among the children: before ``sound`` in a direction, at the end of a harmony."""
-    return len(mark) - 1 if mark.tag == "direction" else len(mark)
+    """Where ``offset`` stands among the children: before ``sound``, else at the end."""
+    return len(mark) - (mark.find("sound") is not None)
 
 
 __all__ = ["Layout", "Part", "layout_of", "musicxml_bytes", "write_musicxml"]

@@ -22,8 +22,18 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 from melodygen.errors import MidiReadError, ScoreError
 from melodygen.io.musicxml_harmony import harmony_label
 from melodygen.io.repeats import Marks, new_ones, playing_order
+from melodygen.music.form import SECTION_NAME
 from melodygen.music.instruments import program_of_name
-from melodygen.music.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
+from melodygen.music.score import (
+    Chord,
+    KeySignature,
+    Score,
+    Section,
+    Tempo,
+    TimeSignature,
+    Track,
+    note_array,
+)
 from melodygen.music.spelling import NATURALS
 from melodygen.music.staff import pitch_of_place
 
@@ -54,6 +64,7 @@ class _Note:
 class _Measure:
     notes: list[_Note] = field(default_factory=list)
     chords: list[tuple[Fraction, str]] = field(default_factory=list)
+    sections: list[tuple[Fraction, str]] = field(default_factory=list)
     tempos: list[tuple[Fraction, float]] = field(default_factory=list)
     meter: tuple[int, int] | None = None
     keys: list[tuple[int, str]] = field(default_factory=list)
@@ -128,6 +139,7 @@ def read_musicxml(data: bytes, name: str, title: str, warnings: list[str] | None
         chords,
         TICKS,
         "".join(c for c in named if c.isprintable()).strip() or title,
+        sections=_sections(parts, order, lengths, shift),
     )
 
 
@@ -313,6 +325,9 @@ class _PartReader:
             unit = _BEAT_UNITS.get((metronome.findtext("beat-unit") or "").strip(), 0.0)
             unit *= 1.5 if metronome.find("beat-unit-dot") is not None else 1.0
             _add_tempo(measure, at, float(_number(metronome.findtext("per-minute"))) * unit)
+        for rehearsal in element.findall("direction-type/rehearsal"):
+            if text := "".join(c for c in rehearsal.text or "" if c.isprintable()).strip():
+                measure.sections.append((at, text))
         for mark in element.findall("direction-type/dynamics/*"):
             self.velocity = _DYNAMICS.get(mark.tag, self.velocity)
 
@@ -431,6 +446,22 @@ def _changes(
         ),
         tuple(Chord(tick, label) for tick, label in sorted(chords.items())),
     )
+
+
+def _sections(
+    parts: Sequence[_PartReader], order: Sequence[int], lengths: Sequence[Fraction], shift: Fraction
+) -> tuple[Section, ...]:
+    """Rehearsal marks, each as often as its bar is played. A single letter gets the name of melodygen's own sections:
+    as a marker of a MIDI file it would be a chord."""
+    found: dict[int, str] = {}
+    start = Fraction(0)
+    for index in order:
+        for part in parts:
+            for at, text in part.measures[index].sections if index < len(part.measures) else ():
+                name = SECTION_NAME + text if len(text) == 1 and text.isalpha() else text
+                found.setdefault(_ticks(start + shift + at), name)
+        start += lengths[index]
+    return tuple(Section(tick, name) for tick, name in sorted(found.items()))
 
 
 def _barline(element: Element, marks: Marks) -> None:
