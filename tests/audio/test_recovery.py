@@ -164,7 +164,10 @@ def test_a_wav_that_breaks_off_is_heard_and_said(recordings: dict[str, bytes], t
     assert heard(path)[2] == []
 
 
-def test_an_mp3_without_frames_is_refused_in_words(recordings: dict[str, bytes], tmp_path: Path) -> None:
+def test_an_mp3_without_frames_is_refused_in_words(
+    recordings: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")  # where ffmpeg is installed, it is asked, and has words of its own
     path = tmp_path / "x.mp3"
     path.write_bytes(recordings["mp3"][:40])
     with pytest.raises(AudioError, match="not audio that can be read: no sound was found in it"):
