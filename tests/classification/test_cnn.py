@@ -164,7 +164,7 @@ def test_mean_by_group() -> None:
 
 def test_confusion_picture(tmp_path: Path) -> None:
     targets = np.array([0, 0, 1, 1])
-    found = report(np.eye(3)[[0, 1, 1, 1]], targets, ("a", "b", "c"))
+    found = report(np.eye(3)[[0, 1, 1, 1]], targets, ("$a_{$", "b", "c"))  # "$" would begin a formula
     plot_confusion(tmp_path / "images" / "c.png", found, "test")
     assert (tmp_path / "images" / "c.png").read_bytes().startswith(b"\x89PNG")
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("fastapi", reason="the server extra is not installed")
+from melodygen.cli.app import app
 from melodygen.server.jobs import INTERRUPTED
 
 
@@ -106,6 +108,16 @@ def test_kills_lose_no_job_and_leave_no_process(env: dict[str, str], tmp_path: P
     for pid in alive:
         os.kill(pid, signal.SIGKILL)
     assert not alive, "processes outlived the server that started them"
+
+
+@pytest.mark.parametrize("option", ["--model", "--classifier", "--renderer"])
+def test_a_model_that_is_not_there_is_told_before_it_serves(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uvicorn.Server.run", lambda *args, **named: pytest.fail("it serves"))
+    words = ["serve", "--port", "0", "--no-open", "--data", str(tmp_path), option, "nix"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1 and "nix" in done.output and "known: " in done.output, done.output
 
 
 def _descendants(pid: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,10 @@ _REASONS = {
 
 _WrongWords: Any = typer.BadParameter.__base__
 """What Typer raises for words that are no options, values or commands; it has no public name."""
+
+
+warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+"""A picture shows boxes for letters that its font lacks, such as Japanese ones in the name of a file or a style."""
 
 
 class _Group(TyperGroup):

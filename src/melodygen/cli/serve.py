@@ -59,7 +59,7 @@ def serve(
 
         if osc is not None:
             import pythonosc  # noqa: F401
-        from melodygen.services.models import ModelNames
+        from melodygen.services.models import ModelNames, check_names
     except ImportError as error:
         raise PluginError(
             f"the server needs more packages ({error.name}): pip install 'melodygen[server]'"
@@ -69,6 +69,8 @@ def serve(
     if not is_local and not token:
         raise UsageError(f"--host {host} can be reached by others: give --token TOKEN, or --token new")
     token = new_token() if token == "new" else token
+    names = ModelNames(model, classifier, renderer)
+    check_names(names)  # else every job would fail of it
     settings = ServerSettings(
         data=data or _data_folder(),
         hosts=LOOPBACK if is_local else (*LOOPBACK, host, *_own_names()),
@@ -77,7 +79,7 @@ def serve(
         max_waiting=max_waiting,
         keep_seconds=keep_days * 86_400,
         keep_bytes=round(keep_gib * 2**30),
-        models=ModelNames(model, classifier, renderer),
+        models=names,
         library=library,
         osc_port=osc,
         osc_reply_port=osc_reply,

@@ -108,8 +108,9 @@ def plot_confusion(target: Path, result: Report, title: str) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(result.labels)), result.labels, rotation=45, ha="right")
-    axes.set_yticks(range(len(rows)), [result.labels[r] for r in rows])
+    labels = [label.replace("$", r"\$") for label in result.labels]  # else it begins a formula
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(rows)), [labels[r] for r in rows])
     axes.set_xlabel("heard")
     axes.set_ylabel("true")
     axes.set_title(f"{title}: accuracy {result.accuracy:.1%} of {result.num_items}", fontsize=10)

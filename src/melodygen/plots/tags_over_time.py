@@ -55,6 +55,7 @@ def plot_tags(target: Path, finding: TrackResult, tagger: Tagger, overwrite: boo
     figure.colorbar(drawn, ax=axes[1], label="probability")
     name = Path(finding.path).name.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
     told = ", ".join(f"{n} {p:.0%}" for n, p in finding.styles[:3]) or f"not music: {finding.not_music}"
+    told = told.replace("$", r"\$")  # a user's own styles may hold what begins a formula
     figure.suptitle(f"{name}: {told}", x=0.01, ha="left", fontsize=11)
     with atomic_path(target, overwrite) as temporary:
         figure.savefig(temporary, dpi=100, format="png")

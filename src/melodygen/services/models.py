@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from melodygen import registry
 from melodygen.contracts import Generator, Renderer, StyleClassifier
 from melodygen.errors import MelodygenError, UsageError
+from melodygen.nets.checkpoint import read_config, resolve
 from melodygen.resources import models_dir
 from melodygen.styles.mixture import mixed_style, style_shares
 from melodygen.styles.style import Style
@@ -84,6 +85,22 @@ def load_renderer(name: str | None = None, soundfont: PathLike | None = None) ->
     from melodygen.rendering import default
 
     return default.load_renderer(name, None if soundfont is None else Path(soundfont))
+
+
+def check_names(asked: ModelNames) -> None:
+    """Tell at once of models that could not be loaded later, without reading any weights.
+
+    Raises:
+        CheckpointError: no generator or classifier, of a plug-in or as a checkpoint, is called so.
+        PluginError: no renderer is called so.
+    """
+    models = [("generators", name) for name in model_names(asked.model) if name]
+    models += [("classifiers", asked.classifier)] if asked.classifier else []
+    for kind, spec in models:
+        if spec.partition(":")[0] not in registry.names(kind):
+            read_config(resolve(spec, spec), kind.removesuffix("s"))
+    if asked.renderer is not None:
+        registry.load("renderers", asked.renderer)
 
 
 def load_models(

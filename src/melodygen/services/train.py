@@ -192,6 +192,7 @@ def train_classifier(asked: TrainClassifierRequest, display: Display) -> dict[st
     """
     steps = STEPS if asked.steps is None else asked.steps
     check_range("steps", steps, 1, 1_000_000)
+    check_range("seed", asked.seed, 0, 2**31)
     out, tagger = asked.out, _tagger_of(asked)
     if not asked.force and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(f"{out} is already there: choose another --out, or replace it with --force")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from melodygen.classification.recognizer import RecognitionOptions
 from melodygen.classification.tagger import Tagger, load_tagger
 from melodygen.cli.app import app
 from melodygen.errors import CheckpointError, CorpusError
+from melodygen.evaluation.labelled import Item
 from melodygen.io.midi import write_midi
 from melodygen.music.score import Score, Tempo, Track
 from melodygen.nets.checkpoint import read_config, weights_sha256
@@ -31,7 +33,7 @@ from melodygen.rendering.sampler import SamplerRenderer
 from melodygen.resources import models_dir
 from melodygen.services.describing import Describer
 from melodygen.training.classifier import style_head
-from melodygen.training.classifier.style_head import train_style_head, unsure_threshold
+from melodygen.training.classifier.style_head import HeardItem, train_style_head, unsure_threshold
 
 pytestmark = pytest.mark.models
 PROGRAMS = {"ballads": 0, "Riffs": 30, "strings": 48}
@@ -256,7 +258,7 @@ def test_too_few_files_are_said(labelled: Path, tmp_path: Path) -> None:
     strings = "".join(row("strings", n, "an orchestra") for n in range(4))
     (tmp_path / "labels.csv").write_text("path,label,artist\n" + ballads + strings + missing)
     told = train_style_head(tmp_path, tmp_path / "out", tagger, 1, Silent())
-    assert told["left_out"] == [] and told["labels"] == ["ballads", "strings"]
+    assert told["left_out"] == ["Riffs"] and told["labels"] == ["ballads", "strings"]
     assert (
         told["untested"] == ["strings"] and "accuracy" not in told and "no figure can be had" in told["told"]
     )
@@ -266,6 +268,48 @@ def test_too_few_files_are_said(labelled: Path, tmp_path: Path) -> None:
         ["train", "classifier", str(tmp_path), "--from", "musicnn", "-o", str(tmp_path / "out"), "--force"],
     )
     assert shown.exit_code == 0 and "no figure can be had" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (os.fsdecode(b"\xff\xfe"), "not UTF-8"),
+        ("a\x1b[31m", "cannot be shown"),
+        ("x" * 81, "81 characters, more than 80"),
+        ("Unsure", "where it names no style"),
+    ],
+)
+def test_labels_that_no_report_can_hold_are_refused(label: str, said: str, tmp_path: Path) -> None:
+    for name in ("rock", label):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            (tmp_path / name / f"{number}.wav").touch()
+    with pytest.raises(CorpusError, match=said) as error:
+        train_style_head(tmp_path, tmp_path / "out", models_dir() / "musicnn", 1, Silent())
+    assert str(error.value).isprintable() and not (tmp_path / "out").exists()
+
+
+def test_an_out_that_cannot_be_written_is_refused_before_hearing(labelled: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for words in (
+        ["-o", str(tmp_path / "file" / "deep"), "--force"],
+        ["-o", str(tmp_path / "x"), "--seed", "-1"],
+    ):
+        done = CliRunner().invoke(app, ["train", "classifier", str(labelled), "--from", "musicnn", *words])
+        assert done.exit_code == 2 and "hearing" not in done.output, done.output
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_copies_are_told() -> None:
+    def heard(name: str, label: str, group: str, value: float) -> HeardItem:
+        return HeardItem(Item(Path(name), label, group), np.full(400, value), None)
+
+    both = [heard("a.wav", "x", "p", 1.0), heard("b.wav", "y", "q", 1.0)]
+    (note,) = style_head._copies(both)
+    assert "1 recordings stand under more than one label, such as a.wav (x, y)" in note
+    (note,) = style_head._copies([heard("a.wav", "x", "p", 1.0), heard("b.wav", "x", "q", 1.0)])
+    assert "1 files are copies" in note
+    assert style_head._copies([heard("a.wav", "x", "p", 1.0), heard("b.wav", "x", "p", 1.0)]) == []
 
 
 def test_below_the_threshold_stand_the_doubtful() -> None:

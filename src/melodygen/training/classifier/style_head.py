@@ -9,7 +9,9 @@ labelled clips (docs/hearing.md).
 from __future__ import annotations
 
 import json
+import tempfile
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ from melodygen.classification.style_head import HEAD_NET, INPUTS
 from melodygen.classification.symbolic import is_symbolic
 from melodygen.classification.tagger import Tagger
 from melodygen.classification.taxonomy import UNSURE_BELOW
-from melodygen.errors import CorpusError, reason_of
+from melodygen.errors import CorpusError, UsageError, reason_of
 from melodygen.evaluation.folds import grouped_interval
 from melodygen.evaluation.labelled import Item, read_labelled
 from melodygen.evaluation.metrics import report, softmax
@@ -45,6 +47,12 @@ Targets = NDArray[np.int64]
 
 MIN_FILES = 3
 """Of a label: fewer cannot be learned from and tested on."""
+MAX_LABEL = 80
+"""Characters of a label, which stands in lines and columns of a terminal."""
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories of control characters, bytes that are not UTF-8, and breaks of lines."""
+TAKEN_LABELS = ("unsure", "not music")
+"""What a verdict says where it names no style."""
 FEW_FILES = 30
 """Fewer tested files give a rough figure."""
 SURE_AIM = 0.9
@@ -86,11 +94,14 @@ def train_style_head(folder: Path, out: Path, tagger: Path, seed: int, watcher: 
         The figures, and the files that were not used with the reasons.
 
     Raises:
-        CorpusError: fewer than two labels, a label with too few files, labels that differ in case alone.
+        CorpusError: fewer than two labels, a label with too few files, labels that differ in case alone or cannot
+            be shown.
         CheckpointError: the tagger is broken.
+        UsageError: ``out`` cannot be written to, which is tried before anything is heard.
     """
     items = read_labelled(folder)
     _check_labels(folder, items)
+    _check_writable(out)
     told = f"{len(items)} files of {len({i.label for i in items})} labels"
     watcher.say(f"{told}; hearing them with {tagger.name}")
     heard, rejected = [], []
@@ -100,7 +111,7 @@ def train_style_head(folder: Path, out: Path, tagger: Path, seed: int, watcher: 
         else:
             item, reason = found
             rejected.append({"file": _name(item.path, folder), "reason": reason})
-    kept, left_out = _with_enough(folder, heard, rejected)
+    kept, left_out = _with_enough(folder, items, heard, rejected)
     watcher.stage("learning", 0.0)
     fitted = fit(kept, seed, watcher)
     figures = fitted.figures
@@ -232,6 +243,7 @@ def _notes(heard: Sequence[HeardItem], figures: dict[str, Any]) -> list[str]:
     doubted = sum(h.music is not None and h.music < MIN_MUSIC for h in heard if not is_symbolic(h.item.path))
     if doubted:
         notes.append(f"{doubted} files are heard as speech or noise: classify names no style for such")
+    notes += _copies(heard)
     kinds: dict[str, set[bool]] = {}
     for h in heard:
         kinds.setdefault(h.item.label, set()).add(is_symbolic(h.item.path))
@@ -243,9 +255,43 @@ def _notes(heard: Sequence[HeardItem], figures: dict[str, Any]) -> list[str]:
     return notes
 
 
+def _copies(heard: Sequence[HeardItem]) -> list[str]:
+    """Notes on files that are heard exactly as another one: under two labels, or where folds part them."""
+    same: dict[bytes, list[HeardItem]] = {}
+    for h in heard:
+        same.setdefault(h.embedding.tobytes(), []).append(h)
+    notes = []
+    torn = [hs for hs in same.values() if len({h.item.label for h in hs}) > 1]
+    if torn:
+        named = f"{torn[0][0].item.path.name} ({', '.join(sorted({h.item.label for h in torn[0]}))})"
+        notes.append(
+            f"{len(torn)} recordings stand under more than one label, such as {named}: keep each under one label"
+        )
+    parted = sum(len(hs) - 1 for hs in same.values() if len({h.item.group for h in hs}) > 1)
+    if parted > sum(len(hs) - 1 for hs in torn):
+        notes.append(
+            f"{parted} files are copies of one under another artist or folder, from which the figures are too good: "
+            "take the copies away"
+        )
+    return notes
+
+
 def _check_labels(folder: Path, items: Sequence[Item]) -> None:
     """Raise CorpusError for what can be known before hours of hearing."""
     counts = Counter(item.label for item in items)
+    for label in sorted(counts):
+        if any(unicodedata.category(c) in UNPRINTABLE for c in label):
+            raise CorpusError(
+                f"{folder}: the label {label!a} holds characters that cannot be shown or are not UTF-8; rename it"
+            )
+        if len(label) > MAX_LABEL:
+            raise CorpusError(
+                f"{folder}: the label {label[:20]!r}… has {len(label)} characters, more than {MAX_LABEL}; shorten it"
+            )
+        if label.casefold() in TAKEN_LABELS:
+            raise CorpusError(
+                f"{folder}: the label {label!r} is what classify says where it names no style; rename it"
+            )
     by_case: dict[str, str] = {}
     for label in sorted(counts):
         other = by_case.setdefault(label.casefold(), label)
@@ -266,8 +312,19 @@ def _check_labels(folder: Path, items: Sequence[Item]) -> None:
         )
 
 
+def _check_writable(out: Path) -> None:
+    """Raise UsageError where no checkpoint can be written. No folder is made yet."""
+    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".melodygen-", dir=there):
+            pass
+    except OSError as error:
+        why = "is not a folder" if not there.is_dir() else f"cannot be written to: {reason_of(error, '')}"
+        raise UsageError(f"--out {out}: {there} {why}; choose another --out") from error
+
+
 def _with_enough(
-    folder: Path, heard: Sequence[HeardItem], rejected: Sequence[dict[str, str]]
+    folder: Path, items: Sequence[Item], heard: Sequence[HeardItem], rejected: Sequence[dict[str, str]]
 ) -> tuple[list[HeardItem], list[str]]:
     """Files of labels that have enough of them, and the labels that have not. Raises CorpusError for fewer than two."""
     counts = Counter(h.item.label for h in heard)
@@ -278,7 +335,7 @@ def _with_enough(
             f"{folder}: fewer than two labels have {MIN_FILES} files that can be heard"
             + (f"; {reasons}" if reasons else "")
         )
-    return kept, sorted(label for label, n in counts.items() if n < MIN_FILES)
+    return kept, sorted({i.label for i in items if counts[i.label] < MIN_FILES})
 
 
 def _heard(items: Sequence[Item], tagger: Path, watcher: Watcher) -> Iterator[HeardItem | tuple[Item, str]]:
