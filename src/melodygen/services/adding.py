@@ -65,7 +65,9 @@ def add_files(
     tell = _counting(result, len(files), progress)
     if isinstance(store, ServerStore):
         queued = [item for item in waiting if enqueue(store, item, result)]
-        if filling.queue_only:
+        if filling.queue_only:  # a job has all places of its content
+            queued += [twin for twin in result.twins if enqueue(store, twin, result)]
+            result.twins.clear()
             result.queued = len(queued)
         elif queued:
             hear_queued(library, queued, result, workers, filling.classifier, tell)
