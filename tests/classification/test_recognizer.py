@@ -443,6 +443,8 @@ def test_usage(folder: Path, tmp_path: Path) -> None:
         and b"no audio, MIDI or score file" in empty.stderr
         and b"--recursive" in empty.stderr
     )
+    dash = command(folder, "-")
+    assert dash.returncode == 2 and b"give --stdin" in dash.stderr
 
 
 # ---- live

@@ -84,6 +84,8 @@ def classify(
     paths = paths or []
     if sum((bool(paths), watch is not None, stdin)) != 1:
         raise UsageError("give files or folders, or --watch FOLDER, or --stdin: one of them")
+    if Path("-") in paths and not Path("-").exists():
+        raise UsageError("- is no file here; give --stdin to hear standard input")
     options = RecognitionOptions(rhythm=rhythm, segments=segments, whole=segments)
     asked = ClassifyRequest(
         tuple(paths), recursive, classifier, options, workers, plot, csv, top, force, tags
