@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from melodygen.errors import DiskSpaceError, OutputExistsError, UsageError
+from melodygen.errors import DiskSpaceError, OutputExistsError, UsageError, reason_of
 
 AUDIO_FORMATS = ("wav", "flac", "ogg", "mp3")
 FORMATS = ("mid", *AUDIO_FORMATS, "musicxml", "dawproject")
@@ -95,10 +95,25 @@ def prepare_folder(folder: Path, needed_bytes: int) -> None:
     check_free_space(folder, needed_bytes)
 
 
+def check_folder(folder: Path) -> None:
+    """Raise UsageError where no folder ``folder``, which may be missing still, can be written. None is made yet."""
+    there = _nearest(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".melodygen-", dir=there):
+            pass
+    except OSError as error:
+        why = "is not a folder" if not there.is_dir() else f"cannot be written to: {reason_of(error, '')}"
+        raise UsageError(f"--out {folder}: {there} {why}; choose another --out") from error
+
+
+def _nearest(folder: Path) -> Path:
+    """What is there of a path: itself, or the folder in which the first of the missing ones would be made."""
+    return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+
+
 def check_free_space(folder: Path, needed_bytes: int) -> None:
     """Raise DiskSpaceError where the disk of a folder, which may be missing still, has less free."""
-    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(_nearest(folder)).free
     if free < needed_bytes:
         raise DiskSpaceError(
             f"{folder}: {free / 2**20:.1f} MiB free, about {needed_bytes / 2**20:.1f} MiB needed; "

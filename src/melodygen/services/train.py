@@ -19,7 +19,7 @@ import torch
 from melodygen.errors import CheckpointError, OutputExistsError, UsageError
 from melodygen.nets import checkpoint as checkpoints
 from melodygen.parsing import check_range
-from melodygen.services.output import check_free_space
+from melodygen.services.output import check_folder, check_free_space
 from melodygen.training.distributed import DistributedContext, choose_device, join_processes
 from melodygen.training.generator.checkpoint import finish
 from melodygen.training.generator.config import TrainingConfig, check_config
@@ -196,6 +196,7 @@ def train_classifier(asked: TrainClassifierRequest, display: Display) -> dict[st
     out, tagger = asked.out, _tagger_of(asked)
     if not asked.force and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputExistsError(f"{out} is already there: choose another --out, or replace it with --force")
+    check_folder(out)
     if tagger is not None:
         from melodygen.training.classifier.style_head import train_style_head
 

@@ -289,14 +289,19 @@ def test_labels_that_no_report_can_hold_are_refused(label: str, said: str, tmp_p
     assert str(error.value).isprintable() and not (tmp_path / "out").exists()
 
 
-def test_an_out_that_cannot_be_written_is_refused_before_hearing(labelled: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["musicnn", "none"])
+def test_an_out_that_cannot_be_written_is_refused_before_hearing(
+    labelled: Path, tmp_path: Path, source: str
+) -> None:
     (tmp_path / "file").touch()
     for words in (
         ["-o", str(tmp_path / "file" / "deep"), "--force"],
         ["-o", str(tmp_path / "x"), "--seed", "-1"],
     ):
-        done = CliRunner().invoke(app, ["train", "classifier", str(labelled), "--from", "musicnn", *words])
-        assert done.exit_code == 2 and "hearing" not in done.output, done.output
+        done = CliRunner().invoke(app, ["train", "classifier", str(labelled), "--from", source, *words])
+        assert done.exit_code == 2 and "hearing" not in done.output and "rendering" not in done.output, (
+            done.output
+        )
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

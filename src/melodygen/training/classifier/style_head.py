@@ -9,7 +9,6 @@ labelled clips (docs/hearing.md).
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 import unicodedata
 from collections import Counter
@@ -30,7 +29,7 @@ from melodygen.classification.style_head import HEAD_NET, INPUTS
 from melodygen.classification.symbolic import is_symbolic
 from melodygen.classification.tagger import Tagger
 from melodygen.classification.taxonomy import UNSURE_BELOW
-from melodygen.errors import CorpusError, UsageError, reason_of
+from melodygen.errors import CorpusError, reason_of
 from melodygen.evaluation.folds import grouped_interval
 from melodygen.evaluation.labelled import Item, read_labelled
 from melodygen.evaluation.metrics import report, softmax
@@ -97,11 +96,9 @@ def train_style_head(folder: Path, out: Path, tagger: Path, seed: int, watcher: 
         CorpusError: fewer than two labels, a label with too few files, labels that differ in case alone or cannot
             be shown.
         CheckpointError: the tagger is broken.
-        UsageError: ``out`` cannot be written to, which is tried before anything is heard.
     """
     items = read_labelled(folder)
     _check_labels(folder, items)
-    _check_writable(out)
     told = f"{len(items)} files of {len({i.label for i in items})} labels"
     watcher.say(f"{told}; hearing them with {tagger.name}")
     heard, rejected = [], []
@@ -310,17 +307,6 @@ def _check_labels(folder: Path, items: Sequence[Item]) -> None:
             f"{folder}: too few files: {', '.join(short)}; each label needs at least {MIN_FILES}: add some, or take "
             "the label away"
         )
-
-
-def _check_writable(out: Path) -> None:
-    """Raise UsageError where no checkpoint can be written. No folder is made yet."""
-    there = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    try:
-        with tempfile.TemporaryDirectory(prefix=".melodygen-", dir=there):
-            pass
-    except OSError as error:
-        why = "is not a folder" if not there.is_dir() else f"cannot be written to: {reason_of(error, '')}"
-        raise UsageError(f"--out {out}: {there} {why}; choose another --out") from error
 
 
 def _with_enough(
