@@ -21,12 +21,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from melodygen.analysis.rhythm import Rhythm, read_rhythm
 from melodygen.audio.decode import read_mono
 from melodygen.audio.features import Features, mono_features, to_mono_at
 from melodygen.audio.musicnn_mel import SAMPLE_RATE
 from melodygen.classification.cnn import CnnClassifier
+from melodygen.classification.recording import MIN_MUSIC
 from melodygen.classification.symbolic import read_symbolic, score_rhythm, stretch
 from melodygen.classification.tagger import Tags, WindowOutputs, load_tagger
 from melodygen.classification.taxonomy import PART_OF
@@ -209,16 +211,10 @@ def music(folder: Path) -> dict[str, Any]:
             size = seconds * SAMPLE_RATE
             parts = [y[max(0, (len(y) - size) // 2) :][:size] for y in sounds]
             said = [tagger.tag(part).music for part in parts]
-            heard = sum(probability is None or probability >= 0.5 for probability in said)
-            report[f"{kind.name}, {length} ({len(said)})"] = (heard / len(said), *wilson(heard, len(said)))
+            heard = sum(probability is None or probability >= MIN_MUSIC for probability in said)
+            interval = binomtest(heard, len(said)).proportion_ci(method="wilson")
+            report[f"{kind.name}, {length} ({len(said)})"] = (heard / len(said), *interval)
     return report
-
-
-def wilson(hits: int, of: int) -> tuple[float, float]:
-    """95 % of Wilson's interval of a share."""
-    z = 1.96
-    middle, room = hits / of + z * z / (2 * of), z * np.sqrt(hits * (of - hits) / of**3 + z * z / (4 * of**2))
-    return float((middle - room) / (1 + z * z / of)), float((middle + room) / (1 + z * z / of))
 
 
 def renders(folder: Path, soundfont: Path | None) -> Iterator[tuple[Score, Features]]:

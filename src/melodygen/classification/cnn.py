@@ -18,6 +18,7 @@ from melodygen.audio.buffer import Audio
 from melodygen.audio.features import Features, FrontEndConfig, features
 from melodygen.classification.music_head import read_music_head
 from melodygen.classification.tag_evidence import TagEvidence, read_tag_evidence
+from melodygen.classification.taxonomy import style_probabilities
 from melodygen.contracts import StyleClassifier
 from melodygen.errors import CheckpointError
 from melodygen.nets.checkpoint import DEFAULT_CLASSIFIER, load_weights, read_config, resolve, weights_sha256
@@ -115,9 +116,8 @@ class CnnClassifier:
 
     def scores(self, logits: NDArray[np.float64]) -> StyleScores:
         """Logits of a recording (labels,) as probabilities."""
-        scaled = logits / self.temperature
-        likelihood = np.exp(scaled - scaled.max())
-        return StyleScores(self.labels, likelihood / likelihood.sum(), self.classifier_id, self.part_of)
+        shares = style_probabilities(logits, self.temperature)
+        return StyleScores(self.labels, shares, self.classifier_id, self.part_of)
 
 
 def _batches(windows: Features) -> Iterator[tuple[int, torch.Tensor]]:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from melodygen.classification.taxonomy import style_probabilities
 from melodygen.errors import CheckpointError
 from melodygen.nets.checkpoint import load_weights, resolve, weights_sha256
 from melodygen.nets.linear_head import LinearHead
@@ -51,9 +52,8 @@ class StyleHead:
         """The styles of what both nets make of a recording (400,)."""
         with torch.inference_mode():
             logits = self.net(torch.from_numpy(embedding.astype(np.float32))[None])[0].numpy()
-        scaled = logits.astype(np.float64) / self.temperature
-        likelihood = np.exp(scaled - scaled.max())
-        return StyleScores(self.labels, likelihood / likelihood.sum(), self.classifier_id)
+        shares = style_probabilities(logits.astype(np.float64), self.temperature)
+        return StyleScores(self.labels, shares, self.classifier_id)
 
 
 def read_style_head(folder: Path, config: dict[str, Any]) -> tuple[Path, StyleHead]:

@@ -496,10 +496,8 @@ class TokenPlan:
         piece = harmonise(Piece(bars, self.qpm, key or estimate_piece_key(bars)))
         if self._own is None or self._lines is None:
             new_piece = piece_to_score(piece, self.programs, title=self.style.name)
-            starts = (
-                () if self._form is None else new_piece.bar_ticks()[: self.num_bars : self._form.section_bars]
-            )
-            sections = () if self._form is None else self._form.sections(starts)
+            form, ticks = self._form, new_piece.bar_ticks()[: self.num_bars]
+            sections = () if form is None else form.sections(ticks[:: form.section_bars])
             return replace(new_piece, tempos=(Tempo(0, self._written_qpm),), sections=sections)
         lines = (
             BarLines.of(mend_meters(self._own), bars) if len(bars) >= len(self._lines.starts) else self._lines

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from melodygen.errors import MidiReadError, ScoreError
 from melodygen.io.abc_voice import Voice, read_fields_of_voice
+from melodygen.io.text import printable
 from melodygen.music.score import Chord, KeySignature, Score, Tempo, TimeSignature, Track, note_array
 
 TICKS = 480
@@ -55,7 +56,7 @@ def tunes_of(text: str) -> list[Tune]:
     for place, lines in enumerate(groups, 1):
         title = next((line[2:].strip() for line in lines if line.startswith("T:")), "")
         digits = re.match(r"X:\s*(\d{1,9})", lines[0])
-        tunes.append(Tune(int(digits[1]) if digits else place, _plain(title), tuple([*shared, *lines])))
+        tunes.append(Tune(int(digits[1]) if digits else place, printable(title), tuple([*shared, *lines])))
     return tunes
 
 
@@ -171,11 +172,6 @@ def _voices(tune: Tune) -> list[Voice]:
     for voice in voices.values():
         voice.close()
     return list(voices.values())
-
-
-def _plain(text: str) -> str:
-    """A title without TeX-like accents and control characters."""
-    return "".join(c for c in text if c.isprintable()).strip()
 
 
 __all__ = ["Tune", "choose_tune", "decode_abc", "read_tune", "tunes_of"]

@@ -20,6 +20,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from melodygen.atomic import atomic_path
 from melodygen.errors import ScoreError
 from melodygen.io.musicxml_harmony import harmony_element
+from melodygen.io.text import printable
 from melodygen.music.accidentals import BarAccidentals, Speller
 from melodygen.music.beats import UNITS_PER_QUARTER
 from melodygen.music.engraving import Event, PlayedNote, WrittenBar, WrittenNote, engrave
@@ -54,7 +55,7 @@ def musicxml_bytes(score: Score) -> bytes:
         raise ScoreError("a score without notes cannot be engraved")
     tracks = [track for track in score.tracks if len(track)]
     root = Element("score-partwise", version="4.0")
-    _text(SubElement(root, "work"), "work-title", _clean(score.title) or "Untitled")
+    _text(SubElement(root, "work"), "work-title", printable(score.title) or "Untitled")
     identification = SubElement(root, "identification")
     _text(identification, "creator", "melodygen", type="composer")
     _text(SubElement(identification, "encoding"), "software", "melodygen")
@@ -74,11 +75,6 @@ def _text(parent: Element, tag: str, value: object, **attributes: str) -> Elemen
     child = SubElement(parent, tag, attributes)
     child.text = str(value)
     return child
-
-
-def _clean(text: str) -> str:
-    """Without the control characters that XML cannot hold."""
-    return "".join(c for c in text if c.isprintable()).strip()
 
 
 @dataclass(frozen=True)
@@ -128,7 +124,7 @@ def layout_of(score: Score) -> Layout:
 
 
 def _score_part(part_list: Element, identity: str, track: Track, channel: int) -> None:
-    name = _clean(track.name) or track.role
+    name = printable(track.name) or track.role
     part = SubElement(part_list, "score-part", id=identity)
     _text(part, "part-name", name)
     if not track.is_drum:
@@ -355,8 +351,7 @@ class Part:
 def _rehearsal(name: str) -> Element:
     """A boxed letter or word: a section of melodygen's own forms by its letter, another by its name."""
     direction = Element("direction", placement="above")
-    printable = "".join(c for c in name.removeprefix(SECTION_NAME) if c.isprintable())
-    _text(SubElement(direction, "direction-type"), "rehearsal", printable)
+    _text(SubElement(direction, "direction-type"), "rehearsal", printable(name.removeprefix(SECTION_NAME)))
     return direction
 
 

@@ -14,14 +14,15 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from io import BytesIO
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from melodygen.errors import MidiReadError, ScoreError
 from melodygen.io.musicxml_harmony import harmony_label
-from melodygen.io.repeats import Marks, new_ones, playing_order
+from melodygen.io.repeats import Marks, merged_marks, new_ones, playing_order
+from melodygen.io.text import printable
 from melodygen.music.form import SECTION_NAME
 from melodygen.music.instruments import program_of_name
 from melodygen.music.score import (
@@ -129,18 +130,9 @@ def read_musicxml(data: bytes, name: str, title: str, warnings: list[str] | None
         Track(note_array(part.rows(order, lengths, shift)), part.program, part.is_drum, "other", part.name)
         for part in parts
     )
-    tempos, meters, keys, chords = _changes(parts, order, lengths, shift)
     named = root.findtext("work/work-title") or root.findtext("movement-title") or ""
-    return Score(
-        tracks,
-        tempos,
-        meters,
-        keys,
-        chords,
-        TICKS,
-        "".join(c for c in named if c.isprintable()).strip() or title,
-        sections=_sections(parts, order, lengths, shift),
-    )
+    changes = _changes(parts, order, lengths, shift)
+    return replace(changes, tracks=tracks, title=printable(named) or title)
 
 
 def _remarks(parts: Sequence[_PartReader]) -> list[str]:
@@ -170,7 +162,7 @@ class _PartReader:
 
     def __init__(self, identity: str, listed: Element | None) -> None:
         self.name = (listed.findtext("part-name") if listed is not None else "") or identity
-        self.name = "".join(c for c in self.name if c.isprintable()).strip()
+        self.name = printable(self.name)
         self.keys_of: dict[str, int] = {}
         programs, channels = [], []
         for midi in listed.findall("midi-instrument") if listed is not None else ():
@@ -326,7 +318,7 @@ class _PartReader:
             unit *= 1.5 if metronome.find("beat-unit-dot") is not None else 1.0
             _add_tempo(measure, at, float(_number(metronome.findtext("per-minute"))) * unit)
         for rehearsal in element.findall("direction-type/rehearsal"):
-            if text := "".join(c for c in rehearsal.text or "" if c.isprintable()).strip():
+            if text := printable(rehearsal.text or ""):
                 measure.sections.append((at, text))
         for mark in element.findall("direction-type/dynamics/*"):
             self.velocity = _DYNAMICS.get(mark.tag, self.velocity)
@@ -384,25 +376,8 @@ def _together(parts: Sequence[_PartReader]) -> tuple[list[Marks], list[Fraction]
         lengths.append(
             max(said, key=lambda length: (said[length], length == nominal, length)) if said else nominal
         )
-        marks.append(_merged([m.marks for m in there]))
+        marks.append(merged_marks([m.marks for m in there]))
     return marks, lengths
-
-
-def _merged(marks: Sequence[Marks]) -> Marks:
-    """What any of the parts says of a bar."""
-    named = {
-        name: next((said for m in marks if (said := getattr(m, name))), "")
-        for name in ("segno", "coda", "to_coda", "jump")
-    }
-    return Marks(
-        starts=any(m.starts for m in marks),
-        times=max(m.times for m in marks),
-        ending=next((m.ending for m in marks if m.ending), frozenset()),
-        ending_stops=any(m.ending_stops for m in marks),
-        ends_section=any(m.ends_section for m in marks),
-        fine=any(m.fine for m in marks),
-        **named,
-    )
 
 
 def _pickup(parts: Sequence[_PartReader], lengths: Sequence[Fraction]) -> Fraction:
@@ -417,11 +392,16 @@ def _pickup(parts: Sequence[_PartReader], lengths: Sequence[Fraction]) -> Fracti
 
 def _changes(
     parts: Sequence[_PartReader], order: Sequence[int], lengths: Sequence[Fraction], shift: Fraction
-) -> tuple[tuple[Tempo, ...], tuple[TimeSignature, ...], tuple[KeySignature, ...], tuple[Chord, ...]]:
+) -> Score:
+    """Without tracks: what is in force from a tick on, and what is named there, as often as its bar is played.
+
+    A rehearsal mark of one letter gets the name of melodygen's own sections: a MIDI file's marker would be a chord.
+    """
     tempos: dict[int, float] = {}
     meters: dict[int, tuple[int, int]] = {}
     keys: dict[int, tuple[int, str]] = {}
     chords: dict[int, str] = {}
+    sections: dict[int, str] = {}
     pitched = [p for p in parts if not p.is_drum] or list(parts)
     start = Fraction(0)
     for index in order:
@@ -436,8 +416,12 @@ def _changes(
                 keys[_ticks(base)] = measure.keys[-1]
             for at, label in measure.chords:
                 chords.setdefault(_ticks(start + shift + at), label)
+            for at, text in measure.sections:
+                name = SECTION_NAME + text if len(text) == 1 and text.isalpha() else text
+                sections.setdefault(_ticks(start + shift + at), name)
         start += lengths[index]
-    return (
+    return Score(
+        (),
         tuple(Tempo(tick, qpm) for tick, qpm in new_ones(tempos)),
         tuple(TimeSignature(tick, *meter) for tick, meter in new_ones(meters)),
         tuple(
@@ -445,23 +429,9 @@ def _changes(
             for tick, (fifths, mode) in new_ones(keys)
         ),
         tuple(Chord(tick, label) for tick, label in sorted(chords.items())),
+        TICKS,
+        sections=tuple(Section(tick, name) for tick, name in sorted(sections.items())),
     )
-
-
-def _sections(
-    parts: Sequence[_PartReader], order: Sequence[int], lengths: Sequence[Fraction], shift: Fraction
-) -> tuple[Section, ...]:
-    """Rehearsal marks, each as often as its bar is played. A single letter gets the name of melodygen's own sections:
-    as a marker of a MIDI file it would be a chord."""
-    found: dict[int, str] = {}
-    start = Fraction(0)
-    for index in order:
-        for part in parts:
-            for at, text in part.measures[index].sections if index < len(part.measures) else ():
-                name = SECTION_NAME + text if len(text) == 1 and text.isalpha() else text
-                found.setdefault(_ticks(start + shift + at), name)
-        start += lengths[index]
-    return tuple(Section(tick, name) for tick, name in sorted(found.items()))
 
 
 def _barline(element: Element, marks: Marks) -> None:

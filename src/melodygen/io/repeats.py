@@ -27,6 +27,23 @@ class Marks:
     fine: bool = False
 
 
+def merged_marks(marks: Sequence[Marks]) -> Marks:
+    """What any of the parts says of a bar."""
+    named = {
+        name: next((said for m in marks if (said := getattr(m, name))), "")
+        for name in ("segno", "coda", "to_coda", "jump")
+    }
+    return Marks(
+        starts=any(m.starts for m in marks),
+        times=max(m.times for m in marks),
+        ending=next((m.ending for m in marks if m.ending), frozenset()),
+        ending_stops=any(m.ending_stops for m in marks),
+        ends_section=any(m.ends_section for m in marks),
+        fine=any(m.fine for m in marks),
+        **named,
+    )
+
+
 def playing_order(bars: Sequence[Marks]) -> list[int]:
     """Indices of the bars as they are played. After a jump repeats are not taken again, and the last ending is."""
     played: list[int] = []
@@ -94,4 +111,4 @@ def new_ones(changes: Mapping[int, _Value]) -> list[tuple[int, _Value]]:
     return kept
 
 
-__all__ = ["MAX_PLAYED_BARS", "Marks", "new_ones", "playing_order"]
+__all__ = ["MAX_PLAYED_BARS", "Marks", "merged_marks", "new_ones", "playing_order"]

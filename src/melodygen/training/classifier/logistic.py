@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from melodygen.evaluation.folds import grouped_folds
 
@@ -79,7 +80,7 @@ def fit_path(rows: Floats, targets: Targets, num_labels: int, penalties: Sequenc
 
         def loss(values: Floats, penalty: float = penalty) -> tuple[float, Floats]:
             weights = values.reshape(standard.shape[1], len(there))
-            log_share = _log_softmax(standard @ weights)
+            log_share = log_softmax(standard @ weights, axis=1)
             kept = weights.copy()
             kept[-1] = 0.0  # the bias goes free
             slope = standard.T @ (counts * (np.exp(log_share) - wanted)) + penalty * kept
@@ -93,33 +94,21 @@ def fit_path(rows: Floats, targets: Targets, num_labels: int, penalties: Sequenc
     return fits
 
 
-def tested_path(
-    rows: Floats, targets: Targets, groups: Sequence[str], num_labels: int, folds: int, seed: int
-) -> list[Tested]:
-    """Each of ``PENALTIES`` on the groups that its fit did not see."""
-    fold = _folds(targets, groups, folds, seed)
-    logits = [np.zeros((len(rows), num_labels)) for _ in PENALTIES]
-    is_tested = np.zeros(len(rows), dtype=np.bool_)
-    for inside, outside in _parts(fold):
-        if len(np.unique(targets[inside])) < 2:
-            continue
-        fits = fit_path(rows[inside], targets[inside], num_labels, PENALTIES)
-        for held, fit in zip(logits, fits, strict=True):
-            held[outside] = fit.logits(rows[outside])
-        is_tested[outside] = np.isin(targets[outside], targets[inside])
-    return [Tested(held, is_tested) for held in logits]
-
-
 def best_penalty(rows: Floats, targets: Targets, groups: Sequence[str], num_labels: int, seed: int) -> float:
     """Return the penalty with the least cross-entropy on other groups, labels counted evenly."""
-    tested = tested_path(rows, targets, groups, num_labels, INNER_FOLDS, seed)
+
+    def learned(inside: Targets) -> list[Logistic]:
+        return fit_path(rows[inside], targets[inside], num_labels, PENALTIES)
+
+    parts = _parts(targets, groups, INNER_FOLDS, seed)
+    tested = _tested(rows, targets, num_labels, parts, learned, len(PENALTIES))
     kept = tested[0].is_tested
     if not kept.any():
         return USUAL_PENALTY
     weights = even_weights(targets[kept])
 
     def loss(found: Tested) -> float:
-        log_share = _log_softmax(found.logits[kept])
+        log_share = log_softmax(found.logits[kept], axis=1)
         return -float(weights @ log_share[np.arange(int(kept.sum())), targets[kept]])
 
     return PENALTIES[min(range(len(PENALTIES)), key=lambda i: loss(tested[i]))]
@@ -135,35 +124,43 @@ def cross_validated(
 ) -> Tested:
     """Test the whole way of learning: each fold's penalty is chosen by the other folds alone."""
     names = np.array(groups)
-    logits, is_tested = np.zeros((len(rows), num_labels)), np.zeros(len(rows), dtype=np.bool_)
-    parts = _parts(_folds(targets, groups, FOLDS, seed))
-    for number, (inside, outside) in enumerate(parts):
+
+    def learned(inside: Targets) -> list[Logistic]:
+        penalty = best_penalty(rows[inside], targets[inside], names[inside].tolist(), num_labels, seed)
+        return fit_path(rows[inside], targets[inside], num_labels, (penalty,))
+
+    return _tested(rows, targets, num_labels, _parts(targets, groups, FOLDS, seed), learned, 1, progress)[0]
+
+
+def _tested(
+    rows: Floats,
+    targets: Targets,
+    num_labels: int,
+    parts: Sequence[tuple[Targets, Targets]],
+    learned: Callable[[Targets], list[Logistic]],
+    num_fits: int,
+    progress: Callable[[float], None] | None = None,
+) -> list[Tested]:
+    """What each of ``num_fits`` fits, which ``learned`` makes of the items inside of a fold, says of those outside."""
+    logits = [np.zeros((len(rows), num_labels)) for _ in range(num_fits)]
+    is_tested = np.zeros(len(rows), dtype=np.bool_)
+    for number, (inside, outside) in enumerate(parts, 1):
         if len(np.unique(targets[inside])) > 1:
-            own = names[inside].tolist()
-            penalty = best_penalty(rows[inside], targets[inside], own, num_labels, seed)
-            fit = fit_path(rows[inside], targets[inside], num_labels, (penalty,))[0]
-            logits[outside] = fit.logits(rows[outside])
+            for held, fit in zip(logits, learned(inside), strict=True):
+                held[outside] = fit.logits(rows[outside])
             is_tested[outside] = np.isin(targets[outside], targets[inside])
         if progress is not None:
-            progress((number + 1) / len(parts))
-    return Tested(logits, is_tested)
+            progress(number / len(parts))
+    return [Tested(held, is_tested) for held in logits]
 
 
-def _folds(targets: Targets, groups: Sequence[str], folds: int, seed: int) -> Targets:
-    return grouped_folds(groups, targets, max(2, min(folds, len(set(groups)))), seed)
-
-
-def _parts(fold: Targets) -> list[tuple[Targets, Targets]]:
+def _parts(targets: Targets, groups: Sequence[str], folds: int, seed: int) -> list[tuple[Targets, Targets]]:
     """Indices (inside, outside) of each fold; none for one fold alone."""
+    fold = grouped_folds(groups, targets, max(2, min(folds, len(set(groups)))), seed)
     numbers = np.unique(fold)
     if len(numbers) < 2:
         return []
     return [(np.flatnonzero(fold != f), np.flatnonzero(fold == f)) for f in numbers]
-
-
-def _log_softmax(logits: Floats) -> Floats:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 __all__ = [
